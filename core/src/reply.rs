@@ -1,0 +1,59 @@
+//! Replies, protocol-neutral. The server encodes them as RESP2 or RESP3; scripts and goldens read them as they are.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use crate::error::ReplyError;
+
+/// What a command answers. Borrows from the keyspace where it can, so that a read copies once, into the socket buffer.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply<'a> {
+    /// `+OK`.
+    Ok,
+    /// A simple string other than OK. Never holds a line end.
+    Status(Cow<'a, [u8]>),
+    /// An integer.
+    Int(i64),
+    /// A bulk string.
+    Bulk(Cow<'a, [u8]>),
+    /// The null reply: `$-1` in RESP2, `_` in RESP3.
+    Nil,
+    /// The null array of RESP2 (`*-1`), `_` in RESP3: an aborted EXEC.
+    NilArray,
+    /// An array.
+    Array(Vec<Reply<'a>>),
+    /// A map; a flat array in RESP2.
+    Map(Vec<(Reply<'a>, Reply<'a>)>),
+    /// A set; an array in RESP2.
+    Set(Vec<Reply<'a>>),
+    /// A double; a bulk string in RESP2.
+    Double(f64),
+    /// A boolean; 1 or 0 in RESP2.
+    Bool(bool),
+    /// A verbatim string of format `txt`; a bulk string in RESP2.
+    Verbatim(Cow<'a, [u8]>),
+    /// An error.
+    Error(ReplyError),
+}
+
+impl<'a> Reply<'a> {
+    /// A borrowed bulk string.
+    pub const fn bulk(bytes: &'a [u8]) -> Self {
+        Self::Bulk(Cow::Borrowed(bytes))
+    }
+
+    /// A bulk string that owns its bytes.
+    pub fn bulk_owned(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Bulk(Cow::Owned(bytes.into()))
+    }
+
+    /// 1 or 0.
+    pub const fn flag(flag: bool) -> Self {
+        Self::Int(flag as i64)
+    }
+
+    /// A fixed simple string.
+    pub const fn status(text: &'static str) -> Self {
+        Self::Status(Cow::Borrowed(text.as_bytes()))
+    }
+}

@@ -1,0 +1,70 @@
+//! The script port: what the core asks of a Lua implementation, and what a script may ask of the core.
+//! The one adapter is the crate `steadfast-lua`; the core itself links no interpreter.
+
+use alloc::vec::Vec;
+
+use crate::error::ReplyError;
+use crate::reply::Reply;
+
+/// Budgets of one script run. Counted, never timed, so that every replica stops at the same instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct ScriptBudget {
+    /// Virtual-machine instructions.
+    pub instructions_max: u64,
+    /// Bytes that the script's values may take, measured in a fresh interpreter.
+    pub memory_bytes_max: usize,
+}
+
+/// Why a script did not end by itself.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ScriptFailure {
+    /// An uncaught error, a compile error, or a value that is an error reply: the text for the client.
+    /// What the script wrote before it stays, as in Redis.
+    Error(ReplyError),
+    /// A budget was used up. The core rolls the script's writes back and says so.
+    BudgetExceeded(ReplyError),
+}
+
+/// What a running script may reach. Implemented by the core's transaction.
+pub trait ScriptHost {
+    /// `redis.call` / `redis.pcall`: runs one command and answers its reply; errors come as `Reply::Error`.
+    fn call(&mut self, argv: &[&[u8]]) -> Reply<'static>;
+    /// Undoes everything the script wrote so far, so that the adapter can run it again from the start
+    /// in a fresh interpreter (see `ScriptEngine::run`).
+    fn rewind(&mut self);
+    /// Seed of `math.random`, from the entry's stamp; the same each time it is asked during one run.
+    fn seed(&self) -> u64;
+}
+
+/// A Lua 5.1 interpreter. The outcome must be a function of (script, keys, argv, host answers, budget) alone:
+/// nothing that an earlier script left in the interpreter, no address, clock or hash seed may show in it.
+pub trait ScriptEngine {
+    /// Compiles without running; the error is the text that `SCRIPT LOAD` answers.
+    fn check(&mut self, body: &[u8]) -> Result<(), ReplyError>;
+
+    /// Runs `body` (`sha` is its lower-case hex SHA-1, the name that Redis's error texts use).
+    fn run(
+        &mut self,
+        sha: &str,
+        body: &[u8],
+        keys: &[&[u8]],
+        argv: &[&[u8]],
+        budget: ScriptBudget,
+        host: &mut dyn ScriptHost,
+    ) -> Result<Reply<'static>, ScriptFailure>;
+
+    /// Forgets compiled scripts (`SCRIPT FLUSH`).
+    fn forget(&mut self);
+}
+
+/// What the machine needs of its surroundings while it applies: an interpreter, and a net under panics.
+pub trait Surroundings {
+    /// The interpreter.
+    fn scripts(&mut self) -> &mut dyn ScriptEngine;
+    /// Runs `work`; answers false if it panicked. With it a panic of one command becomes that command's error
+    /// reply, after its writes were undone, instead of a crash loop of every replica (`std::panic::catch_unwind`).
+    fn contain(&self, work: &mut dyn FnMut()) -> bool;
+}
+
+/// Argument vectors as owned bytes, for callers that build them.
+pub type OwnedArgv = Vec<Vec<u8>>;

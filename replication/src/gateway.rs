@@ -1,0 +1,217 @@
+//! The border between the event loop (which owns the state machine and the clients) and the replication driver
+//! (which owns raft, the log and the peers): two bounded channels and one block of published figures.
+//! Batches cross once per turn of the loop. Neither side ever waits for the other while it holds something up:
+//! the number of messages under way is bounded by protocol, so that a full channel is a broken invariant.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::ports::Clock;
+
+/// Capacity of both channels, in messages. Larger than all that the protocol lets be under way at once.
+pub const CHANNEL_MESSAGES_MAX: usize = 4096;
+/// Parcels that the event loop may have handed over and not yet seen applied.
+pub const PARCELS_INFLIGHT_MAX: usize = 64;
+/// Bytes of those parcels, after which the event loop keeps requests to itself.
+pub const PARCELS_INFLIGHT_BYTES_MAX: usize = 16 << 20;
+/// Largest parcel: larger batches travel as parts, so that heartbeats never queue behind a huge value.
+pub const PARCEL_BYTES_MAX: usize = 1 << 20;
+
+/// From the event loop to replication.
+#[derive(Debug)]
+pub enum Intake {
+    /// A numbered parcel of this gateway: `op` is an encoded parcel op (`steadfast_core::entry`), bound to its number
+    /// for the incarnation's life. Replication keeps it and sends it again until `Applied` says that it was passed.
+    Parcel {
+        /// The number; starts at 1 and has no gaps within an incarnation.
+        sequence: u64,
+        /// The encoded op.
+        op: Bytes,
+    },
+    /// Wants a read index for everything that was invoked before this message. At most one is under way;
+    /// `round` is never used twice, also not for a retry (replication makes fresh raft contexts of its own).
+    Read {
+        /// Name of the round, answered by `Outlet::ReadIndex`.
+        round: u64,
+    },
+    /// A deadline has passed by the log clock: the leader proposes a tick. Ignored elsewhere.
+    Tick,
+    /// The state machine has applied all entries up to `index`.
+    Applied {
+        /// Applied index.
+        index: u64,
+        /// Highest of this incarnation's sequence numbers that the state machine has passed.
+        passed: u64,
+        /// Whether this node's incarnation is registered in the state.
+        registered: bool,
+    },
+    /// The encoded state at `index`, asked for by `Outlet::TakeSnapshot`.
+    Snapshot {
+        /// Index that the state was at.
+        index: u64,
+        /// The snapshot's bytes, in order.
+        chunks: Vec<Bytes>,
+    },
+    /// Sync, hand over what can be handed over, stop.
+    Shutdown,
+}
+
+/// From replication to the event loop.
+#[derive(Debug)]
+pub enum Outlet {
+    /// Committed entries that are durable here, in order, without gaps.
+    Apply {
+        /// The entries. An empty payload is raft's own and only moves the applied index.
+        entries: Vec<Committed>,
+    },
+    /// The state of a snapshot replaces the own one (a start, or an install from the leader).
+    Restore {
+        /// Index of the state.
+        index: u64,
+        /// The snapshot's bytes, verified, in order.
+        chunks: Vec<Bytes>,
+    },
+    /// Answer to `Intake::Read`: the state at `index` or later may answer the reads of the round.
+    ReadIndex {
+        /// The round.
+        round: u64,
+        /// Commit index that was confirmed by a quorum after the round began.
+        index: u64,
+    },
+    /// Encode the state as it is now and send `Intake::Snapshot`.
+    TakeSnapshot,
+    /// Role, leader or space changed: look at `Status` again.
+    StatusChanged,
+    /// This node must stop. The text says what happened, what was not lost, what to do.
+    Fatal(String),
+    /// Answer to `Intake::Shutdown`: the log is synced and closed.
+    Stopped,
+}
+
+/// One committed entry.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// Its index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// Its payload (`steadfast_core::entry`), or empty.
+    pub payload: Bytes,
+}
+
+/// Raft roles, as `INFO raft` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// `follower`
+    Follower = 0,
+    /// `candidate` (also while pre-voting)
+    Candidate = 1,
+    /// `leader`
+    Leader = 2,
+    /// `learner`
+    Learner = 3,
+}
+
+/// Figures that replication publishes for the event loop. Plain atomics: each stands for itself.
+#[derive(Debug, Default)]
+pub struct Status {
+    role: AtomicU8,
+    leader_id: AtomicU64,
+    term: AtomicU64,
+    commit_index: AtomicU64,
+    last_index: AtomicU64,
+    snapshot_index: AtomicU64,
+    log_bytes: AtomicU64,
+    /// Log time minus the local monotonic clock, in milliseconds: with it any thread can tell log time without a message.
+    log_time_offset_ms: AtomicI64,
+    sole_voter: AtomicBool,
+    disk_full: AtomicBool,
+    waiting: std::sync::Mutex<String>,
+}
+
+macro_rules! figures {
+    ($($(#[$doc:meta])* $get:ident, $set:ident;)*) => {
+        $($(#[$doc])*
+        pub fn $get(&self) -> u64 { self.$get.load(Ordering::Acquire) }
+        /// Publishes it.
+        pub fn $set(&self, value: u64) { self.$get.store(value, Ordering::Release); })*
+    };
+}
+
+impl Status {
+    figures! {
+        /// The leader that this node follows (its own id on the leader), 0 if none is known.
+        leader_id, set_leader_id;
+        /// Current term.
+        term, set_term;
+        /// Commit index known here.
+        commit_index, set_commit_index;
+        /// Last index of the log here.
+        last_index, set_last_index;
+        /// Index of the newest durable snapshot.
+        snapshot_index, set_snapshot_index;
+        /// Bytes of the log since the last snapshot.
+        log_bytes, set_log_bytes;
+    }
+
+    /// The role.
+    pub fn role(&self) -> Role {
+        match self.role.load(Ordering::Acquire) {
+            2 => Role::Leader,
+            1 => Role::Candidate,
+            3 => Role::Learner,
+            _ => Role::Follower,
+        }
+    }
+
+    /// Publishes the role.
+    pub fn set_role(&self, role: Role) {
+        self.role.store(role as u8, Ordering::Release);
+    }
+
+    /// Whether this node alone is the quorum: then applied state is linearizable without a read index.
+    pub fn sole_voter(&self) -> bool {
+        self.sole_voter.load(Ordering::Acquire)
+    }
+
+    /// Publishes it.
+    pub fn set_sole_voter(&self, sole: bool) {
+        self.sole_voter.store(sole, Ordering::Release);
+    }
+
+    /// Whether client writes are refused because the disk has no room beyond the reserve.
+    pub fn disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Acquire)
+    }
+
+    /// Publishes it.
+    pub fn set_disk_full(&self, full: bool) {
+        self.disk_full.store(full, Ordering::Release);
+    }
+
+    /// Log time as this node estimates it now.
+    pub fn log_time_ms(&self, clock: &impl Clock) -> u64 {
+        let monotonic = clock.monotonic().as_millis() as i64;
+        monotonic.saturating_add(self.log_time_offset_ms.load(Ordering::Acquire)).max(0) as u64
+    }
+
+    /// Publishes that log time is `log_time_ms` at this moment.
+    pub fn set_log_time_ms(&self, clock: &impl Clock, log_time_ms: u64) {
+        let monotonic = clock.monotonic().as_millis() as i64;
+        self.log_time_offset_ms.store(log_time_ms as i64 - monotonic, Ordering::Release);
+    }
+
+    /// Why this node cannot serve yet, for people (empty if nothing is amiss).
+    pub fn waiting(&self) -> String {
+        self.waiting.lock().map(|text| text.clone()).unwrap_or_default()
+    }
+
+    /// Publishes it.
+    pub fn set_waiting(&self, text: &str) {
+        if let Ok(mut waiting) = self.waiting.lock() {
+            text.clone_into(&mut waiting);
+        }
+    }
+}
