@@ -4,11 +4,12 @@
 
 extern crate alloc;
 
-pub mod stamp;
-pub mod error;
-pub mod reply;
-pub mod entry;
 pub mod access;
-pub mod script;
 pub mod commands;
+pub mod entry;
+pub mod error;
 pub mod machine;
+pub mod reply;
+pub mod script;
+pub mod snapshot;
+pub mod stamp;

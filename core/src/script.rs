@@ -59,11 +59,10 @@ pub trait ScriptEngine {
 
 /// What the machine needs of its surroundings while it applies: an interpreter, and a net under panics.
 pub trait Surroundings {
-    /// The interpreter.
-    fn scripts(&mut self) -> &mut dyn ScriptEngine;
-    /// Runs `work`; answers false if it panicked. With it a panic of one command becomes that command's error
-    /// reply, after its writes were undone, instead of a crash loop of every replica (`std::panic::catch_unwind`).
-    fn contain(&self, work: &mut dyn FnMut()) -> bool;
+    /// Runs `work` with the interpreter; answers false if it panicked (`std::panic::catch_unwind`).
+    /// With it a panic of one command becomes that command's error reply, after its writes were undone,
+    /// instead of a crash loop of every replica. `work` is called exactly once.
+    fn contain(&mut self, work: &mut dyn FnMut(&mut dyn ScriptEngine)) -> bool;
 }
 
 /// Argument vectors as owned bytes, for callers that build them.
