@@ -3,12 +3,23 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
+use crate::commands::args::Args;
+use crate::commands::{Flags, Handler, resolve};
 use crate::error::{ReplyError, Result};
+use crate::hash::SLOTS;
+use crate::keyspace::{Keyspace, Place, ScriptSha};
+use crate::record::{Item, NEVER, Value};
 use crate::reply::Reply;
+use crate::script::{ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost};
 use crate::stamp::UnixMillis;
 
 /// Number of databases.
 pub const DATABASES: usize = 16;
+/// Budgets of a script run.
+const SCRIPT_BUDGET: ScriptBudget =
+    ScriptBudget { instructions_max: 50_000_000, memory_bytes_max: 64 << 20 };
+/// Bytes of all cached scripts together.
+const SCRIPT_CACHE_BYTES_MAX: usize = 64 << 20;
 
 /// The type of a value, as TYPE names it. Grows with the data types.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,140 +53,351 @@ pub struct KeyFacts {
 }
 
 /// Read-only access at one applied index. Expired keys are logically absent from their deadline on.
+#[derive(Clone, Copy)]
 pub struct View<'a> {
-    _todo: &'a (),
+    keyspace: &'a Keyspace,
+    db: usize,
+    now: UnixMillis,
+    clock: UnixMillis,
+    seed: u64,
 }
 
 impl<'a> View<'a> {
+    pub(crate) const fn new(
+        keyspace: &'a Keyspace,
+        db: usize,
+        now: UnixMillis,
+        clock: UnixMillis,
+        seed: u64,
+    ) -> Self {
+        Self { keyspace, db, now, clock, seed }
+    }
+
     /// Log time: the stamp of the entry being applied, or of the last one applied.
-    pub fn now(&self) -> UnixMillis {
-        todo!()
+    pub const fn now(&self) -> UnixMillis {
+        self.now
     }
+
     /// The selected database.
-    pub fn db(&self) -> usize {
-        todo!()
+    pub const fn db(&self) -> usize {
+        self.db
     }
+
     /// The same state seen from another database.
-    pub fn at_db(&self, _db: usize) -> View<'a> {
-        todo!()
+    #[must_use]
+    pub const fn at_db(&self, db: usize) -> Self {
+        Self { db, ..*self }
     }
-    /// The string at `key`; WRONGTYPE if another type lives there. (Integers are stored packed, hence `Cow`.)
-    pub fn string(&self, _key: &[u8]) -> Result<Option<Cow<'a, [u8]>>> {
-        todo!()
+
+    /// Whether an item is live; a read outside apply notes one that is due by the clock and not yet by the log.
+    fn is_live(&self, item: &Item) -> bool {
+        let at = item.record.expires_at;
+        if at > self.now.0 && at <= self.clock.0 {
+            let overdue = &self.keyspace.overdue;
+            overdue.set(overdue.get().max(at));
+        }
+        at > self.now.0
     }
+
+    fn item(&self, key: &[u8]) -> Option<&'a Item> {
+        let place = self.keyspace.find(self.db, key)?;
+        let item = self.keyspace.item(place);
+        self.is_live(item).then_some(item)
+    }
+
+    /// The string at `key`; WRONGTYPE if another type lives there.
+    pub fn string(&self, key: &[u8]) -> Result<Option<Cow<'a, [u8]>>> {
+        Ok(self.item(key).map(|item| Cow::Borrowed(item.record.value.bytes())))
+    }
+
     /// Facts of a live key.
-    pub fn facts(&self, _key: &[u8]) -> Option<KeyFacts> {
-        todo!()
+    pub fn facts(&self, key: &[u8]) -> Option<KeyFacts> {
+        self.item(key).map(|item| KeyFacts {
+            type_name: item.record.value.type_name(),
+            expires_at: (item.record.expires_at != NEVER)
+                .then_some(UnixMillis(item.record.expires_at)),
+            changed: item.record.changed,
+            granted: item.record.granted,
+        })
     }
+
     /// Keys in this database, those counted too that are past their deadline and not yet deleted (as DBSIZE does).
     pub fn key_count(&self) -> usize {
-        todo!()
+        self.keyspace.db(self.db).key_count()
     }
+
     /// Calls `visit` for every live key, slot by slot, in the state's own order.
-    pub fn for_each_key(&self, _visit: &mut dyn FnMut(&'a [u8], TypeName)) {
-        todo!()
+    pub fn for_each_key(&self, visit: &mut dyn FnMut(&'a [u8], TypeName)) {
+        let database = self.keyspace.db(self.db);
+        let slots = (0..SLOTS).map_while(|slot| database.slot(slot));
+        for item in slots.flat_map(crate::slot::Slot::items).filter(|item| self.is_live(item)) {
+            visit(&item.key, item.record.value.type_name());
+        }
     }
+
     /// One step of SCAN: visits about `count` keys from `cursor` and answers the next cursor, 0 at the end.
     /// Walks each slot from its end to its start; removal swaps with the last, so an element that stays
     /// from start to end of a full iteration is seen at least once.
     pub fn scan(
         &self,
-        _cursor: u64,
-        _count: usize,
-        _visit: &mut dyn FnMut(&'a [u8], TypeName),
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&'a [u8], TypeName),
     ) -> u64 {
-        todo!()
+        // A cursor is slot · 2^32 + the number of items of it that are still to be seen, plus one.
+        let mut slot = (cursor >> 32) as usize;
+        let mut left = (cursor & 0xFFFF_FFFF).checked_sub(1).map(|left| left as usize);
+        let (database, mut visited) = (self.keyspace.db(self.db), 0);
+        while let Some(items) = database.slot(slot).map(crate::slot::Slot::items) {
+            let mut at = left.take().unwrap_or(items.len()).min(items.len());
+            while at > 0 {
+                if visited >= count {
+                    return ((slot as u64) << 32) | (at as u64 + 1);
+                }
+                at -= 1;
+                visited += 1;
+                if let Some(item) = items.get(at).filter(|item| self.is_live(item)) {
+                    visit(&item.key, item.record.value.type_name());
+                }
+            }
+            slot += 1;
+        }
+        0
     }
-    /// A live key, chosen uniformly by `seed`.
-    pub fn random_key(&self, _seed: u64) -> Option<&'a [u8]> {
-        todo!()
+
+    /// A live key, chosen uniformly by `seed`; the choice wanders on if it meets keys past their deadline.
+    pub fn random_key(&self, seed: u64) -> Option<&'a [u8]> {
+        let database = self.keyspace.db(self.db);
+        let count = database.key_count();
+        let mut rng = crate::rng::Rng::seeded(seed);
+        let start = if count == 0 { return None } else { rng.below(count as u64) as usize };
+        let ranks = (start..count).chain(0..start);
+        ranks
+            .filter_map(|rank| database.nth(rank))
+            .find(|item| self.is_live(item))
+            .map(|item| &*item.key)
     }
+
     /// Seed for a random choice: the entry's while applying; one from the caller of `StateMachine::read` otherwise.
-    pub fn seed(&self) -> u64 {
-        todo!()
+    pub const fn seed(&self) -> u64 {
+        self.seed
     }
+
     /// Whether a script with this lower-case hex SHA-1 is cached.
-    pub fn script_exists(&self, _sha: &[u8]) -> bool {
-        todo!()
+    pub fn script_exists(&self, sha: &[u8]) -> bool {
+        sha_key(sha).is_some_and(|sha| self.keyspace.scripts().contains_key(&sha))
     }
+}
+
+fn sha_key(sha: &[u8]) -> Option<ScriptSha> {
+    let mut key: ScriptSha = sha.try_into().ok()?;
+    key.make_ascii_lowercase();
+    Some(key)
+}
+
+/// Where a running script began, and how far it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct ScriptRun {
+    /// Where the undo list stood at its start.
+    mark: usize,
+    /// Calls it made so far: each has a seed of its own, and the same one after a rewind.
+    calls: u64,
 }
 
 /// Writing access while one command is applied. Every change is kept in an undo list until the command has ended.
 pub struct Txn<'a> {
-    _todo: &'a mut (),
+    keyspace: &'a mut Keyspace,
+    db: usize,
+    now: UnixMillis,
+    seed: u64,
+    /// The interpreter; lent to a script while it runs.
+    engine: Option<&'a mut dyn ScriptEngine>,
+    script: ScriptRun,
 }
 
-impl Txn<'_> {
+impl<'a> Txn<'a> {
+    pub(crate) fn new(
+        keyspace: &'a mut Keyspace,
+        db: usize,
+        now: UnixMillis,
+        seed: u64,
+        engine: &'a mut dyn ScriptEngine,
+    ) -> Self {
+        Self { keyspace, db, now, seed, engine: Some(engine), script: ScriptRun::default() }
+    }
+
     /// The same state, read-only.
-    pub fn view(&self) -> View<'_> {
-        todo!()
+    pub const fn view(&self) -> View<'_> {
+        let seed = self.seed.wrapping_add(self.script.calls);
+        View::new(self.keyspace, self.db, self.now, self.now, seed)
     }
+
     /// Stamp time of the entry being applied.
-    pub fn now(&self) -> UnixMillis {
-        todo!()
+    pub const fn now(&self) -> UnixMillis {
+        self.now
     }
+
     /// The selected database.
-    pub fn db(&self) -> usize {
-        todo!()
+    pub const fn db(&self) -> usize {
+        self.db
     }
-    /// Runs `work` with another database selected (MOVE, COPY DB).
-    pub fn at_db<T>(&mut self, _db: usize, _work: impl FnOnce(&mut Txn<'_>) -> T) -> T {
-        todo!()
+
+    fn live(&self, key: &[u8]) -> Option<(Place, &Item)> {
+        self.keyspace.live(self.db, key, self.now.0)
     }
-    /// Creates or overwrites. A canonical decimal integer may be stored packed. An overwrite of another type is fine here.
-    pub fn set_string(&mut self, _key: &[u8], _value: &[u8], _expiry: Expiry) {
-        todo!()
+
+    /// Creates or overwrites. An overwrite of another type is fine here.
+    pub fn set_string(&mut self, key: &[u8], value: &[u8], expiry: Expiry) {
+        let expires_at = match expiry {
+            Expiry::Keep => self.live(key).map_or(NEVER, |(_, item)| item.record.expires_at),
+            Expiry::Clear => NEVER,
+            Expiry::At(at) if at <= self.now => {
+                self.remove(key);
+                return;
+            }
+            Expiry::At(at) => at.0,
+        };
+        self.keyspace.set(self.db, key, Value::string(value), expires_at);
     }
+
     /// Appends to the string at `key` (or creates it); answers the new length. WRONGTYPE as for `View::string`.
-    pub fn append(&mut self, _key: &[u8], _tail: &[u8]) -> Result<usize> {
-        todo!()
+    pub fn append(&mut self, key: &[u8], tail: &[u8]) -> Result<usize> {
+        let length = self.live(key).map_or(0, |(_, item)| item.record.value.bytes().len());
+        self.overwrite(key, length, tail)
     }
+
     /// Overwrites bytes from `offset` on, padding with zero bytes; answers the new length.
-    pub fn overwrite(&mut self, _key: &[u8], _offset: usize, _bytes: &[u8]) -> Result<usize> {
-        todo!()
+    pub fn overwrite(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
+        if let Some((place, _)) = self.live(key) {
+            return Ok(self.keyspace.overwrite(place, offset, bytes));
+        }
+        let mut value = alloc::vec![0; offset];
+        value.extend_from_slice(bytes);
+        self.set_string(key, &value, Expiry::Clear);
+        Ok(value.len())
     }
+
     /// Deletes; false if there was no live key.
-    pub fn remove(&mut self, _key: &[u8]) -> bool {
-        todo!()
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let place = self.live(key).map(|(place, _)| place);
+        if let Some(place) = place {
+            self.keyspace.remove(place);
+        }
+        place.is_some()
     }
+
     /// Sets, moves or clears the expiry of a live key; false if there is none. A time at or before now deletes.
     /// Moves `changed`, not `granted`.
-    pub fn set_expiry(&mut self, _key: &[u8], _expires_at: Option<UnixMillis>) -> bool {
-        todo!()
+    pub fn set_expiry(&mut self, key: &[u8], expires_at: Option<UnixMillis>) -> bool {
+        let Some((place, _)) = self.live(key) else { return false };
+        match expires_at {
+            Some(at) if at <= self.now => self.keyspace.remove(place),
+            Some(at) => self.keyspace.set_deadline(place, at.0),
+            None => self.keyspace.set_deadline(place, NEVER),
+        }
+        true
     }
+
     /// Copies value and expiry of a live key, whatever its type, to another key or database, replacing what is there.
     /// False if the source does not exist.
-    pub fn copy(&mut self, _from: &[u8], _to_db: usize, _to: &[u8]) -> bool {
-        todo!()
+    pub fn copy(&mut self, from: &[u8], to_db: usize, to: &[u8]) -> bool {
+        let Some((_, item)) = self.live(from) else { return false };
+        let (value, expires_at) = (item.record.value.clone(), item.record.expires_at);
+        self.keyspace.set(to_db, to, value, expires_at);
+        true
     }
+
     /// Empties one database.
-    pub fn flush_db(&mut self, _db: usize) {
-        todo!()
+    pub fn flush_db(&mut self, db: usize) {
+        self.keyspace.flush(db);
     }
+
     /// Swaps two databases.
-    pub fn swap_dbs(&mut self, _one: usize, _other: usize) {
-        todo!()
+    pub fn swap_dbs(&mut self, one: usize, other: usize) {
+        self.keyspace.swap(one, other);
     }
+
     /// Puts a script into the replicated cache; answers its lower-case hex SHA-1.
-    pub fn cache_script(&mut self, _body: &[u8]) -> Result<[u8; 40]> {
-        todo!()
+    pub fn cache_script(&mut self, body: &[u8]) -> Result<ScriptSha> {
+        let sha = crate::script::sha1_hex(body);
+        let known = self.keyspace.scripts().contains_key(&sha);
+        if !known && self.keyspace.scripts_bytes() + body.len() > SCRIPT_CACHE_BYTES_MAX {
+            return Err(ReplyError::fixed("ERR the script cache is full: run SCRIPT FLUSH"));
+        }
+        self.keyspace.add_script(sha, body);
+        Ok(sha)
     }
+
+    /// Compiles a script without running it.
+    pub fn check_script(&mut self, body: &[u8]) -> Result<()> {
+        self.engine.as_deref_mut().map_or(Ok(()), |engine| engine.check(body))
+    }
+
     /// The body of a cached script.
-    pub fn cached_script(&self, _sha: &[u8]) -> Option<Vec<u8>> {
-        todo!()
+    pub fn cached_script(&self, sha: &[u8]) -> Option<Vec<u8>> {
+        self.keyspace.scripts().get(&sha_key(sha)?).map(|body| body.to_vec())
     }
+
     /// Empties the script cache.
     pub fn flush_scripts(&mut self) {
-        todo!()
+        self.keyspace.flush_scripts();
+        if let Some(engine) = self.engine.as_deref_mut() {
+            engine.forget();
+        }
     }
+
     /// Runs a script with this transaction as its host (EVAL, EVALSHA).
     /// A budget that ran out rolls the script's writes back, and the error says so.
     pub fn run_script(
         &mut self,
-        _body: &[u8],
-        _keys: &[&[u8]],
-        _argv: &[&[u8]],
-    ) -> Result<Reply<'static>, ReplyError> {
-        todo!()
+        body: &[u8],
+        keys: &[&[u8]],
+        argv: &[&[u8]],
+    ) -> Result<Reply<'static>> {
+        let nested = ReplyError::fixed("ERR a script can't run another one");
+        let engine = self.engine.take().ok_or(nested)?;
+        self.script = ScriptRun { mark: self.keyspace.mark(), calls: 0 };
+        let sha = crate::script::sha1_hex(body);
+        let sha = core::str::from_utf8(&sha).unwrap_or_default();
+        let outcome = engine.run(sha, body, keys, argv, SCRIPT_BUDGET, self);
+        self.engine = Some(engine);
+        match outcome {
+            Ok(reply) => Ok(reply),
+            Err(ScriptFailure::Error(error)) => Err(error),
+            Err(ScriptFailure::BudgetExceeded(error)) => {
+                self.rewind();
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs one command handler with this access.
+    pub(crate) fn run(&mut self, handler: Handler, argv: &[&[u8]]) -> Result<Reply<'static>> {
+        match handler {
+            Handler::Read(read) => read(&self.view(), Args::new(argv)).map(Reply::into_owned),
+            Handler::Write(write) => write(self, Args::new(argv)),
+        }
+    }
+}
+
+impl ScriptHost for Txn<'_> {
+    fn call(&mut self, argv: &[&[u8]]) -> Reply<'static> {
+        self.script.calls += 1;
+        let outcome = resolve(argv).and_then(|spec| {
+            if spec.flags.has(Flags::NO_SCRIPT) {
+                return Err(ReplyError::fixed("ERR This Redis command is not allowed from script"));
+            }
+            self.run(spec.handler, argv)
+        });
+        outcome.unwrap_or_else(Reply::Error)
+    }
+
+    fn rewind(&mut self) {
+        self.keyspace.roll_back(self.script.mark);
+        self.script.calls = 0;
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
     }
 }

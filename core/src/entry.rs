@@ -556,6 +556,11 @@ pub fn decode_op(bytes: &[u8]) -> Result<Op<'_>, EntryError> {
     Ok(op)
 }
 
+/// Whether every request of a batch can be decoded.
+pub fn check_batch(bytes: &[u8]) -> Result<(), EntryError> {
+    decode_batch(bytes).try_for_each(|request| request.map(drop))
+}
+
 /// The requests of a batch.
 pub fn decode_batch(bytes: &[u8]) -> RequestIter<'_> {
     RequestIter { rest: Reader { rest: bytes } }

@@ -8,8 +8,18 @@ pub mod access;
 pub mod commands;
 pub mod entry;
 pub mod error;
+pub mod glob;
 pub mod machine;
+pub mod number;
 pub mod reply;
 pub mod script;
 pub mod snapshot;
 pub mod stamp;
+
+mod digest;
+mod expiry;
+mod hash;
+mod keyspace;
+mod record;
+mod rng;
+mod slot;

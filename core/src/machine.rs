@@ -1,12 +1,30 @@
-//! The state machine.
+//! The state machine: `apply` takes the next entry of the log, `read` answers from what was applied. Nothing else
+//! changes state. Same log, same state, same replies, on every replica. Laws: tests/laws.rs.
 
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::entry::{EntryError, Watched};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::access::{DATABASES, Txn, View};
+use crate::commands::args::Args;
+use crate::commands::{Handler, resolve};
+use crate::entry::{self, Body, Call, EntryError, Op, Parcel, Part, Request, Transaction, Watched};
+use crate::error::{ReplyError, Result};
+use crate::hash::slot_of;
+use crate::keyspace::Keyspace;
 use crate::reply::Reply;
-use crate::script::Surroundings;
+use crate::rng::Rng;
+use crate::script::{ScriptEngine, Surroundings};
 pub use crate::snapshot::SnapshotError;
 use crate::stamp::{Stamp, UnixMillis};
+
+/// Due keys deleted per entry at the most; those left are logically absent and go with the next entries.
+const EXPIRED_PER_ENTRY_MAX: usize = 1000;
+/// Bytes of a batch that comes in parts; nothing of a longer one is executed. The gateways refuse larger requests
+/// before they number them.
+const JOINED_BYTES_MAX: usize = 1 << 30;
 
 /// Where apply puts what came out of it.
 pub trait Sink {
@@ -99,88 +117,434 @@ pub struct Statistics {
     pub contained_panics: u64,
 }
 
-/// The state machine.
-pub struct StateMachine {}
+/// A gateway, and the batch of it that has come in part.
+#[derive(Clone, Debug)]
+pub(crate) struct Gateway {
+    pub(crate) state: GatewayState,
+    pub(crate) joined: Vec<u8>,
+}
+
+impl Gateway {
+    /// The batch that ends with this parcel; empty while parts are missing.
+    fn join<'p>(&mut self, parcel: &Parcel<'p>) -> Cow<'p, [u8]> {
+        if parcel.part == Part::Whole {
+            self.joined = Vec::new();
+            return Cow::Borrowed(parcel.bytes);
+        }
+        let length = self.joined.len() + parcel.bytes.len();
+        if length <= JOINED_BYTES_MAX {
+            self.joined.extend_from_slice(parcel.bytes);
+        } else {
+            self.joined.resize(JOINED_BYTES_MAX + 1, 0); // marks it as too long
+        }
+        if parcel.part == Part::More {
+            return Cow::Borrowed(&[]);
+        }
+        let joined = core::mem::take(&mut self.joined);
+        Cow::Owned(if joined.len() > JOINED_BYTES_MAX { Vec::new() } else { joined })
+    }
+}
+
+/// What a call inherits from its request.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    seed: u64,
+    /// Whether this node answers it.
+    wanted: bool,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct StateMachine {
+    pub(crate) applied: u64,
+    pub(crate) stamp: Stamp,
+    pub(crate) cluster_id: u128,
+    pub(crate) keyspace: Keyspace,
+    pub(crate) gateways: BTreeMap<u64, Gateway>,
+    statistics: Statistics,
+    /// Set when an entry failed half-way.
+    failed: Option<EntryError>,
+}
+
+impl Default for StateMachine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl StateMachine {
     /// Empty, at index 0. The hash key comes with the bootstrap operation.
     pub fn new() -> Self {
-        todo!()
+        Self {
+            applied: 0,
+            stamp: Stamp::default(),
+            cluster_id: 0,
+            keyspace: Keyspace::new(),
+            gateways: BTreeMap::new(),
+            statistics: Statistics::default(),
+            failed: None,
+        }
     }
+
     /// Applies the next entry. An empty payload is raft's own.
+    ///
+    /// # Errors
+    /// The entry cannot be decoded: the node must stop. Nothing was changed; only where it is a batch in parts that
+    /// cannot be read after its last part has come, the machine is left half-way and refuses all that follows.
     pub fn apply(
         &mut self,
-        _index: u64,
-        _payload: &[u8],
-        _surroundings: &mut dyn Surroundings,
-        _sink: &mut dyn Sink,
+        index: u64,
+        payload: &[u8],
+        surroundings: &mut dyn Surroundings,
+        sink: &mut dyn Sink,
     ) -> Result<Applied, EntryError> {
-        todo!()
+        if index != self.applied + 1 {
+            return Err(EntryError::OutOfOrder { expected: self.applied + 1, found: index });
+        }
+        if payload.is_empty() {
+            self.applied = index;
+            return Ok(Applied { index, stamp: self.stamp });
+        }
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let (stamp, ops) = entry::decode_entry(payload)?;
+        for op in ops.clone() {
+            if let Op::Parcel(Parcel { part: Part::Whole, bytes, .. }) = op? {
+                entry::check_batch(bytes)?;
+            }
+        }
+        self.stamp = Stamp { time: stamp.time.max(self.stamp.time), seed: stamp.seed };
+        let expired = self.keyspace.expire_due(self.stamp.time.0, EXPIRED_PER_ENTRY_MAX);
+        self.statistics.expired_keys += expired as u64;
+        let mut rng = Rng::seeded(stamp.seed);
+        for op in ops.flatten() {
+            match op {
+                Op::Bootstrap { cluster_id, hash_key } => self.bootstrap(cluster_id, hash_key),
+                Op::Register { node, incarnation } => self.register(node, incarnation),
+                Op::Retire { node, incarnation } => self.retire(node, incarnation),
+                Op::Tick => {}
+                Op::Parcel(parcel) => {
+                    if let Err(error) = self.parcel(&parcel, &mut rng, surroundings, sink) {
+                        self.failed = Some(error);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.applied = index;
+        Ok(Applied { index, stamp: self.stamp })
     }
-    /// Serves a read-only command.
+
+    /// A cluster is founded once; its identity is never 0.
+    fn bootstrap(&mut self, cluster_id: u128, hash_key: [u64; 2]) {
+        if self.cluster_id == 0 && cluster_id != 0 {
+            self.cluster_id = cluster_id;
+            self.keyspace.set_hash_key(hash_key);
+        }
+    }
+
+    /// The state keeps, per node id for ever, the highest incarnation.
+    fn register(&mut self, node: u64, incarnation: u64) {
+        let known = self.gateways.get(&node).map_or(0, |gateway| gateway.state.incarnation);
+        if incarnation > known {
+            let state = GatewayState { incarnation, passed: 0, retired: false };
+            self.gateways.insert(node, Gateway { state, joined: Vec::new() });
+        }
+    }
+
+    fn retire(&mut self, node: u64, incarnation: u64) {
+        let gateway = self.gateways.get_mut(&node);
+        if let Some(gateway) = gateway.filter(|gateway| gateway.state.incarnation == incarnation) {
+            gateway.state.retired = true;
+            gateway.joined = Vec::new();
+        }
+    }
+
+    /// The sequence check: exactly the next parcel of the registered incarnation applies.
+    fn parcel(
+        &mut self,
+        parcel: &Parcel<'_>,
+        rng: &mut Rng,
+        surroundings: &mut dyn Surroundings,
+        sink: &mut dyn Sink,
+    ) -> Result<(), EntryError> {
+        let gateway = self.gateways.get_mut(&parcel.node);
+        let gateway = gateway.filter(|gateway| {
+            gateway.state.incarnation == parcel.incarnation && !gateway.state.retired
+        });
+        let Some(gateway) = gateway else {
+            self.statistics.fenced_parcels += 1;
+            return Ok(());
+        };
+        if parcel.sequence <= gateway.state.passed {
+            self.statistics.duplicate_parcels += 1;
+            return Ok(());
+        }
+        if parcel.sequence != gateway.state.passed + 1 {
+            self.statistics.gap_parcels += 1;
+            return Ok(());
+        }
+        gateway.state.passed = parcel.sequence;
+        let batch = gateway.join(parcel);
+        if let Cow::Owned(joined) = &batch {
+            entry::check_batch(joined)?;
+        }
+        let wants = sink.wants(parcel.node, parcel.incarnation);
+        let mut argv = Vec::new();
+        for (position, request) in entry::decode_batch(&batch).flatten().enumerate() {
+            let origin = Origin { seed: rng.next(), wanted: wants };
+            let outcome = self.request(&request, origin, &mut argv, surroundings);
+            if wants {
+                sink.reply(parcel.sequence, position as u32, outcome);
+            }
+        }
+        if wants {
+            sink.passed(parcel.sequence);
+        }
+        Ok(())
+    }
+
+    fn request<'e>(
+        &mut self,
+        request: &Request<'e>,
+        origin: Origin,
+        argv: &mut Vec<&'e [u8]>,
+        surroundings: &mut dyn Surroundings,
+    ) -> Outcome<'static> {
+        if self.stamp.time > request.latest {
+            self.statistics.too_late += 1;
+            return Outcome::TooLate;
+        }
+        self.statistics.requests += 1;
+        Outcome::Reply(match request.body {
+            Body::Command(call) => self.call(&call, origin, argv, surroundings),
+            Body::Transaction(transaction) => {
+                self.transaction(&transaction, origin, argv, surroundings)
+            }
+        })
+    }
+
+    fn transaction<'e>(
+        &mut self,
+        transaction: &Transaction<'e>,
+        origin: Origin,
+        argv: &mut Vec<&'e [u8]>,
+        surroundings: &mut dyn Surroundings,
+    ) -> Reply<'static> {
+        let holds = transaction.watches().all(|watch| {
+            self.holds(usize::from(watch.db), watch.key, watch.present, watch.revision)
+        });
+        if !holds {
+            return Reply::NilArray;
+        }
+        let mut rng = Rng::seeded(origin.seed);
+        let calls = transaction.calls().map(|call| {
+            self.call(&call, Origin { seed: rng.next(), ..origin }, argv, surroundings)
+        });
+        Reply::Array(calls.collect())
+    }
+
+    /// Whether a watched key has not changed since `revision`.
+    fn holds(&self, db: usize, key: &[u8], present: bool, revision: u64) -> bool {
+        let Some(database) = self.keyspace.databases.get(db) else { return false };
+        if database.swapped_at > revision {
+            return false;
+        }
+        let Some(place) = self.keyspace.find(db, key) else {
+            return !present && database.deleted_at(slot_of(key)) <= revision;
+        };
+        // A key that is due and not yet deleted is missing; made after the watch, it was a change all the same.
+        let record = &self.keyspace.item(place).record;
+        let live = record.expires_at > self.stamp.time.0;
+        let deleted_at = if present { 0 } else { database.deleted_at(slot_of(key)) };
+        present == live && record.changed.max(deleted_at) <= revision
+    }
+
+    /// One command, contained: a panic becomes its error reply, and its writes are undone.
+    fn call<'e>(
+        &mut self,
+        call: &Call<'e>,
+        origin: Origin,
+        argv: &mut Vec<&'e [u8]>,
+        surroundings: &mut dyn Surroundings,
+    ) -> Reply<'static> {
+        call.argv_into(argv);
+        let (db, now) = (usize::from(call.db), self.stamp.time);
+        if db >= DATABASES {
+            return Reply::Error(ReplyError::fixed("ERR DB index is out of range"));
+        }
+        let spec = match resolve(argv) {
+            Ok(spec) => spec,
+            Err(error) => return Reply::Error(error),
+        };
+        if !origin.wanted && matches!(spec.handler, Handler::Read(_)) {
+            return Reply::Nil; // nobody here hears it, and it changes nothing
+        }
+        let mut reply = None;
+        let keyspace = &mut self.keyspace;
+        let argv: &[&[u8]] = argv;
+        let ended = surroundings.contain(&mut |engine: &mut dyn ScriptEngine| {
+            let mut txn = Txn::new(keyspace, db, now, origin.seed, engine);
+            reply = Some(txn.run(spec.handler, argv).unwrap_or_else(Reply::Error));
+        });
+        if !ended {
+            self.keyspace.roll_back(0);
+            self.keyspace.commit();
+            self.statistics.contained_panics += 1;
+            let text = "ERR internal error: the command was stopped and nothing of it was applied";
+            return Reply::Error(ReplyError::fixed(text));
+        }
+        self.keyspace.commit();
+        reply.expect("the net runs its work exactly once")
+    }
+
+    // ---- reads -------------------------------------------------------------------------------------------------
+
+    /// Serves a read-only command. `clock` is log time by the node's estimate.
     pub fn read<'a>(
         &'a self,
-        _db: usize,
-        _argv: &[&[u8]],
-        _clock: UnixMillis,
-        _seed: u64,
+        db: usize,
+        argv: &[&[u8]],
+        clock: UnixMillis,
+        seed: u64,
     ) -> ReadOutcome<'a> {
-        todo!()
+        let handler = match resolve(argv) {
+            Ok(spec) => spec.handler,
+            Err(error) => return ReadOutcome::Reply(Reply::Error(error)),
+        };
+        let Handler::Read(read) = handler else {
+            let text = "ERR internal error: a write was sent to a reader";
+            return ReadOutcome::Reply(Reply::Error(ReplyError::fixed(text)));
+        };
+        let view = self.view(db, clock, seed);
+        let reply = read(&view, Args::new(argv)).unwrap_or_else(Reply::Error);
+        match self.overdue() {
+            Some(at) => ReadOutcome::AwaitStamp(at),
+            None => ReadOutcome::Reply(reply),
+        }
     }
+
     /// WATCH: the precondition that EXEC will carry.
-    pub fn watch(&self, _db: usize, _key: &[u8], _clock: UnixMillis) -> WatchOutcome {
-        todo!()
+    pub fn watch(&self, db: usize, key: &[u8], clock: UnixMillis) -> WatchOutcome {
+        let present = self.view(db, clock, 0).facts(key).is_some();
+        match self.overdue() {
+            Some(at) => WatchOutcome::AwaitStamp(at),
+            None => WatchOutcome::Token(Watched {
+                db: db as u8,
+                present,
+                revision: self.keyspace.revision,
+                key: key.to_vec(),
+            }),
+        }
     }
+
+    fn view(&self, db: usize, clock: UnixMillis, seed: u64) -> View<'_> {
+        self.keyspace.overdue.set(0);
+        View::new(&self.keyspace, db.min(DATABASES - 1), self.stamp.time, clock, seed)
+    }
+
+    fn overdue(&self) -> Option<UnixMillis> {
+        Some(self.keyspace.overdue.get()).filter(|at| *at > 0).map(UnixMillis)
+    }
+
+    // ---- facts -------------------------------------------------------------------------------------------------
+
     /// Index of the last entry applied.
-    pub fn applied_index(&self) -> u64 {
-        todo!()
+    pub const fn applied_index(&self) -> u64 {
+        self.applied
     }
+
     /// Stamp of the last entry applied.
-    pub fn last_stamp(&self) -> Stamp {
-        todo!()
+    pub const fn last_stamp(&self) -> Stamp {
+        self.stamp
     }
+
     /// The revision counter.
-    pub fn revision(&self) -> u64 {
-        todo!()
+    pub const fn revision(&self) -> u64 {
+        self.keyspace.revision
     }
-    /// The cluster's identity; 0 before the bootstrap.
-    pub fn cluster_id(&self) -> u128 {
-        todo!()
+
+    /// The cluster's identity; 0 before bootstrap.
+    pub const fn cluster_id(&self) -> u128 {
+        self.cluster_id
     }
-    /// What is known of a gateway.
-    pub fn gateway(&self, _node: u64) -> Option<GatewayState> {
-        todo!()
+
+    /// What the state knows of a gateway.
+    pub fn gateway(&self, node: u64) -> Option<GatewayState> {
+        self.gateways.get(&node).map(|gateway| gateway.state)
     }
+
     /// All gateways, by node id.
     pub fn gateways(&self) -> impl Iterator<Item = (u64, GatewayState)> {
-        core::iter::empty()
+        self.gateways.iter().map(|(node, gateway)| (*node, gateway.state))
     }
+
     /// The earliest deadline of any key, for the tick that the leader proposes.
     pub fn next_deadline(&self) -> Option<UnixMillis> {
-        todo!()
+        let firsts = self.keyspace.databases.iter().filter_map(|db| db.deadlines.first());
+        firsts.map(|deadline| UnixMillis(deadline.at)).min()
     }
-    /// The state digest: equal applied index means equal digest on every replica.
+
+    /// Order-free digest of the whole state: equal applied index means equal digest.
     pub fn digest(&self) -> u128 {
-        todo!()
+        let mut facts = Vec::new();
+        let mut put = |number: u128| facts.extend_from_slice(&number.to_le_bytes());
+        put(u128::from(self.stamp.time.0));
+        put(u128::from(self.stamp.seed));
+        put(self.cluster_id);
+        put(u128::from(self.keyspace.revision));
+        self.keyspace.hash_key.iter().for_each(|word| put(u128::from(*word)));
+        for database in &self.keyspace.databases {
+            put(database.digest());
+            put(u128::from(database.swapped_at));
+            put(u128::from(database.flushed_at));
+        }
+        for (node, gateway) in &self.gateways {
+            put(u128::from(*node));
+            put(u128::from(gateway.state.incarnation));
+            put(u128::from(gateway.state.passed));
+            put(u128::from(gateway.state.retired));
+            put(xxh3_128(&gateway.joined));
+        }
+        self.keyspace.scripts().keys().for_each(|sha| put(xxh3_128(sha)));
+        xxh3_128(&facts)
     }
-    /// Figures of one database.
-    pub fn database_stats(&self, _db: usize) -> DatabaseStats {
-        todo!()
+
+    /// Figures of one database, for INFO.
+    pub fn database_stats(&self, db: usize) -> DatabaseStats {
+        let Some(database) = self.keyspace.databases.get(db) else {
+            return DatabaseStats::default();
+        };
+        DatabaseStats {
+            keys: database.key_count() as u64,
+            expires: database.deadlines.count(),
+            avg_ttl_ms: database.deadlines.mean_after(self.stamp.time.0),
+        }
     }
-    /// Counters.
-    pub fn statistics(&self) -> Statistics {
-        todo!()
+
+    /// Counters since this replica was made or restored.
+    pub const fn statistics(&self) -> Statistics {
+        self.statistics
     }
-    /// Deterministic estimate of the bytes that keys, values and scripts take.
+
+    /// Deterministic estimate of the bytes that keys and values take.
     pub fn used_bytes(&self) -> u64 {
-        todo!()
+        self.keyspace.databases.iter().map(|database| database.used_bytes()).sum()
     }
-    /// Emits the snapshot in order.
-    pub fn snapshot(&self, _emit: &mut dyn FnMut(Vec<u8>)) {
-        todo!()
+
+    /// Writes the state as a snapshot, in chunks (see `snapshot`).
+    pub fn snapshot(&self, emit: &mut dyn FnMut(Vec<u8>)) {
+        crate::snapshot::encode(self, emit);
     }
-    /// Rebuilds a machine from a snapshot's bytes, however they are cut.
-    pub fn restore(_chunks: &mut dyn Iterator<Item = &[u8]>) -> Result<Self, SnapshotError> {
-        todo!()
+
+    /// Reads a snapshot; chunk borders need not be those it was written with.
+    ///
+    /// # Errors
+    /// The bytes are no snapshot, are damaged, or do not make the state that they promise.
+    pub fn restore(
+        chunks: &mut dyn Iterator<Item = &[u8]>,
+    ) -> core::result::Result<Self, SnapshotError> {
+        crate::snapshot::decode(chunks)
     }
 }

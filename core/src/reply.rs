@@ -37,6 +37,29 @@ pub enum Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
+    /// The same reply, owning its bytes.
+    pub fn into_owned(self) -> Reply<'static> {
+        let own = |bytes: Cow<'a, [u8]>| Cow::Owned(bytes.into_owned());
+        let all = |replies: Vec<Self>| replies.into_iter().map(Self::into_owned).collect();
+        match self {
+            Self::Ok => Reply::Ok,
+            Self::Status(text) => Reply::Status(own(text)),
+            Self::Int(value) => Reply::Int(value),
+            Self::Bulk(bytes) => Reply::Bulk(own(bytes)),
+            Self::Nil => Reply::Nil,
+            Self::NilArray => Reply::NilArray,
+            Self::Array(replies) => Reply::Array(all(replies)),
+            Self::Map(pairs) => Reply::Map(
+                pairs.into_iter().map(|(k, v)| (k.into_owned(), v.into_owned())).collect(),
+            ),
+            Self::Set(replies) => Reply::Set(all(replies)),
+            Self::Double(value) => Reply::Double(value),
+            Self::Bool(value) => Reply::Bool(value),
+            Self::Verbatim(text) => Reply::Verbatim(own(text)),
+            Self::Error(error) => Reply::Error(error),
+        }
+    }
+
     /// A borrowed bulk string.
     pub const fn bulk(bytes: &'a [u8]) -> Self {
         Self::Bulk(Cow::Borrowed(bytes))

@@ -1,7 +1,7 @@
 //! The script port: what the core asks of a Lua implementation, and what a script may ask of the core.
 //! The one adapter is the crate `steadfast-lua`; the core itself links no interpreter.
 
-use alloc::vec::Vec;
+use sha1::{Digest, Sha1};
 
 use crate::error::ReplyError;
 use crate::reply::Reply;
@@ -59,11 +59,18 @@ pub trait ScriptEngine {
 
 /// What the machine needs of its surroundings while it applies: an interpreter, and a net under panics.
 pub trait Surroundings {
-    /// Runs `work` with the interpreter; answers false if it panicked (`std::panic::catch_unwind`).
-    /// With it a panic of one command becomes that command's error reply, after its writes were undone,
-    /// instead of a crash loop of every replica. `work` is called exactly once.
+    /// Runs `work` with the interpreter; answers false if it panicked. With it a panic of one command becomes that command's
+    /// error reply, after its writes were undone, instead of a crash loop of every replica (`std::panic::catch_unwind`).
     fn contain(&mut self, work: &mut dyn FnMut(&mut dyn ScriptEngine)) -> bool;
 }
 
-/// Argument vectors as owned bytes, for callers that build them.
-pub type OwnedArgv = Vec<Vec<u8>>;
+/// Lower-case hex SHA-1, the name of a script.
+pub fn sha1_hex(body: &[u8]) -> [u8; 40] {
+    let digest: [u8; 20] = Sha1::digest(body).into();
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    let mut hex = [0; 40];
+    for (pair, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    hex
+}

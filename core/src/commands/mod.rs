@@ -7,6 +7,17 @@ use crate::error::Result;
 use crate::reply::Reply;
 
 pub mod args;
+mod connection;
+mod expiry;
+mod generic;
+mod keyspace;
+mod lookup;
+mod scripting;
+mod string;
+
+pub use lookup::{
+    check_arity, is_container_of, keys_of, lookup, resolve, unknown_subcommand, wrong_arity,
+};
 
 /// Redis's command groups, as `COMMAND DOCS` names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,4 +158,5 @@ pub struct Family<H: 'static = Handler> {
 }
 
 /// Every family, in the order of docs/commands.md.
-pub const FAMILIES: &[Family] = &[];
+pub const FAMILIES: &[Family] =
+    &[connection::FAMILY, generic::FAMILY, keyspace::FAMILY, scripting::FAMILY, string::FAMILY];
