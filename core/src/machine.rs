@@ -13,7 +13,7 @@ use crate::commands::{Handler, resolve};
 use crate::entry::{self, Body, Call, EntryError, Op, Parcel, Part, Request, Transaction, Watched};
 use crate::error::{ReplyError, Result};
 use crate::hash::slot_of;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Database, Keyspace};
 use crate::reply::Reply;
 use crate::rng::Rng;
 use crate::script::{ScriptEngine, Surroundings};
@@ -530,7 +530,7 @@ impl StateMachine {
 
     /// Deterministic estimate of the bytes that keys and values take.
     pub fn used_bytes(&self) -> u64 {
-        self.keyspace.databases.iter().map(|database| database.used_bytes()).sum()
+        self.keyspace.databases.iter().map(Database::used_bytes).sum()
     }
 
     /// Writes the state as a snapshot, in chunks (see `snapshot`).

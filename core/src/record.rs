@@ -61,7 +61,9 @@ impl Value {
     }
 
     pub(crate) const fn type_name(&self) -> TypeName {
-        TypeName::String
+        match self {
+            Self::Short { .. } | Self::Exact(_) | Self::Growing(_) => TypeName::String,
+        }
     }
 }
 

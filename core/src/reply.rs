@@ -21,11 +21,11 @@ pub enum Reply<'a> {
     /// The null array of RESP2 (`*-1`), `_` in RESP3: an aborted EXEC.
     NilArray,
     /// An array.
-    Array(Vec<Reply<'a>>),
+    Array(Vec<Self>),
     /// A map; a flat array in RESP2.
-    Map(Vec<(Reply<'a>, Reply<'a>)>),
+    Map(Vec<(Self, Self)>),
     /// A set; an array in RESP2.
-    Set(Vec<Reply<'a>>),
+    Set(Vec<Self>),
     /// A double; a bulk string in RESP2.
     Double(f64),
     /// A boolean; 1 or 0 in RESP2.

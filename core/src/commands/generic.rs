@@ -523,5 +523,5 @@ fn expire_by(
 
 /// SWAPDB and SELECT parse their numbers alike.
 pub(super) fn database_word(word: &[u8], error: &'static str) -> Result<usize> {
-    database(parse_int(word).ok_or(ReplyError::fixed(error))?)
+    database(parse_int(word).ok_or_else(|| ReplyError::fixed(error))?)
 }

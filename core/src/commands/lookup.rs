@@ -125,18 +125,19 @@ pub fn unknown_subcommand(name: &[u8], sub: &[u8]) -> ReplyError {
 fn unknown_command(argv: &[&[u8]]) -> ReplyError {
     let shown = |word: &[u8], room: usize| word.get(..room).unwrap_or(word).to_vec();
     let name = shown(argv.first().copied().unwrap_or_default(), SHOWN_BYTES_MAX);
-    let mut args: Vec<u8> = Vec::new();
+    let mut shown_args: Vec<u8> = Vec::new();
     for word in argv.iter().skip(1) {
-        if args.len() >= SHOWN_BYTES_MAX {
+        if shown_args.len() >= SHOWN_BYTES_MAX {
             break;
         }
-        let room = SHOWN_BYTES_MAX - args.len();
-        args.push(b'\'');
-        args.extend(shown(word, room));
-        args.extend_from_slice(b"' ");
+        let room = SHOWN_BYTES_MAX - shown_args.len();
+        shown_args.push(b'\'');
+        shown_args.extend(shown(word, room));
+        shown_args.extend_from_slice(b"' ");
     }
     ReplyError::made(
-        [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &args].concat(),
+        [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &shown_args]
+            .concat(),
     )
 }
 

@@ -79,8 +79,10 @@ pub(super) const FAMILY: Family = Family {
     ],
 };
 
+type Words<'a> = &'a [&'a [u8]];
+
 /// The keys and arguments of EVAL and EVALSHA, behind the script.
-fn keys_and_argv<'a>(args: &mut Args<'a>) -> Result<(&'a [&'a [u8]], &'a [&'a [u8]])> {
+fn keys_and_rest<'a>(args: &mut Args<'a>) -> Result<(Words<'a>, Words<'a>)> {
     let count = args.int()?;
     let rest = args.rest();
     let count = usize::try_from(count)
@@ -91,18 +93,18 @@ fn keys_and_argv<'a>(args: &mut Args<'a>) -> Result<(&'a [&'a [u8]], &'a [&'a [u
 
 fn eval(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let body = args.bytes()?;
-    let (keys, argv) = keys_and_argv(&mut args)?;
+    let (keys, rest) = keys_and_rest(&mut args)?;
     tx.check_script(body)?;
     // A full cache is no reason to refuse: the script runs, and EVALSHA will not find it.
     let _ = tx.cache_script(body);
-    tx.run_script(body, keys, argv)
+    tx.run_script(body, keys, rest)
 }
 
 fn evalsha(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let sha = args.bytes()?;
-    let (keys, argv) = keys_and_argv(&mut args)?;
+    let (keys, rest) = keys_and_rest(&mut args)?;
     let body = tx.cached_script(sha).ok_or(ReplyError::NO_SCRIPT)?;
-    tx.run_script(&body, keys, argv)
+    tx.run_script(&body, keys, rest)
 }
 
 fn exists<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {

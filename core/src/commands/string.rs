@@ -353,8 +353,8 @@ fn getrange<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
         return Ok(Reply::bulk(b""));
     }
     let from_end = |at: i64| if at < 0 { (length.saturating_add(at)).max(0) } else { at };
-    let (start, end) = (from_end(start) as usize, from_end(end).min(length - 1));
-    let range = start..usize::try_from(end + 1).unwrap_or(0);
+    let index = |at: i64| usize::try_from(at).unwrap_or(usize::MAX);
+    let range = index(from_end(start))..index(from_end(end).min(length - 1) + 1);
     Ok(match value {
         alloc::borrow::Cow::Borrowed(bytes) => Reply::bulk(bytes.get(range).unwrap_or_default()),
         alloc::borrow::Cow::Owned(bytes) => Reply::bulk_owned(bytes.get(range).unwrap_or_default()),
@@ -385,7 +385,7 @@ fn incrbyfloat(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     };
     let by = args.extended()?;
     let infinite = ReplyError::fixed("ERR increment would produce NaN or Infinity");
-    let sum = old.add(by).ok_or(infinite)?.print();
+    let sum = old.plus(by).ok_or(infinite)?.print();
     tx.set_string(key, &sum, Expiry::Keep);
     Ok(Reply::bulk_owned(sum))
 }

@@ -1,6 +1,8 @@
 //! The 80-bit floating point in which Redis computes INCRBYFLOAT (`long double` on x86-64), in integer arithmetic: parse,
 //! add, print as `%.17Lf` without trailing zeroes. A significand of 64 bits, round to nearest even.
 
+#![allow(clippy::cast_sign_loss)] // words and shift widths, checked or masked where they are cast
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -176,9 +178,10 @@ impl Extended {
             let half = big.bit(drop - 1);
             let below = sticky || (0..drop - 1).any(|at| big.bit(at));
             if half && (below || significand & 1 == 1) {
-                match significand.checked_add(1) {
-                    Some(rounded) => significand = rounded,
-                    None => (significand, exponent) = (1 << 63, exponent + 1),
+                if let Some(rounded) = significand.checked_add(1) {
+                    significand = rounded;
+                } else {
+                    (significand, exponent) = (1 << 63, exponent + 1);
                 }
             }
         }
@@ -198,7 +201,7 @@ impl Extended {
     }
 
     /// The sum, rounded; none if it is infinite.
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn plus(self, other: Self) -> Option<Self> {
         if self.significand == 0 {
             return Some(other);
         }
@@ -311,7 +314,7 @@ mod tests {
 
     fn sum(one: &str, other: &str) -> Option<String> {
         let (one, other) = (Extended::parse(one.as_bytes())?, Extended::parse(other.as_bytes())?);
-        String::from_utf8(one.add(other)?.print()).ok()
+        String::from_utf8(one.plus(other)?.print()).ok()
     }
 
     /// Sums as redis-server answers them.
@@ -339,6 +342,6 @@ mod tests {
         for text in ["", "-", ".", "e5", "1e", "1x", " 1", "inf", "nan", "1e5000", "1.2.3"] {
             assert_eq!(Extended::parse(text.as_bytes()), None, "{text}");
         }
-        assert_eq!(Extended::parse(b"1e4932").and_then(|x| x.add(x)), None, "an infinite sum");
+        assert_eq!(Extended::parse(b"1e4932").and_then(|x| x.plus(x)), None, "an infinite sum");
     }
 }

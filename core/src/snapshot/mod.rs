@@ -84,7 +84,9 @@ impl Output<'_> {
 }
 
 fn put(out: &mut Vec<u8>, numbers: &[u64]) {
-    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    for number in numbers {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
 }
 
 pub(crate) fn encode(machine: &StateMachine, emit: &mut dyn FnMut(Vec<u8>)) {
