@@ -46,6 +46,11 @@ pub enum Intake {
         /// Whether this node's incarnation is registered in the state.
         registered: bool,
     },
+    /// The state was restored from a snapshot and knows these gateways.
+    Restored {
+        /// (node, incarnation, last parcel passed).
+        gateways: Vec<(u64, u64, u64)>,
+    },
     /// The encoded state at `index`, asked for by `Outlet::TakeSnapshot`.
     Snapshot {
         /// Index that the state was at.

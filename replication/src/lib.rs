@@ -1,4 +1,21 @@
 //! The replicated log of Steadfast: raft node, log store, transport, exactly-once outbox.
+//!
+//! `driver::open` recovers a data directory and answers the two loops that `server` (or `sim`) runs: the log writer and the
+//! driver. The border to the event loop is `gateway`; what is needed of the outside are the ports.
 
+pub mod driver;
+pub mod event;
+pub mod formation;
 pub mod gateway;
+pub mod node;
 pub mod ports;
+pub mod storage;
+pub mod transport;
+pub mod wire;
+
+mod log_bridge;
+mod log_clock;
+mod log_view;
+mod outbox;
+mod read;
+mod session;

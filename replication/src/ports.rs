@@ -25,7 +25,10 @@ pub trait Net: Clone + Send + 'static {
     /// Binds `host:port`.
     fn bind(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Listener>>;
     /// Accepts one connection.
-    fn accept(&self, listener: &mut Self::Listener) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
+    fn accept(
+        &self,
+        listener: &mut Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
     /// Resolves the host anew, then connects. Callers wrap it in a timeout.
     fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>>;
 }

@@ -1,1 +1,25 @@
-//! x
+//! The shell of Steadfast: the Redis protocol, the event loop, node-local commands, the command line.
+//! `run` is one node from its parts to its end; the simulator calls it with parts of its own.
+
+pub mod adapters;
+pub mod cli;
+pub mod client_tool;
+pub mod commands;
+pub mod config;
+pub mod resp;
+pub mod session;
+pub mod surroundings;
+
+mod batch;
+mod client;
+mod connection;
+mod dispatch;
+mod facts;
+mod figures;
+mod info;
+mod reads;
+mod refusal;
+mod run;
+mod shell;
+
+pub use run::{Observer, Parts, Placement, RunError, run};

@@ -1,0 +1,621 @@
+//! The one async loop that owns the node: it waits, drains everything that has come, steps the node with it, and carries out
+//! what the node puts out. Also `open`: from a data directory to a driver and a log writer that are ready to run.
+//!
+//! Contract: figures in `Status` are published before any message that relies on them; nothing here waits for the event loop.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::event::{Input, Output};
+use crate::formation::{Forming, Member, Record, Verdict};
+use crate::gateway::{Intake, Outlet, Role, Status};
+use crate::node::{Node, NodeConfig, NodeStart};
+use crate::ports::{Clock, Disk, Net};
+use crate::storage::{
+    self, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
+    SnapshotMeta, StoreError, write_loop,
+};
+use crate::transport::{Identity, Links, PeerEvent};
+use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
+
+/// Messages between driver and log writer at the most.
+const LOG_MESSAGES_MAX: usize = 16 * 1024;
+const PEER_EVENTS_MAX: usize = 1024;
+/// Inputs taken in one turn at the most, so that outputs are not held up without end.
+const TURN_INPUTS_MAX: usize = 1024;
+
+/// Settings of replication.
+#[derive(Debug, Clone)]
+pub struct ReplicationConfig {
+    /// Own id; 1 for a node on its own.
+    pub node_id: u64,
+    /// All members, the own entry included; empty for a node on its own.
+    pub members: Vec<Member>,
+    /// The log.
+    pub log: LogConfig,
+    /// Bytes of log after which a snapshot is taken.
+    pub snapshot_log_bytes: u64,
+    /// Bytes of entries kept behind a snapshot for slow followers.
+    pub tail_bytes: u64,
+    /// Length of a tick.
+    pub tick: Duration,
+    /// Ticks without a leader before an election (up to twice as many, drawn).
+    pub election_ticks: usize,
+    /// Ticks between heartbeats.
+    pub heartbeat_ticks: usize,
+    /// All that is drawn comes from it.
+    pub seed: u64,
+}
+
+/// Why a node can't start. Displayed as a sentence for people.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The data directory.
+    Store(StoreError),
+    /// The data directory belongs to somebody else.
+    Mismatch(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Mismatch(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// A recovered data directory.
+pub struct Opened<D: Disk> {
+    config: ReplicationConfig,
+    store: LogStore<D>,
+    meta: NodeMeta,
+    hard_state: HardState,
+    snapshot: Option<(SnapshotMeta, Vec<Bytes>)>,
+    entries: Vec<LogEntry>,
+}
+
+/// The log writer, to be run wherever `fdatasync` may block.
+pub struct Writer<D: Disk> {
+    store: LogStore<D>,
+    requests: mpsc::Receiver<LogRequest>,
+    done: mpsc::Sender<LogDone>,
+}
+
+/// The driver, to be run inside a `LocalSet`.
+pub struct Driver {
+    config: ReplicationConfig,
+    meta: NodeMeta,
+    start: NodeStart,
+    restore: Option<Vec<Bytes>>,
+    log: mpsc::Sender<LogRequest>,
+    log_done: mpsc::Receiver<LogDone>,
+}
+
+/// Recovers a data directory and draws a new incarnation, synced before it is used.
+///
+/// # Errors
+/// See `OpenError`.
+pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<D>, OpenError> {
+    let (mut store, recovered) = storage::open(disk, config.log).await.map_err(OpenError::Store)?;
+    recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let mut meta = match recovered.meta {
+        Some(meta) => {
+            check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
+            meta
+        }
+        None => {
+            let storage_id =
+                (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
+            NodeMeta {
+                node_id: config.node_id,
+                storage_id: storage_id.max(1),
+                ..NodeMeta::default()
+            }
+        }
+    };
+    meta.incarnation += 1;
+    if config.members.len() <= 1 && meta.formation.is_empty() {
+        meta.formation = Record::alone(meta.node_id, meta.storage_id).encode();
+    }
+    store.save_meta(meta.clone()).await.map_err(OpenError::Store)?;
+    let (hard_state, snapshot, entries) =
+        (recovered.hard_state, recovered.snapshot, recovered.entries);
+    Ok(Opened { config, store, meta, hard_state, snapshot, entries })
+}
+
+/// Whether the flags fit what the data directory says.
+fn check_owner(config: &ReplicationConfig, meta: &NodeMeta) -> Result<(), String> {
+    let unchanged = "Nothing was changed.";
+    if meta.node_id != config.node_id {
+        return Err(format!(
+            "this data directory belongs to node {}, but this is node {}. {unchanged} Check --node-id and --dir.",
+            meta.node_id, config.node_id
+        ));
+    }
+    let Some(record) = Record::decode(&meta.formation) else { return Ok(()) };
+    let mut ids: Vec<u64> = config.members.iter().map(|member| member.id).collect();
+    ids.sort_unstable();
+    if ids.is_empty() {
+        ids.push(config.node_id);
+    }
+    if record.voters() != ids {
+        return Err(format!(
+            "this data directory belongs to the cluster of nodes {:?}, but the flags name {ids:?}. {unchanged} \
+             Start with the cluster's own --cluster, or choose another --dir.",
+            record.voters()
+        ));
+    }
+    Ok(())
+}
+
+impl<D: Disk> Opened<D> {
+    /// This start's incarnation.
+    pub fn incarnation(&self) -> u64 {
+        self.meta.incarnation
+    }
+
+    /// The node's id.
+    pub fn node_id(&self) -> u64 {
+        self.meta.node_id
+    }
+
+    /// The two loops to run.
+    pub fn into_parts(self) -> (Writer<D>, Driver) {
+        let (log, requests) = mpsc::channel(LOG_MESSAGES_MAX);
+        let (done, log_done) = mpsc::channel(LOG_MESSAGES_MAX);
+        let (snapshot, restore) = self.snapshot.unzip();
+        let membership = snapshot.as_ref().map_or_else(
+            || Membership {
+                voters: Record::decode(&self.meta.formation).unwrap_or_default().voters(),
+                learners: Vec::new(),
+            },
+            |meta| meta.membership.clone(),
+        );
+        let start =
+            NodeStart { hard_state: self.hard_state, membership, snapshot, entries: self.entries };
+        let driver = Driver { config: self.config, meta: self.meta, start, restore, log, log_done };
+        (Writer { store: self.store, requests, done }, driver)
+    }
+}
+
+impl<D: Disk> Writer<D> {
+    /// Runs until the driver closes it.
+    pub async fn run(self) {
+        write_loop(self.store, self.requests, self.done).await;
+    }
+}
+
+/// The driver while it runs.
+struct Running<N: Net, C: Clock> {
+    node: Node,
+    node_id: u64,
+    links: Links<N>,
+    clock: C,
+    log: mpsc::Sender<LogRequest>,
+    outlet: mpsc::Sender<Outlet>,
+    /// Messages that found the outlet full: the event loop is busy, and will say when it has gone on.
+    backlog: VecDeque<Outlet>,
+    status: Arc<Status>,
+    /// Announcements of snapshots that are being read from disk, by receiver.
+    announced: BTreeMap<u64, RaftMessage>,
+    stopping: bool,
+    ended: bool,
+}
+
+impl Driver {
+    /// Runs the node until it is shut down or must stop.
+    pub async fn run<N: Net, C: Clock>(
+        self,
+        net: N,
+        clock: C,
+        mut intake: mpsc::Receiver<Intake>,
+        outlet: mpsc::Sender<Outlet>,
+        status: Arc<Status>,
+    ) {
+        let fatal = outlet.clone();
+        if let Err(text) = self.run_to_end(net, clock, &mut intake, outlet, status).await {
+            // The event loop may be gone: then there is nobody to tell.
+            let _ = fatal.send(Outlet::Fatal(text)).await;
+        }
+    }
+
+    async fn run_to_end<N: Net, C: Clock>(
+        mut self,
+        net: N,
+        clock: C,
+        intake: &mut mpsc::Receiver<Intake>,
+        outlet: mpsc::Sender<Outlet>,
+        status: Arc<Status>,
+    ) -> Result<(), String> {
+        let (events, mut peer_events) = mpsc::channel(PEER_EVENTS_MAX);
+        let links = self.start_links(net, events.clone()).await?;
+        if self.meta.formation.is_empty()
+            && !self.form(&links, &mut peer_events, intake, &status).await?
+        {
+            drop(self.log.send(LogRequest::Close).await);
+            drop(outlet.send(Outlet::Stopped).await);
+            return Ok(());
+        }
+        status.set_waiting("");
+        let node_config = NodeConfig {
+            node_id: self.meta.node_id,
+            incarnation: self.meta.incarnation,
+            election_ticks: self.config.election_ticks,
+            heartbeat_ticks: self.config.heartbeat_ticks,
+            snapshot_log_bytes: self.config.snapshot_log_bytes,
+            tail_bytes: self.config.tail_bytes,
+            seed: self.config.seed,
+        };
+        let restored_index = self.start.snapshot.as_ref().map_or(0, |meta| meta.index);
+        let node = Node::new(node_config, self.start)?;
+        let mut running = Running {
+            node,
+            node_id: self.meta.node_id,
+            links,
+            clock,
+            log: self.log,
+            outlet,
+            backlog: VecDeque::new(),
+            status,
+            announced: BTreeMap::new(),
+            stopping: false,
+            ended: false,
+        };
+        if let Some(chunks) = self.restore {
+            running.out(Outlet::Restore { index: restored_index, chunks });
+        }
+        let mut beat = interval(self.config.tick);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sources =
+            Sources { log_done: self.log_done, intake, peer_events, beat, _events: events };
+        running.turn()?; // a node on its own leads at once
+        while !running.ended {
+            let first = sources.next().await;
+            running.take(first)?;
+            let mut taken = 1;
+            while let Some(event) = sources.try_next() {
+                running.take(event)?;
+                taken += 1;
+                if taken >= TURN_INPUTS_MAX {
+                    break;
+                }
+            }
+            running.turn()?;
+        }
+        Ok(())
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            node_id: self.meta.node_id,
+            incarnation: self.meta.incarnation,
+            storage_id: self.meta.storage_id,
+            record: Record::decode(&self.meta.formation),
+        }
+    }
+
+    async fn start_links<N: Net>(
+        &self,
+        net: N,
+        events: mpsc::Sender<PeerEvent>,
+    ) -> Result<Links<N>, String> {
+        let own = self.config.members.iter().find(|member| member.id == self.meta.node_id);
+        let mut listener = None;
+        if let Some(own) = own.filter(|_| self.config.members.len() > 1) {
+            let bound = net.bind(&own.host, own.port).await;
+            listener = Some(bound.map_err(|error| {
+                format!(
+                    "cannot listen for peers on {}:{}: {error}. Nothing was changed. Another server may be running there: \
+                     stop it, or correct this node's entry in --cluster.",
+                    own.host, own.port
+                )
+            })?);
+        }
+        let others = self.config.members.iter().filter(|member| member.id != self.meta.node_id);
+        Ok(Links::start(net, self.identity(), others.cloned().collect(), listener, events))
+    }
+
+    /// Waits for the cluster to form; false if the node is shut down meanwhile.
+    async fn form<N: Net>(
+        &mut self,
+        links: &Links<N>,
+        peer_events: &mut mpsc::Receiver<PeerEvent>,
+        intake: &mut mpsc::Receiver<Intake>,
+        status: &Status,
+    ) -> Result<bool, String> {
+        let members = self.config.members.iter().map(|member| member.id).collect();
+        let mut forming = Forming::new(self.meta.node_id, self.meta.storage_id, members);
+        let mut verdict = forming.verdict();
+        loop {
+            match &verdict {
+                Verdict::Wait(text) => {
+                    if status.waiting() != *text {
+                        tracing::info!("{text}");
+                        status.set_waiting(text);
+                    }
+                }
+                Verdict::Form(record) => {
+                    self.meta.formation = record.encode();
+                    self.start.membership.voters = record.voters();
+                    self.save_meta().await?;
+                    links.set_identity(self.identity());
+                    tracing::info!("formed a cluster of nodes {:?}", record.voters());
+                    return Ok(true);
+                }
+            }
+            verdict = tokio::select! {
+                biased; // a shutdown does not wait for peers
+                message = intake.recv() => match message {
+                    Some(Intake::Shutdown) | None => return Ok(false),
+                    Some(_) => verdict,
+                },
+                event = peer_events.recv() => match event {
+                    Some(PeerEvent::Heard { peer, heard }) => forming.hear(peer, heard),
+                    _ => verdict,
+                },
+            };
+        }
+    }
+
+    /// Makes the identity durable before anything relies on it.
+    async fn save_meta(&mut self) -> Result<(), String> {
+        let gone = || "the log writer ended unexpectedly; start this node again".to_owned();
+        self.log.send(LogRequest::SaveMeta(self.meta.clone())).await.map_err(|_| gone())?;
+        loop {
+            match self.log_done.recv().await {
+                Some(LogDone::MetaSaved) => return Ok(()),
+                Some(LogDone::Fatal(text)) => return Err(text),
+                Some(_) => {}
+                None => return Err(gone()),
+            }
+        }
+    }
+}
+
+/// Where inputs come from.
+struct Sources<'a> {
+    log_done: mpsc::Receiver<LogDone>,
+    intake: &'a mut mpsc::Receiver<Intake>,
+    peer_events: mpsc::Receiver<PeerEvent>,
+    beat: Interval,
+    /// Keeps the channel open for a node without peers.
+    _events: mpsc::Sender<PeerEvent>,
+}
+
+enum Event {
+    Log(Option<LogDone>),
+    Intake(Option<Intake>),
+    Peer(PeerEvent),
+    Beat,
+}
+
+impl Sources<'_> {
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            biased; // the disk first: it lets answers go; ticks last: they are never made up in a burst
+            done = self.log_done.recv() => Event::Log(done),
+            message = self.intake.recv() => Event::Intake(message),
+            Some(event) = self.peer_events.recv() => Event::Peer(event),
+            _ = self.beat.tick() => Event::Beat,
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Event> {
+        if let Ok(done) = self.log_done.try_recv() {
+            return Some(Event::Log(Some(done)));
+        }
+        if let Ok(message) = self.intake.try_recv() {
+            return Some(Event::Intake(Some(message)));
+        }
+        self.peer_events.try_recv().ok().map(Event::Peer)
+    }
+}
+
+impl<N: Net, C: Clock> Running<N, C> {
+    fn step(&mut self, input: Input) {
+        self.node.step(self.clock.monotonic(), self.clock.wall_ms(), input);
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Beat => self.step(Input::Tick),
+            Event::Peer(event) => self.take_peer(event),
+            Event::Intake(message) => self.take_intake(message),
+            Event::Log(done) => return self.take_log(done),
+        }
+        Ok(())
+    }
+
+    fn take_peer(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Heard { .. } => {}
+            PeerEvent::Frame { from, frame } => {
+                if !frame.ops.is_empty() {
+                    self.step(Input::Forwarded { from, ops: frame.ops });
+                }
+                if let Some(message) = frame.raft {
+                    self.step(Input::Peer { message, log_time_ms: frame.log_time_ms });
+                }
+            }
+            PeerEvent::Down { peer } => self.step(Input::Unreachable { peer }),
+            PeerEvent::SnapshotReceived { message, meta, chunks } => {
+                self.step(Input::SnapshotReceived { message, meta, chunks });
+            }
+            PeerEvent::SnapshotSent { to, arrived } => {
+                self.step(Input::SnapshotSent { to, arrived })
+            }
+        }
+    }
+
+    fn take_intake(&mut self, message: Option<Intake>) {
+        match message {
+            Some(Intake::Parcel { sequence, op }) => self.step(Input::Parcel { sequence, op }),
+            Some(Intake::Read { round }) => self.step(Input::Read { round }),
+            Some(Intake::Tick) => self.step(Input::TickWanted),
+            Some(Intake::Applied { index, passed, registered }) => {
+                self.step(Input::Applied { index, passed, registered });
+            }
+            Some(Intake::Restored { gateways }) => self.step(Input::Restored { gateways }),
+            Some(Intake::Snapshot { index, chunks }) => {
+                self.step(Input::StateEncoded { index, chunks });
+            }
+            Some(Intake::Shutdown) => {
+                self.stopping = true;
+                self.ask_log(LogRequest::Close);
+            }
+            None => self.ended = true,
+        }
+    }
+
+    fn take_log(&mut self, done: Option<LogDone>) -> Result<(), String> {
+        match done {
+            Some(LogDone::Appended { number }) => self.step(Input::Persisted { number }),
+            Some(LogDone::Installed { number, meta, chunks }) => {
+                self.out(Outlet::Restore { index: meta.index, chunks });
+                self.step(Input::Persisted { number });
+            }
+            Some(LogDone::NoSpace) => self.space(true),
+            Some(LogDone::SpaceReturned) => self.space(false),
+            Some(LogDone::SnapshotSaved { meta, compacted_to }) => {
+                self.step(Input::SnapshotSaved { meta, compacted_to });
+            }
+            Some(LogDone::SnapshotFailed { why }) => {
+                tracing::error!(
+                    "a snapshot could not be saved ({why}); the log goes on without it"
+                );
+                self.step(Input::SnapshotFailed);
+            }
+            Some(LogDone::SnapshotLoaded { to, snapshot }) => self.send_snapshot(to, snapshot),
+            Some(LogDone::MetaSaved) => {}
+            Some(LogDone::Fatal(text)) => return Err(text),
+            Some(LogDone::Closed) | None if self.stopping => {
+                self.out(Outlet::Stopped);
+                self.ended = true;
+            }
+            Some(LogDone::Closed) | None => {
+                return Err(
+                    "the log writer ended unexpectedly. Every acknowledged write is in the log; \
+                            start this node again."
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn space(&mut self, none: bool) {
+        if none {
+            tracing::error!(
+                "the disk is full: writes are refused until there is room again; reads go on"
+            );
+        } else {
+            tracing::info!("the disk has room again: writes are taken");
+        }
+        self.status.set_disk_full(none);
+        self.step(Input::NoSpace(none));
+        self.out(Outlet::StatusChanged);
+    }
+
+    fn send_snapshot(&mut self, to: u64, snapshot: Option<(SnapshotMeta, Vec<Bytes>)>) {
+        let Some(mut message) = self.announced.remove(&to) else { return };
+        let Some((meta, chunks)) = snapshot else {
+            return self.step(Input::SnapshotSent { to, arrived: false });
+        };
+        // The newest on disk may be newer than the one that raft announced.
+        if let Some(announced) = &mut message.snapshot {
+            announced.metadata = Some(SnapshotMetadata::from_meta(&meta));
+        }
+        self.links.send_snapshot(message, meta, chunks);
+    }
+
+    /// Ends a turn: lets the node form entries and readies, publishes figures, carries out what the node wants.
+    fn turn(&mut self) -> Result<(), String> {
+        self.node.turn(self.clock.monotonic(), self.clock.wall_ms());
+        if self.publish() {
+            self.out(Outlet::StatusChanged);
+        }
+        while let Some(output) = self.node.poll() {
+            self.carry_out(output)?;
+        }
+        while let Some(message) = self.backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(message)) = self.outlet.try_send(message) {
+                self.backlog.push_front(message);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes figures; answers whether somebody may have waited for the change.
+    fn publish(&self) -> bool {
+        let (node, status) = (&self.node, &self.status);
+        let changed = node.role() != status.role()
+            || node.leader_id() != status.leader_id()
+            || node.is_sole_leader() != status.sole_voter();
+        status.set_role(node.role());
+        status.set_leader_id(node.leader_id());
+        status.set_term(node.term());
+        status.set_commit_index(node.commit_index());
+        status.set_last_index(node.last_index());
+        status.set_snapshot_index(node.snapshot_index());
+        status.set_log_bytes(node.log_bytes());
+        status.set_sole_voter(node.is_sole_leader());
+        status.set_log_time_ms(&self.clock, node.log_time_ms(self.clock.monotonic()));
+        if changed && node.role() == Role::Leader {
+            tracing::info!("node {} leads in term {}", self.node_id, node.term());
+        }
+        changed
+    }
+
+    fn carry_out(&mut self, output: Output) -> Result<(), String> {
+        match output {
+            Output::Persist { number, entries, hard_state } => {
+                self.ask_log(LogRequest::Append { number, entries, hard_state });
+            }
+            Output::Install { number, meta, chunks, hard_state } => {
+                self.ask_log(LogRequest::Install { number, meta, chunks, hard_state });
+            }
+            Output::Send { message, log_time_ms } => {
+                let to = message.to;
+                let frame = PeerFrame { raft: Some(message), ops: Vec::new(), log_time_ms };
+                self.links.send(to, &frame);
+            }
+            Output::Forward { to, ops } => {
+                self.links.send(to, &PeerFrame { raft: None, ops, log_time_ms: 0 });
+            }
+            Output::SendSnapshot { message } => {
+                let to = message.to;
+                self.announced.insert(to, message);
+                self.ask_log(LogRequest::LoadSnapshot { to });
+            }
+            Output::Apply { entries } => self.out(Outlet::Apply { entries }),
+            Output::ReadIndex { round, index } => self.out(Outlet::ReadIndex { round, index }),
+            Output::TakeSnapshot => self.out(Outlet::TakeSnapshot),
+            Output::SaveSnapshot { meta, chunks, compact_to } => {
+                self.ask_log(LogRequest::SaveSnapshot { meta, chunks, compact_to });
+            }
+            Output::Fatal(text) => return Err(text),
+        }
+        Ok(())
+    }
+
+    fn ask_log(&mut self, request: LogRequest) {
+        // A full or closed queue shows up as the writer's end: it is bounded by what raft lets be under way.
+        if self.log.try_send(request).is_err() {
+            tracing::error!("the log writer does not take requests any more");
+        }
+    }
+
+    fn out(&mut self, message: Outlet) {
+        self.backlog.push_back(message);
+    }
+}

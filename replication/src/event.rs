@@ -1,0 +1,169 @@
+//! What goes into the node and what comes out of it. Closed enums: the node's behaviour can be read in one place.
+
+use bytes::Bytes;
+
+use crate::gateway::Committed;
+use crate::storage::{HardState, LogEntry, SnapshotMeta};
+use crate::wire::RaftMessage;
+
+/// What happens to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// One tick interval has passed.
+    Tick,
+    /// A raft message of a peer, with its log time if it leads (0 otherwise).
+    Peer {
+        /// The message.
+        message: RaftMessage,
+        /// Log time at the sender, milliseconds.
+        log_time_ms: u64,
+    },
+    /// Ops of a peer's gateway, for the leader.
+    Forwarded {
+        /// The peer.
+        from: u64,
+        /// Encoded ops.
+        ops: Vec<Bytes>,
+    },
+    /// A parcel of the own gateway.
+    Parcel {
+        /// Its number.
+        sequence: u64,
+        /// The encoded op.
+        op: Bytes,
+    },
+    /// The own gateway wants a read index.
+    Read {
+        /// Name of the round.
+        round: u64,
+    },
+    /// A key is due by the log clock.
+    TickWanted,
+    /// The state machine has applied up to `index`.
+    Applied {
+        /// Applied index.
+        index: u64,
+        /// Last own parcel passed.
+        passed: u64,
+        /// Whether the own incarnation is registered.
+        registered: bool,
+    },
+    /// The state machine was restored from a snapshot and knows these gateways: (node, incarnation, last parcel).
+    Restored {
+        /// The gateways.
+        gateways: Vec<(u64, u64, u64)>,
+    },
+    /// Everything up to this `Persist` number is durable.
+    Persisted {
+        /// The number.
+        number: u64,
+    },
+    /// The log has no room (true) or has room again (false).
+    NoSpace(bool),
+    /// The own state was encoded at this index.
+    StateEncoded {
+        /// Applied index of the state.
+        index: u64,
+        /// The state.
+        chunks: Vec<Bytes>,
+    },
+    /// The own snapshot is durable.
+    SnapshotSaved {
+        /// What it is.
+        meta: SnapshotMeta,
+        /// Segments hold nothing below any more.
+        compacted_to: u64,
+    },
+    /// The own snapshot could not be saved.
+    SnapshotFailed,
+    /// A snapshot came from the leader, verified, with the message that announced it.
+    SnapshotReceived {
+        /// The message.
+        message: RaftMessage,
+        /// What it is.
+        meta: SnapshotMeta,
+        /// The state.
+        chunks: Vec<Bytes>,
+    },
+    /// A snapshot was sent to a peer, or could not be.
+    SnapshotSent {
+        /// The peer.
+        to: u64,
+        /// Whether it arrived.
+        arrived: bool,
+    },
+    /// The link to a peer is down.
+    Unreachable {
+        /// The peer.
+        peer: u64,
+    },
+}
+
+/// What the driver must do, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Append to the log; report `Persisted` when it is durable.
+    Persist {
+        /// The number to report.
+        number: u64,
+        /// Entries.
+        entries: Vec<LogEntry>,
+        /// Hard state, if it changed.
+        hard_state: Option<HardState>,
+    },
+    /// Make a received snapshot durable, hand it to the state machine, report `Persisted`.
+    Install {
+        /// The number to report.
+        number: u64,
+        /// What it is.
+        meta: SnapshotMeta,
+        /// The state.
+        chunks: Vec<Bytes>,
+        /// Hard state, if it changed.
+        hard_state: Option<HardState>,
+    },
+    /// Send a raft message to a peer.
+    Send {
+        /// The message (its receiver is in it).
+        message: RaftMessage,
+        /// Log time, if this node leads; 0 otherwise.
+        log_time_ms: u64,
+    },
+    /// Send ops of the own gateway to the leader.
+    Forward {
+        /// The leader.
+        to: u64,
+        /// Encoded ops.
+        ops: Vec<Bytes>,
+    },
+    /// Send the newest snapshot to a peer, with this message.
+    SendSnapshot {
+        /// The message.
+        message: RaftMessage,
+    },
+    /// Committed entries for the state machine.
+    Apply {
+        /// The entries.
+        entries: Vec<Committed>,
+    },
+    /// The read index of a round.
+    ReadIndex {
+        /// The round.
+        round: u64,
+        /// The index.
+        index: u64,
+    },
+    /// Ask the event loop to encode the state.
+    TakeSnapshot,
+    /// Save the encoded state.
+    SaveSnapshot {
+        /// Index, term, membership.
+        meta: SnapshotMeta,
+        /// The state.
+        chunks: Vec<Bytes>,
+        /// Entries above this index are kept for followers.
+        compact_to: u64,
+    },
+    /// The node must stop. A sentence for people.
+    Fatal(String),
+}

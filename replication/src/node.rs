@@ -1,0 +1,588 @@
+//! The sans-IO node around `raft`: inputs are stepped in, outputs are polled out; no clock, no thread, no await, and no
+//! randomness but the seed it was given. The driver's duties, in this order, are the order of the outputs:
+//! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
+//! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft::eraftpb::{self, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use steadfast_core::entry::{self, Op};
+use steadfast_core::stamp::{Stamp, UnixMillis};
+
+use crate::event::{Input, Output};
+use crate::gateway::{Committed, Role};
+use crate::log_clock::LogClock;
+use crate::log_view::LogView;
+use crate::outbox::Outbox;
+use crate::read::ReadRound;
+use crate::session::{Sessions, stamp_of};
+use crate::storage::{HardState, LogEntry, Membership, SnapshotMeta};
+use crate::wire::{self, RaftMessage};
+
+/// Largest entry that the leader forms of several parcels.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+const INFLIGHT_MESSAGES_MAX: usize = 256;
+
+/// Settings of a node.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Own id.
+    pub node_id: u64,
+    /// This start's incarnation.
+    pub incarnation: u64,
+    /// Ticks without a leader before an election (up to twice as many, drawn).
+    pub election_ticks: usize,
+    /// Ticks between heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Bytes of log after which a snapshot is taken.
+    pub snapshot_log_bytes: u64,
+    /// Entries kept behind a snapshot for slow followers, in bytes.
+    pub tail_bytes: u64,
+    /// Seed of all that is drawn: election timeouts, cluster id, hash key, stamp seeds.
+    pub seed: u64,
+}
+
+/// What a node starts from.
+#[derive(Debug)]
+pub struct NodeStart {
+    /// Hard state.
+    pub hard_state: HardState,
+    /// Membership by the snapshot, or as the cluster was formed.
+    pub membership: Membership,
+    /// Newest snapshot; the state machine is restored from it before anything is applied.
+    pub snapshot: Option<SnapshotMeta>,
+    /// Entries behind it.
+    pub entries: Vec<LogEntry>,
+}
+
+/// See the file's head.
+pub struct Node {
+    raw: RawNode<LogView>,
+    config: NodeConfig,
+    outputs: VecDeque<Output>,
+    clock: LogClock,
+    /// Sessions by the committed entries; none until a restored state has told them.
+    committed: Option<Sessions>,
+    /// Sessions by the whole log, while leading.
+    admitted: Option<Sessions>,
+    /// Admitted ops that go into the next entry.
+    gathered: Vec<Bytes>,
+    outbox: Outbox,
+    read: ReadRound,
+    /// Readies that are not durable yet, oldest first.
+    unpersisted: VecDeque<Unpersisted>,
+    /// A snapshot from the leader that raft has taken on and that waits for its ready.
+    received: Option<(SnapshotMeta, Vec<Bytes>)>,
+    applied: u64,
+    /// Index of the last entry that went out in `Apply`, or of the snapshot installed after it.
+    handed_out: u64,
+    ticks: u64,
+    tick_wanted: bool,
+    no_space: bool,
+    taking_snapshot: bool,
+    log_bytes: u64,
+    proposals: u64,
+}
+
+struct Unpersisted {
+    number: u64,
+    /// Whether the log was asked to write something for it.
+    written: bool,
+    messages: Vec<eraftpb::Message>,
+}
+
+impl Node {
+    /// A node that starts from what its log holds.
+    ///
+    /// # Errors
+    /// A sentence, if raft finds what the log holds contradictory.
+    pub fn new(config: NodeConfig, start: NodeStart) -> Result<Self, String> {
+        let snapshot_index = start.snapshot.as_ref().map_or(0, |meta| meta.index);
+        let mut clock = LogClock::default();
+        start.entries.iter().filter_map(|e| stamp_of(&e.payload)).for_each(|s| clock.saw_stamp(s));
+        let committed = (snapshot_index == 0).then(Sessions::default);
+        let view = LogView::new(start.hard_state, start.membership, start.snapshot, start.entries);
+        let raft_config = Config {
+            id: config.node_id,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            applied: snapshot_index,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
+            max_committed_size_per_ready: 16 * MESSAGE_BYTES_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            read_only_option: ReadOnlyOption::Safe,
+            ..Config::default()
+        };
+        let log_bytes = view.bytes();
+        let raw =
+            RawNode::new(&raft_config, view, &crate::log_bridge::logger()).map_err(|error| {
+                format!("raft can't start from this log: {error}. Nothing was changed.")
+            })?;
+        let read = ReadRound::new(config.node_id, config.incarnation);
+        let mut node = Self {
+            raw,
+            config,
+            outputs: VecDeque::new(),
+            clock,
+            committed,
+            admitted: None,
+            gathered: Vec::new(),
+            outbox: Outbox::default(),
+            read,
+            unpersisted: VecDeque::new(),
+            received: None,
+            applied: snapshot_index,
+            handed_out: snapshot_index,
+            ticks: 0,
+            tick_wanted: false,
+            no_space: false,
+            taking_snapshot: false,
+            log_bytes,
+            proposals: 0,
+        };
+        if node.is_sole_voter() {
+            node.raw.campaign().map_err(|error| format!("raft can't lead alone: {error}"))?;
+        }
+        Ok(node)
+    }
+
+    // ---- what the driver publishes -----------------------------------------------------------------------------
+
+    /// The role.
+    pub fn role(&self) -> Role {
+        match self.raw.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Follower if self.raw.raft.promotable() => Role::Follower,
+            StateRole::Follower => Role::Learner,
+        }
+    }
+
+    /// The leader that this node follows, 0 if none.
+    pub fn leader_id(&self) -> u64 {
+        self.raw.raft.leader_id
+    }
+
+    /// The term.
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
+    /// Commit index.
+    pub fn commit_index(&self) -> u64 {
+        self.raw.raft.raft_log.committed
+    }
+
+    /// Last index.
+    pub fn last_index(&self) -> u64 {
+        self.raw.raft.raft_log.last_index()
+    }
+
+    /// Index of the newest snapshot.
+    pub fn snapshot_index(&self) -> u64 {
+        self.raw.store().snapshot_index()
+    }
+
+    /// Bytes of log since then.
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes
+    }
+
+    /// Log time as far as this node can tell.
+    pub fn log_time_ms(&self, now: Duration) -> u64 {
+        self.clock.now_ms(now)
+    }
+
+    /// Whether this node alone is the quorum, and leads.
+    pub fn is_sole_leader(&self) -> bool {
+        self.is_sole_voter() && self.raw.raft.state == StateRole::Leader
+    }
+
+    fn is_sole_voter(&self) -> bool {
+        self.raw.store().membership().voters == [self.config.node_id]
+    }
+
+    // ---- inputs --------------------------------------------------------------------------------------------------
+
+    /// Takes one input. `now` is the monotonic clock, `wall_ms` the wall clock.
+    pub fn step(&mut self, now: Duration, wall_ms: u64, input: Input) {
+        match input {
+            Input::Tick => self.tick(),
+            Input::Peer { message, log_time_ms } => self.peer(now, message, log_time_ms),
+            Input::Forwarded { from, ops } => ops.into_iter().for_each(|op| self.gather(from, op)),
+            Input::Parcel { sequence, op } => self.outbox.push(sequence, op),
+            Input::Read { round } => self.read.want(round),
+            Input::TickWanted => self.tick_wanted = true,
+            Input::Applied { index, passed, registered } => self.applied(index, passed, registered),
+            Input::Restored { gateways } => self.committed = Some(Sessions::restored(&gateways)),
+            Input::Persisted { number } => self.persisted(number),
+            Input::NoSpace(none) => self.space(none),
+            Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
+            Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
+            Input::SnapshotFailed => self.taking_snapshot = false,
+            Input::SnapshotReceived { message, meta, chunks } => {
+                self.received = Some((meta, chunks));
+                self.peer(now, message, 0);
+                self.received = self.received.take().filter(|_| self.raw.snap().is_some());
+            }
+            Input::SnapshotSent { to, arrived } => {
+                let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+                self.raw.report_snapshot(to, status);
+            }
+            Input::Unreachable { peer } => self.raw.report_unreachable(peer),
+        }
+        self.note_role(now, wall_ms);
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        self.draw_timeout();
+        self.raw.tick();
+    }
+
+    /// Raft draws its election timeout from the thread's own randomness, again and again; ours replaces it before raft looks.
+    fn draw_timeout(&mut self) {
+        let (term, role) = (self.raw.raft.term, self.raw.raft.state as u64);
+        let drawn = mix(self.config.seed ^ mix(term) ^ role) % self.config.election_ticks as u64;
+        self.raw.raft.set_randomized_election_timeout(self.config.election_ticks + drawn as usize);
+    }
+
+    fn peer(&mut self, now: Duration, message: RaftMessage, log_time_ms: u64) {
+        let Some(message) = message.into_raft() else { return };
+        let last = self.raw.raft.raft_log.last_index();
+        let leads = matches!(
+            message.get_msg_type(),
+            MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
+        );
+        if message.get_msg_type() == MessageType::MsgHeartbeat
+            && message.term >= self.raw.raft.term
+            && message.commit > last
+        {
+            // The leader knows that this node had confirmed more than its log holds: raft would panic.
+            self.outputs.push_back(Output::Fatal(format!(
+                "this node's log ends at entry {last}, but it had confirmed entry {} to node {}. Its disk has lost what it \
+                 promised to keep. The other nodes hold the data: remove this node and add it anew with an empty directory.",
+                message.commit, message.from
+            )));
+            return;
+        }
+        if message.get_msg_type() == MessageType::MsgSnapshot && self.received.is_none() {
+            return; // a snapshot comes with its state, on a stream of its own
+        }
+        if leads && log_time_ms > 0 && message.term >= self.raw.raft.term {
+            self.clock.hear(now, log_time_ms);
+        }
+        // An error means that the message does not fit this node's state (a removed peer, say): it is dropped.
+        if let Err(error) = self.raw.step(message) {
+            tracing::debug!("a message was dropped: {error}");
+        }
+    }
+
+    /// Takes an op of a gateway on for the next entry, if it is the next of its gateway.
+    fn gather(&mut self, from: u64, op: Bytes) {
+        let Some(admitted) = &mut self.admitted else { return };
+        let Ok(decoded) = entry::decode_op(&op) else { return };
+        let own = match &decoded {
+            Op::Parcel(parcel) => parcel.node == from,
+            Op::Register { node, .. } => *node == from,
+            Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick => from == self.config.node_id,
+        };
+        if own && admitted.admit(&decoded) {
+            self.gathered.push(op);
+        }
+    }
+
+    fn applied(&mut self, index: u64, passed: u64, registered: bool) {
+        self.outbox.passed(passed, registered, self.ticks);
+        if index > self.applied {
+            self.applied = index;
+            self.raw.advance_apply_to(index);
+            if self.is_sole_voter() {
+                // Nobody will ask for them: payloads need not stay in memory.
+                let persisted = self.raw.raft.raft_log.persisted;
+                self.raw.mut_store().compact(index.min(persisted));
+            }
+        }
+    }
+
+    fn persisted(&mut self, number: u64) {
+        let mut last = None;
+        while self.unpersisted.front().is_some_and(|u| u.number <= number || !u.written) {
+            let Some(ready) = self.unpersisted.pop_front() else { break };
+            last = Some(ready.number);
+            ready.messages.into_iter().for_each(|message| self.send(message));
+        }
+        if let Some(last) = last {
+            self.raw.on_persist_ready(last);
+        }
+    }
+
+    /// A leader that can't append hands over to the peer that has most of the log.
+    fn space(&mut self, none: bool) {
+        self.no_space = none;
+        if none && self.raw.raft.state == StateRole::Leader {
+            let own = self.config.node_id;
+            let peers = self.raw.raft.prs().iter().filter(|(id, _)| **id != own);
+            let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
+            if let Some(id) = best.map(|(id, _)| *id) {
+                self.raw.transfer_leader(id);
+            }
+        }
+    }
+
+    // ---- snapshots -------------------------------------------------------------------------------------------------
+
+    fn save_snapshot(&mut self, index: u64, chunks: Vec<Bytes>) {
+        use raft::Storage as _;
+        let store = self.raw.store();
+        let Ok(term) = store.term(index) else {
+            self.taking_snapshot = false;
+            return;
+        };
+        let meta = SnapshotMeta {
+            index,
+            term,
+            membership: store.membership().clone(),
+            bytes: 0,
+            checksum: 0,
+        };
+        let compact_to = self.tail_start(index);
+        self.outputs.push_back(Output::SaveSnapshot { meta, chunks, compact_to });
+    }
+
+    /// The index up to which entries may be forgotten when the state at `index` is safe.
+    fn tail_start(&self, index: u64) -> u64 {
+        let store = self.raw.store();
+        let (mut kept, mut first) = (0, index);
+        for at in (store.base_index() + 1..=index).rev() {
+            kept += store.from(at).next().map_or(0, |entry| entry.data.len() as u64 + 16);
+            if kept > self.config.tail_bytes {
+                break;
+            }
+            first = at - 1;
+        }
+        first
+    }
+
+    fn snapshot_saved(&mut self, meta: SnapshotMeta) {
+        self.taking_snapshot = false;
+        let compact_to = self.tail_start(meta.index);
+        let store = self.raw.mut_store();
+        store.set_snapshot(meta);
+        store.compact(compact_to);
+        self.log_bytes = 0;
+    }
+
+    // ---- one turn --------------------------------------------------------------------------------------------------
+
+    /// Ends a turn in which inputs were stepped: forms entries, hands on parcels, and makes raft's outputs ours.
+    pub fn turn(&mut self, now: Duration, wall_ms: u64) {
+        self.note_role(now, wall_ms);
+        let (leader, term) = (self.leader_id(), self.term());
+        if leader != 0 {
+            let (register, mut ops) = self.outbox.due(leader, term, self.ticks);
+            if register {
+                let (node, incarnation) = (self.config.node_id, self.config.incarnation);
+                ops.insert(0, Bytes::from(entry::encode_register(node, incarnation)));
+            }
+            if leader == self.config.node_id {
+                ops.into_iter().for_each(|op| self.gather(leader, op));
+            } else if !ops.is_empty() {
+                self.outputs.push_back(Output::Forward { to: leader, ops });
+            }
+            if let Some(context) = self.read.context(leader, term, self.ticks) {
+                self.raw.read_index(context);
+            }
+        }
+        self.propose(now, wall_ms);
+        while self.raw.has_ready() {
+            self.ready(now);
+            self.note_role(now, wall_ms);
+        }
+        if self.log_bytes > self.config.snapshot_log_bytes
+            && !self.taking_snapshot
+            && self.applied > self.snapshot_index()
+        {
+            self.taking_snapshot = true;
+            self.outputs.push_back(Output::TakeSnapshot);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Leading begins and ends what only leaders keep.
+    fn note_role(&mut self, now: Duration, wall_ms: u64) {
+        let leads = self.raw.raft.state == StateRole::Leader;
+        if !leads {
+            self.admitted = None;
+            self.gathered.clear();
+            self.clock.follow();
+            self.tick_wanted = false;
+            return;
+        }
+        if self.admitted.is_some() {
+            return;
+        }
+        let Some(mut sessions) = self.committed.clone() else { return };
+        // Entries behind the last one handed out are in the log and not in `committed` yet.
+        let unstable = self.raw.raft.raft_log.unstable_entries();
+        let first_unstable = unstable.first().map_or(u64::MAX, |entry| entry.index);
+        let stored = self.raw.store().from(self.handed_out + 1);
+        let tail = stored.take_while(|entry| entry.index < first_unstable).chain(unstable);
+        tail.filter(|entry| entry.index > self.handed_out).for_each(|e| sessions.follow(&e.data));
+        self.clock.lead(now, wall_ms);
+        let bootstrapped = sessions.bootstrapped();
+        self.admitted = Some(sessions);
+        if !bootstrapped {
+            let draw = |n: u64| mix(self.config.seed ^ mix(n));
+            let cluster_id = (u128::from(draw(1)) << 64) | u128::from(draw(2) | 1);
+            let op = entry::encode_bootstrap(cluster_id, [draw(3), draw(4)]);
+            self.gather(self.config.node_id, Bytes::from(op));
+        }
+    }
+
+    /// Puts what was gathered into entries, each with one stamp.
+    fn propose(&mut self, now: Duration, wall_ms: u64) {
+        if self.admitted.is_none() {
+            return;
+        }
+        if std::mem::take(&mut self.tick_wanted) && self.gathered.is_empty() {
+            self.gathered.push(Bytes::from(entry::encode_tick()));
+        }
+        let mut ops = std::mem::take(&mut self.gathered).into_iter().peekable();
+        while ops.peek().is_some() {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while let Some(op) = ops.next_if(|op| bytes == 0 || bytes + op.len() <= ENTRY_BYTES_MAX)
+            {
+                bytes += op.len();
+                batch.push(op);
+            }
+            self.proposals += 1;
+            let time = UnixMillis(self.clock.stamp(now, wall_ms));
+            let seed = mix(self.config.seed ^ mix(self.term()) ^ self.proposals);
+            let payload = entry::encode_entry(Stamp { time, seed }, batch.iter().map(|op| &op[..]));
+            if let Err(error) = self.raw.propose(Vec::new(), payload) {
+                // Only while leadership is being handed over. The gateways send again; what was admitted here is forgotten.
+                tracing::debug!("an entry was not taken: {error}");
+                self.admitted = None;
+                return;
+            }
+        }
+    }
+
+    /// One ready of raft.
+    fn ready(&mut self, now: Duration) {
+        let mut ready = self.raw.ready();
+        let number = ready.number();
+        for message in ready.take_messages() {
+            self.send_at(now, message);
+        }
+        for state in ready.take_read_states() {
+            if let Some(round) = self.read.answered(&state.request_ctx) {
+                self.outputs.push_back(Output::ReadIndex { round, index: state.index });
+            }
+        }
+        let hard_state = ready.hs().map(|hs| {
+            self.raw.mut_store().set_hard_state(hs);
+            HardState { term: hs.term, vote: hs.vote, commit: hs.commit }
+        });
+        let entries = ready.take_entries();
+        let mut written = hard_state.is_some() || !entries.is_empty();
+        let mut hard_state = hard_state;
+        if !ready.snapshot().is_empty() {
+            let index = ready.snapshot().get_metadata().index;
+            let received = self.received.take().filter(|(meta, _)| meta.index == index);
+            let Some((meta, chunks)) = received else {
+                let text = format!("raft took on a snapshot of entry {index} that never came");
+                self.outputs.push_back(Output::Fatal(text));
+                return;
+            };
+            self.raw.mut_store().install(meta.clone());
+            self.committed = None;
+            self.handed_out = index;
+            self.log_bytes = 0;
+            written = true;
+            let hard_state = hard_state.take();
+            self.outputs.push_back(Output::Install { number, meta, chunks, hard_state });
+        }
+        if !entries.is_empty() || hard_state.is_some() {
+            self.persist(number, &entries, hard_state);
+        }
+        let committed = ready.take_committed_entries();
+        let messages = ready.take_persisted_messages();
+        self.raw.advance_append_async(ready);
+        self.hand_out(committed);
+        self.unpersisted.push_back(Unpersisted { number, written, messages });
+        if self.unpersisted.front().is_some_and(|first| !first.written) {
+            self.persisted(0);
+        }
+    }
+
+    fn persist(&mut self, number: u64, entries: &[eraftpb::Entry], hard_state: Option<HardState>) {
+        for entry in entries {
+            self.log_bytes += entry.data.len() as u64 + 32;
+            if let Some(stamp) = stamp_of(&entry.data) {
+                self.clock.saw_stamp(stamp);
+            }
+        }
+        self.raw.mut_store().append(entries);
+        let entries = entries.iter().map(wire::log_entry).collect();
+        self.outputs.push_back(Output::Persist { number, entries, hard_state });
+    }
+
+    fn hand_out(&mut self, entries: Vec<eraftpb::Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        let mut out = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if entry.get_entry_type() != eraftpb::EntryType::EntryNormal {
+                let text =
+                    format!("entry {} is of a kind that this release does not know", entry.index);
+                self.outputs.push_back(Output::Fatal(text));
+                return;
+            }
+            if let Some(sessions) = &mut self.committed {
+                sessions.follow(&entry.data);
+            }
+            self.handed_out = entry.index;
+            out.push(Committed { index: entry.index, term: entry.term, payload: entry.data });
+        }
+        self.outputs.push_back(Output::Apply { entries: out });
+    }
+
+    fn send(&mut self, message: eraftpb::Message) {
+        let message = RaftMessage::from_raft(message);
+        self.outputs.push_back(Output::Send { message, log_time_ms: 0 });
+    }
+
+    /// As `send`, for messages that are not held back: a leader's carry its log time.
+    fn send_at(&mut self, now: Duration, message: eraftpb::Message) {
+        let snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+        let leads = self.raw.raft.state == StateRole::Leader;
+        let log_time_ms = if leads { self.clock.now_ms(now) } else { 0 };
+        let message = RaftMessage::from_raft(message);
+        self.outputs.push_back(if snapshot {
+            Output::SendSnapshot { message }
+        } else {
+            Output::Send { message, log_time_ms }
+        });
+    }
+}
+
+/// A hash of one number (SplitMix64's finish).
+fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,77 @@
+//! Read rounds: the event loop's round becomes raft contexts, each used once. Raft drops read requests silently (no leader, no
+//! commit in its term, a change of leader), so a round is asked again with a fresh context. An answer to any context of the
+//! round will do: each of them was sent after the round began.
+
+/// Ticks after which an unanswered round is asked again.
+const RETRY_TICKS: u64 = 2;
+
+#[derive(Debug)]
+pub(crate) struct ReadRound {
+    node_id: u64,
+    incarnation: u64,
+    /// Contexts used so far.
+    counter: u64,
+    /// The round under way, the first context of it, and where and when it was asked last.
+    round: Option<u64>,
+    first: u64,
+    asked: Option<(u64, u64, u64)>,
+}
+
+impl ReadRound {
+    pub(crate) fn new(node_id: u64, incarnation: u64) -> Self {
+        Self { node_id, incarnation, counter: 0, round: None, first: 0, asked: None }
+    }
+
+    pub(crate) fn want(&mut self, round: u64) {
+        (self.round, self.first, self.asked) = (Some(round), self.counter + 1, None);
+    }
+
+    /// A fresh context, if it is time to ask this leader of this term.
+    pub(crate) fn context(&mut self, leader: u64, term: u64, tick: u64) -> Option<Vec<u8>> {
+        self.round?;
+        let again = self
+            .asked
+            .is_none_or(|(to, of, at)| (to, of) != (leader, term) || tick >= at + RETRY_TICKS);
+        if !again {
+            return None;
+        }
+        self.asked = Some((leader, term, tick));
+        self.counter += 1;
+        let words = [self.node_id, self.incarnation, self.counter];
+        Some(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+
+    /// The round that an answered context belongs to, if it is the one under way; it is then over.
+    pub(crate) fn answered(&mut self, context: &[u8]) -> Option<u64> {
+        let mut words = context.chunks_exact(8).map(|word| word.try_into().map(u64::from_le_bytes));
+        let mut word = || words.next()?.ok();
+        let own = word()? == self.node_id && word()? == self.incarnation;
+        let counter = word()?;
+        if own && counter >= self.first { self.round.take() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contexts are never used twice; an answer to an earlier round's context is nobody's.
+    #[test]
+    fn contexts_are_fresh() {
+        let mut read = ReadRound::new(1, 7);
+        assert_eq!(read.context(1, 1, 0), None, "nothing is wanted");
+        read.want(1);
+        let first = read.context(1, 1, 0).expect("asked at once");
+        assert_eq!(read.context(1, 1, 1), None);
+        let second = read.context(2, 2, 1).expect("another leader is asked");
+        let third = read.context(2, 2, 3).expect("silence");
+        assert!(first != second && second != third);
+        assert_eq!(read.answered(&second), Some(1));
+        assert_eq!(read.answered(&third), None, "it was answered");
+        read.want(2);
+        assert_eq!(read.answered(&third), None, "asked before this round began");
+        let fourth = read.context(2, 2, 3).expect("asked at once");
+        assert_eq!(read.answered(b"garbage"), None);
+        assert_eq!(read.answered(&fourth), Some(2));
+    }
+}

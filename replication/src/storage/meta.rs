@@ -1,0 +1,129 @@
+//! The node's identity: one small file, replaced atomically and synced before anything relies on it.
+//!
+//! `magic "SFMETA\0\1" · node u64 · storage id u128 · incarnation u64 · formation length u32 · formation · crc32 u32`
+
+use crate::ports::{Disk, File};
+
+use super::{Doing, Reader, StoreError};
+
+const MAGIC: &[u8; 8] = b"SFMETA\0\x01";
+const NAME: &str = "meta";
+const PART: &str = "meta.part";
+const BYTES_MAX: u64 = 1 << 20;
+
+/// Who this data directory belongs to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NodeMeta {
+    /// The node's id.
+    pub node_id: u64,
+    /// Drawn when the directory was first used: tells this disk from a wiped one.
+    pub storage_id: u128,
+    /// Raised, and synced, at every start before it is used.
+    pub incarnation: u64,
+    /// How the cluster was formed (`formation` owns the bytes).
+    pub formation: Vec<u8>,
+}
+
+impl NodeMeta {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(self.node_id.to_le_bytes());
+        bytes.extend(self.storage_id.to_le_bytes());
+        bytes.extend(self.incarnation.to_le_bytes());
+        bytes.extend((self.formation.len() as u32).to_le_bytes());
+        bytes.extend(&self.formation);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (covered, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
+        if Reader(crc).u32()? != crc32fast::hash(covered) {
+            return None;
+        }
+        let mut reader = Reader(covered);
+        if reader.take(8)? != MAGIC {
+            return None;
+        }
+        let (node_id, storage_id, incarnation) = (reader.u64()?, reader.u128()?, reader.u64()?);
+        let length = reader.u32()? as usize;
+        let formation = reader.take(length)?.to_vec();
+        reader.0.is_empty().then_some(Self { node_id, storage_id, incarnation, formation })
+    }
+
+    /// Reads it; none if the directory was never used.
+    pub(super) fn load(disk: &impl Disk, names: &[String]) -> Result<Option<Self>, StoreError> {
+        if !names.iter().any(|name| name == NAME) {
+            return Ok(None);
+        }
+        let bytes = read_whole(disk, NAME, BYTES_MAX)?;
+        let damaged = || StoreError::damaged(disk.describe(NAME), 0, "its checksum does not match");
+        Self::decode(&bytes).map(Some).ok_or_else(damaged)
+    }
+
+    /// Replaces it; durable when this returns.
+    pub(super) async fn save(&self, disk: &impl Disk) -> Result<(), StoreError> {
+        let doing = |what: &'static str| move || format!("{what} {}", disk.describe(NAME));
+        remove_if_there(disk, PART)?;
+        let mut file = disk.create(PART).doing(doing("create"))?;
+        file.write_at(&self.encode(), 0).doing(doing("write"))?;
+        file.sync().await.doing(doing("sync"))?;
+        disk.rename(PART, NAME).doing(doing("rename"))?;
+        disk.sync_directory().await.doing(doing("sync the directory of"))
+    }
+}
+
+/// A whole file in memory.
+pub(super) fn read_whole(
+    disk: &impl Disk,
+    name: &str,
+    bytes_max: u64,
+) -> Result<Vec<u8>, StoreError> {
+    let doing = || format!("read {}", disk.describe(name));
+    let file = disk.open(name).doing(doing)?;
+    let length = file.len().doing(doing)?;
+    if length > bytes_max {
+        let why = format!("it is {length} bytes long, more than the {bytes_max} it can be");
+        return Err(StoreError::damaged(disk.describe(name), bytes_max, why));
+    }
+    let mut bytes = vec![0; length as usize];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64).doing(doing)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Removes a leftover of an interrupted write.
+pub(super) fn remove_if_there(disk: &impl Disk, name: &str) -> Result<(), StoreError> {
+    match disk.remove(name) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).doing(|| format!("remove {}", disk.describe(name)))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Round trip, and no changed byte passes.
+    #[test]
+    fn identity_is_checked() {
+        let meta =
+            NodeMeta { node_id: 2, storage_id: 9, incarnation: 4, formation: b"formed".to_vec() };
+        let bytes = meta.encode();
+        assert_eq!(NodeMeta::decode(&bytes), Some(meta));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 4;
+            assert_eq!(NodeMeta::decode(&changed), None);
+            assert_eq!(NodeMeta::decode(&bytes[..at]), None);
+        }
+    }
+}

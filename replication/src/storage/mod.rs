@@ -1,0 +1,188 @@
+//! The log store: segments, snapshots and the node's identity on the `Disk` port.
+//!
+//! Contract: what `write_loop` has reported is durable by the chosen mode; what was durable is found by `open`, or `open`
+//! refuses with file and offset. Damage is never taken for the end of the log. An fsync error is final: the node stops.
+//! The file formats stand in `record`, `snapshot` and `meta`, and in docs/decisions/2026-11-22-log-format.md.
+
+use std::io;
+
+use bytes::Bytes;
+
+pub mod memory;
+mod meta;
+mod record;
+mod recovery;
+mod segment;
+mod snapshot;
+mod writer;
+
+pub use meta::NodeMeta;
+pub use recovery::{Recovered, example, open, recover_from_bytes};
+pub use segment::LogStore;
+pub use writer::{LogDone, LogRequest, write_loop};
+
+/// One log entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogEntry {
+    /// Position; the first is 1.
+    pub index: u64,
+    /// Term of the leader that proposed it.
+    pub term: u64,
+    /// 0 normal, 1 and 2 membership changes (raft's numbers).
+    pub kind: u8,
+    /// The payload (`steadfast_core::entry`), or empty.
+    pub payload: Bytes,
+}
+
+/// Raft's hard state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HardState {
+    /// Current term.
+    pub term: u64,
+    /// Who got this node's vote in that term; 0 = nobody.
+    pub vote: u64,
+    /// Commit index, a hint: it may lag behind.
+    pub commit: u64,
+}
+
+/// Who votes and who listens.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Membership {
+    /// Voters, sorted.
+    pub voters: Vec<u64>,
+    /// Learners, sorted.
+    pub learners: Vec<u64>,
+}
+
+/// What a snapshot file is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SnapshotMeta {
+    /// Index of the state.
+    pub index: u64,
+    /// Term of that entry.
+    pub term: u64,
+    /// Membership at that index.
+    pub membership: Membership,
+    /// Bytes of the state.
+    pub bytes: u64,
+    /// CRC-32 of the state's bytes.
+    pub checksum: u32,
+}
+
+/// When an append is reported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fsync {
+    /// After `fdatasync`: survives power loss.
+    Always,
+    /// After `write`, with an `fdatasync` a second: power loss takes at most the last second, a killed process nothing.
+    EverySecond,
+    /// After `write`: power loss takes what the system had not yet written.
+    No,
+}
+
+/// Settings of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    /// Size of a segment file. A larger group gets a segment of its own size.
+    pub segment_bytes: u64,
+    /// Durability.
+    pub fsync: Fsync,
+    /// Free space that must remain besides what is about to be written.
+    pub reserve_bytes: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { segment_bytes: 16 << 20, fsync: Fsync::Always, reserve_bytes: 32 << 20 }
+    }
+}
+
+/// Why the data directory can't be opened. Displayed as: what happened, what was not lost, what to do.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The system refused.
+    Io {
+        /// What was being done, and to which file.
+        doing: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Bytes that were durable are not what they were.
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        why: String,
+    },
+}
+
+impl StoreError {
+    fn damaged(file: String, offset: u64, why: impl Into<String>) -> Self {
+        Self::Damaged { file, offset, why: why.into() }
+    }
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io { doing, source } => write!(
+                f,
+                "cannot use the data directory: {doing}: {source}. Nothing acknowledged was lost. \
+                 Check its permissions and the disk, or choose another --dir."
+            ),
+            Self::Damaged { file, offset, why } => write!(
+                f,
+                "{file} is damaged at byte {offset}: {why}. This node does not start, so that it can't serve or vote on less \
+                 than it promised; no file was changed. If this is one of several nodes, the others hold the data: remove \
+                 this node and add it anew with an empty directory. If it is alone, restore a backup of the directory."
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// Adds what was being done to an error of the system.
+trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, StoreError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Io { doing: what(), source })
+    }
+}
+
+/// Whether an error means that there is no room.
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A cursor over bytes that are checked as they are read; `None` means that they end too early.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    fn u128(&mut self) -> Option<u128> {
+        self.take(16)?.try_into().ok().map(u128::from_le_bytes)
+    }
+}

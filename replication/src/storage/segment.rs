@@ -1,0 +1,237 @@
+//! The open log: the segment being written, the spare that comes next, and what may be deleted.
+//!
+//! A segment is filled with zeroes before it is used, so that an append is an overwrite: it needs no room and no metadata.
+//! What is left of the segment in use is therefore the reserve that a full disk leaves to ticks and deletes.
+
+use std::collections::VecDeque;
+
+use crate::ports::{Disk, File};
+
+use super::record::{HEADER_BYTES, SegmentHeader, encode_group, group_bytes};
+use super::{Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError};
+
+/// Zeroes written into a spare at once: short enough not to hold up an append.
+const ZERO_BYTES: usize = 1 << 20;
+
+/// See the file's head.
+pub struct LogStore<D: Disk> {
+    pub(super) disk: D,
+    pub(super) config: LogConfig,
+    pub(super) meta: NodeMeta,
+    pub(super) hard_state: HardState,
+    /// All segments, oldest first; the last one is being written.
+    pub(super) segments: VecDeque<SegmentFacts>,
+    pub(super) active: Option<Active<D::File>>,
+    spare: Option<Spare<D::File>>,
+    /// Number of the last group written, and of the last one known to be durable.
+    pub(super) group: u64,
+    pub(super) synced: u64,
+    /// Snapshots on disk, oldest first: the last good one is kept until the next is complete.
+    pub(super) snapshots: Vec<SnapshotMeta>,
+    buffer: Vec<u8>,
+}
+
+/// What is known of a segment without reading it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SegmentFacts {
+    pub(super) segment: u64,
+    /// Highest index of an entry in it; 0 if it holds none.
+    pub(super) last_index: u64,
+}
+
+/// The segment being written.
+pub(super) struct Active<F> {
+    pub(super) file: F,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+/// The next segment, while it is filled with zeroes.
+struct Spare<F> {
+    file: F,
+    zeroed: u64,
+    bytes: u64,
+}
+
+/// Why an append failed.
+#[derive(Debug)]
+pub(super) enum AppendError {
+    /// No room for a further segment. Nothing was written; try again later.
+    NoSpace,
+    /// The node must stop.
+    Fatal(StoreError),
+}
+
+impl From<StoreError> for AppendError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Io { source, .. } if super::is_no_space(source) => Self::NoSpace,
+            _ => Self::Fatal(error),
+        }
+    }
+}
+
+pub(super) fn segment_name(segment: u64) -> String {
+    format!("log-{segment:016x}")
+}
+
+/// The number in a segment's name.
+pub(super) fn segment_of(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_prefix("log-")?, 16).ok()
+}
+
+const SPARE: &str = "spare";
+
+impl<D: Disk> LogStore<D> {
+    pub(super) fn new(disk: D, config: LogConfig, meta: NodeMeta) -> Self {
+        Self {
+            disk,
+            config,
+            meta,
+            hard_state: HardState::default(),
+            segments: VecDeque::new(),
+            active: None,
+            spare: None,
+            group: 0,
+            synced: 0,
+            snapshots: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The identity as it was saved last.
+    pub fn meta(&self) -> &NodeMeta {
+        &self.meta
+    }
+
+    /// Replaces the identity; durable when this returns.
+    pub async fn save_meta(&mut self, meta: NodeMeta) -> Result<(), StoreError> {
+        meta.save(&self.disk).await?;
+        self.meta = meta;
+        Ok(())
+    }
+
+    /// Writes one group; durable only after `sync`. Nothing is written if there is no room.
+    pub(super) async fn write_group(
+        &mut self,
+        hard_state: Option<HardState>,
+        entries: &[LogEntry],
+    ) -> Result<(), AppendError> {
+        let needed = group_bytes(entries.iter()) as u64;
+        if !self.active.as_ref().is_some_and(|active| active.offset + needed <= active.bytes) {
+            self.roll(needed).await?;
+        }
+        let hard_state_now = hard_state.unwrap_or(self.hard_state);
+        let Some(facts) = self.segments.back_mut() else { return Err(AppendError::NoSpace) };
+        let Some(active) = self.active.as_mut() else { return Err(AppendError::NoSpace) };
+        // Each segment begins with the hard state, so that older ones can be deleted.
+        let first = active.offset == HEADER_BYTES;
+        let written = hard_state.or(first.then_some(hard_state_now));
+        self.buffer.clear();
+        let numbers = (self.group + 1, self.synced);
+        encode_group(&mut self.buffer, facts.segment, numbers, written, entries.iter());
+        let name = segment_name(facts.segment);
+        let doing = || format!("write {}", self.disk.describe(&name));
+        active.file.write_at(&self.buffer, active.offset).doing(doing)?;
+        active.offset += self.buffer.len() as u64;
+        self.group += 1;
+        self.hard_state = hard_state_now;
+        facts.last_index = entries.iter().map(|entry| entry.index).fold(facts.last_index, u64::max);
+        Ok(())
+    }
+
+    /// Makes all groups written so far durable. An error is final.
+    pub(super) async fn sync(&mut self) -> Result<(), StoreError> {
+        if self.synced < self.group
+            && let (Some(active), Some(facts)) = (self.active.as_mut(), self.segments.back())
+        {
+            let name = segment_name(facts.segment);
+            active.file.sync().await.doing(|| format!("sync {}", self.disk.describe(&name)))?;
+            self.synced = self.group;
+        }
+        Ok(())
+    }
+
+    /// Closes the segment in use and begins the next one. A segment that is not the last is durable in whole.
+    async fn roll(&mut self, needed: u64) -> Result<(), AppendError> {
+        self.sync().await.map_err(AppendError::Fatal)?;
+        let bytes = self.config.segment_bytes.max(HEADER_BYTES + needed + 64);
+        while !self.spare_is_ready(bytes) {
+            self.prepare_spare(bytes).await?;
+        }
+        let Some(mut spare) = self.spare.take() else { return Err(AppendError::NoSpace) };
+        let segment = self.segments.back().map_or(1, |facts| facts.segment + 1);
+        let storage_id = self.meta.storage_id;
+        let header = SegmentHeader { storage_id, segment, first_group: self.group + 1 };
+        let name = segment_name(segment);
+        let doing = || format!("begin {}", self.disk.describe(&name));
+        spare.file.write_at(&header.encode(), 0).doing(doing)?;
+        spare.file.sync().await.doing(doing).map_err(AppendError::Fatal)?;
+        self.disk.rename(SPARE, &name).doing(doing)?;
+        self.disk.sync_directory().await.doing(doing).map_err(AppendError::Fatal)?;
+        self.active = Some(Active { file: spare.file, offset: HEADER_BYTES, bytes: spare.bytes });
+        self.segments.push_back(SegmentFacts { segment, last_index: 0 });
+        Ok(())
+    }
+
+    fn spare_is_ready(&self, bytes: u64) -> bool {
+        self.spare.as_ref().is_some_and(|spare| spare.zeroed == spare.bytes && spare.bytes >= bytes)
+    }
+
+    /// Whether half of the segment in use is written and the next one is not ready.
+    pub(super) fn wants_spare(&self) -> bool {
+        let half = self.active.as_ref().is_some_and(|active| active.offset * 2 > active.bytes);
+        half && !self.spare_is_ready(self.config.segment_bytes)
+    }
+
+    /// One step towards a spare segment of at least `bytes`: a piece of zeroes, synced.
+    pub(super) async fn prepare_spare(&mut self, bytes: u64) -> Result<(), AppendError> {
+        let bytes = bytes.max(self.config.segment_bytes);
+        let doing = || format!("prepare the next segment {}", self.disk.describe(SPARE));
+        if self.spare.as_ref().is_none_or(|spare| spare.bytes < bytes) {
+            self.spare = None;
+            super::meta::remove_if_there(&self.disk, SPARE)?;
+            let snapshot = self.snapshots.last().map_or(0, |snapshot| snapshot.bytes);
+            let free = self.disk.free_bytes().doing(doing)?;
+            if free < bytes + snapshot + self.config.reserve_bytes {
+                return Err(AppendError::NoSpace);
+            }
+            let file = self.disk.create(SPARE).doing(doing)?;
+            self.spare = Some(Spare { file, zeroed: 0, bytes });
+        }
+        let Some(spare) = &mut self.spare else { return Err(AppendError::NoSpace) };
+        let piece = (spare.bytes - spare.zeroed).min(ZERO_BYTES as u64) as usize;
+        if piece > 0 {
+            let zeroes = vec![0; piece];
+            let written = spare.file.write_at(&zeroes, spare.zeroed).doing(doing);
+            if written.is_err() {
+                self.spare = None; // a later try begins anew
+            }
+            written?;
+            let Some(spare) = &mut self.spare else { return Err(AppendError::NoSpace) };
+            spare.file.sync().await.doing(doing).map_err(AppendError::Fatal)?;
+            spare.zeroed += piece as u64;
+        }
+        Ok(())
+    }
+
+    /// Deletes what the kept snapshots make needless: older snapshots, and segments that hold nothing above `compact_to`.
+    /// The snapshot before the newest is kept with its part of the log until the next call, so that a copy of the
+    /// directory that began before is whole, and a damaged newest snapshot can be done without.
+    pub(super) async fn compact(&mut self, compact_to: u64) -> Result<u64, StoreError> {
+        while self.snapshots.len() > 2 {
+            let old = super::snapshot::name(self.snapshots.remove(0).index);
+            super::meta::remove_if_there(&self.disk, &old)?;
+        }
+        let kept = self.snapshots.first().map_or(0, |snapshot| snapshot.index);
+        let below = if self.snapshots.len() > 1 { kept.min(compact_to) } else { 0 };
+        while self.segments.len() > 1
+            && self.segments.front().is_some_and(|facts| facts.last_index <= below)
+        {
+            let Some(facts) = self.segments.pop_front() else { break };
+            super::meta::remove_if_there(&self.disk, &segment_name(facts.segment))?;
+        }
+        self.disk.sync_directory().await.doing(|| "sync the data directory".to_owned())?;
+        Ok(below)
+    }
+}

@@ -1,0 +1,157 @@
+//! Snapshot files: written under another name, synced, then renamed; verified before use.
+//!
+//! ```text
+//! snapshot = magic "SFSNAP\0\1" · storage id u128 · index u64 · term u64 · voter count u32 · voter u64* · learner count u32
+//!            · learner u64* · bytes u64 · checksum u32 (of the state) · crc32 u32 (of all before) · state
+//! ```
+
+use bytes::Bytes;
+
+use crate::ports::{Disk, File};
+
+use super::meta::{read_whole, remove_if_there};
+use super::{Doing, Membership, Reader, SnapshotMeta, StoreError};
+
+const MAGIC: &[u8; 8] = b"SFSNAP\0\x01";
+const MEMBERS_MAX: u32 = 1024;
+const HEAD_BYTES_MAX: u64 = 16 * MEMBERS_MAX as u64 + 128;
+/// Bytes written, read or sent at once.
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
+const STATE_BYTES_MAX: u64 = 1 << 48;
+
+pub(super) fn name(index: u64) -> String {
+    format!("snapshot-{index:016x}")
+}
+
+pub(super) fn part_name(index: u64) -> String {
+    format!("snapshot-{index:016x}.part")
+}
+
+/// The index in a snapshot's name.
+pub(super) fn index_of(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_prefix("snapshot-")?, 16).ok()
+}
+
+fn encode_head(meta: &SnapshotMeta, storage_id: u128) -> Vec<u8> {
+    let mut head = MAGIC.to_vec();
+    head.extend(storage_id.to_le_bytes());
+    head.extend(meta.index.to_le_bytes());
+    head.extend(meta.term.to_le_bytes());
+    for members in [&meta.membership.voters, &meta.membership.learners] {
+        head.extend((members.len() as u32).to_le_bytes());
+        members.iter().for_each(|member| head.extend(member.to_le_bytes()));
+    }
+    head.extend(meta.bytes.to_le_bytes());
+    head.extend(meta.checksum.to_le_bytes());
+    head.extend(crc32fast::hash(&head).to_le_bytes());
+    head
+}
+
+/// The head, and how long it is.
+fn decode_head(bytes: &[u8], storage_id: u128) -> Option<(SnapshotMeta, usize)> {
+    fn members(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
+        let count = reader.u32().filter(|count| *count <= MEMBERS_MAX)?;
+        (0..count).map(|_| reader.u64()).collect()
+    }
+    let mut reader = Reader(bytes);
+    if reader.take(8)? != MAGIC || reader.u128()? != storage_id {
+        return None;
+    }
+    let (index, term) = (reader.u64()?, reader.u64()?);
+    let membership = Membership { voters: members(&mut reader)?, learners: members(&mut reader)? };
+    let (length, checksum) = (reader.u64()?, reader.u32()?);
+    let covered = bytes.len() - reader.0.len();
+    if reader.u32()? != crc32fast::hash(bytes.get(..covered)?) || length > STATE_BYTES_MAX {
+        return None;
+    }
+    Some((SnapshotMeta { index, term, membership, bytes: length, checksum }, covered + 4))
+}
+
+/// CRC-32 and length of a state in chunks.
+pub(super) fn measure(chunks: &[Bytes]) -> (u64, u32) {
+    let mut hasher = crc32fast::Hasher::new();
+    chunks.iter().for_each(|chunk| hasher.update(chunk));
+    (chunks.iter().map(|chunk| chunk.len() as u64).sum(), hasher.finalize())
+}
+
+/// Writes a snapshot and makes it durable under its name.
+pub(super) async fn save(
+    disk: &impl Disk,
+    storage_id: u128,
+    meta: &SnapshotMeta,
+    chunks: &[Bytes],
+) -> Result<(), StoreError> {
+    let part = part_name(meta.index);
+    let doing = |what: &'static str| {
+        let described = disk.describe(&part);
+        move || format!("{what} {described}")
+    };
+    remove_if_there(disk, &part)?;
+    let mut file = disk.create(&part).doing(doing("create"))?;
+    let head = encode_head(meta, storage_id);
+    let mut offset = head.len() as u64;
+    file.write_at(&head, 0).doing(doing("write"))?;
+    for chunk in chunks {
+        file.write_at(chunk, offset).doing(doing("write"))?;
+        offset += chunk.len() as u64;
+    }
+    file.sync().await.doing(doing("sync"))?;
+    disk.rename(&part, &name(meta.index)).doing(doing("rename"))?;
+    disk.sync_directory().await.doing(doing("sync the directory of"))
+}
+
+/// Reads and verifies a snapshot.
+pub(super) fn load(
+    disk: &impl Disk,
+    storage_id: u128,
+    index: u64,
+) -> Result<(SnapshotMeta, Vec<Bytes>), StoreError> {
+    let name = name(index);
+    let damaged = |offset, why: &str| StoreError::damaged(disk.describe(&name), offset, why);
+    let bytes = Bytes::from(read_whole(disk, &name, STATE_BYTES_MAX + HEAD_BYTES_MAX)?);
+    let (meta, head) = decode_head(&bytes, storage_id)
+        .filter(|(meta, _)| meta.index == index)
+        .ok_or_else(|| damaged(0, "its head does not match its checksum"))?;
+    let state = bytes.slice(head..);
+    if state.len() as u64 != meta.bytes {
+        let offset = bytes.len() as u64;
+        return Err(damaged(
+            offset,
+            &format!("it ends after {} of {} bytes", state.len(), meta.bytes),
+        ));
+    }
+    if crc32fast::hash(&state) != meta.checksum {
+        return Err(damaged(head as u64, "the state does not match its checksum"));
+    }
+    let mut chunks = Vec::new();
+    let mut at = 0;
+    while at < state.len() {
+        let end = (at + CHUNK_BYTES).min(state.len());
+        chunks.push(state.slice(at..end));
+        at = end;
+    }
+    Ok((meta, chunks))
+}
+
+/// Only the head: what the file claims to be.
+pub(super) fn load_head(
+    disk: &impl Disk,
+    storage_id: u128,
+    index: u64,
+) -> Result<SnapshotMeta, StoreError> {
+    let name = name(index);
+    let doing = || format!("read {}", disk.describe(&name));
+    let file = disk.open(&name).doing(doing)?;
+    let mut head = vec![0; HEAD_BYTES_MAX as usize];
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64).doing(doing)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    head.truncate(filled);
+    decode_head(&head, storage_id).map(|(meta, _)| meta).ok_or_else(|| {
+        StoreError::damaged(disk.describe(&name), 0, "its head does not match its checksum")
+    })
+}

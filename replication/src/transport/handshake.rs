@@ -1,0 +1,186 @@
+//! Who dials whom, and whether it may: the first frame each way.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::formation::{Heard, Record};
+
+/// Version of frames and messages.
+pub const PROTOCOL: u32 = 1;
+
+/// What a node says when it dials.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Hello {
+    /// Version.
+    #[prost(uint32, tag = "1")]
+    pub protocol: u32,
+    /// Who dials.
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    /// Whom it means to reach.
+    #[prost(uint64, tag = "3")]
+    pub to: u64,
+    /// Its incarnation.
+    #[prost(uint64, tag = "4")]
+    pub incarnation: u64,
+    /// Its storage id, 16 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub storage_id: Bytes,
+    /// Its formation record; empty while forming.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub record: Bytes,
+    /// What the stream is for: 0 messages, 1 a snapshot.
+    #[prost(uint32, tag = "7")]
+    pub purpose: u32,
+}
+
+/// The answer.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Welcome {
+    /// Who answers, as in `Hello`; its purpose says nothing.
+    #[prost(message, optional, tag = "1")]
+    pub hello: Option<Hello>,
+    /// Why the stream is refused; empty if it is not.
+    #[prost(string, tag = "2")]
+    pub refusal: String,
+}
+
+/// What a stream is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Raft messages and ops.
+    Messages,
+    /// One snapshot.
+    Snapshot,
+}
+
+/// Who this node is, at handshakes.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Own id.
+    pub node_id: u64,
+    /// Own incarnation.
+    pub incarnation: u64,
+    /// Own storage id.
+    pub storage_id: u128,
+    /// The formation record, once formed.
+    pub record: Option<Record>,
+}
+
+impl Identity {
+    /// The hello to a peer.
+    pub fn hello(&self, to: u64, purpose: Purpose) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            from: self.node_id,
+            to,
+            incarnation: self.incarnation,
+            storage_id: Bytes::copy_from_slice(&self.storage_id.to_le_bytes()),
+            record: self.record.as_ref().map_or_else(Bytes::new, |record| record.encode().into()),
+            purpose: u32::from(purpose == Purpose::Snapshot),
+        }
+    }
+
+    /// Checks what a peer says of itself; `known` is the highest incarnation heard of it.
+    ///
+    /// # Errors
+    /// A sentence that is sent back and logged.
+    pub fn check(&self, hello: &Hello, known: u64) -> Result<Heard, String> {
+        let (own, peer) = (self.node_id, hello.from);
+        if hello.protocol != PROTOCOL {
+            return Err(format!(
+                "node {peer} speaks version {} between nodes, this one {PROTOCOL}",
+                hello.protocol
+            ));
+        }
+        if hello.to != own {
+            return Err(format!(
+                "node {peer} meant to reach node {}, but this is node {own}: check --cluster",
+                hello.to
+            ));
+        }
+        if peer == own || peer == 0 {
+            return Err(format!("a peer calls itself node {peer}: check --node-id"));
+        }
+        if hello.incarnation < known {
+            return Err(format!(
+                "node {peer} says that this is its start number {}, but it has been at {known}: its disk went back in time",
+                hello.incarnation
+            ));
+        }
+        let storage: Option<[u8; 16]> = hello.storage_id.as_ref().try_into().ok();
+        let storage = storage.map(u128::from_le_bytes).ok_or("a hello without a storage id")?;
+        if hello.record.is_empty() {
+            if let Some(joined) = self.record.as_ref().and_then(|record| record.storage_of(peer))
+                && joined != storage
+            {
+                // It is heard out all the same: the answer tells it what is wrong.
+                tracing::warn!(
+                    "node {peer} has an empty or replaced disk and may not vote under its old id"
+                );
+            }
+            return Ok(Heard::Forming(storage));
+        }
+        let record = Record::decode(&hello.record).ok_or("a hello with a broken record")?;
+        if record.storage_of(peer) != Some(storage) {
+            return Err(format!("node {peer} has another disk than the one it joined with"));
+        }
+        match &self.record {
+            Some(own) if own.id() != record.id() => Err(format!(
+                "node {peer} belongs to another cluster: check --cluster, or wipe the data of one"
+            )),
+            _ => Ok(Heard::Formed(record)),
+        }
+    }
+}
+
+impl Hello {
+    /// From a frame.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+
+    /// To a frame.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+}
+
+impl Welcome {
+    /// From a frame.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+
+    /// To a frame.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(node_id: u64, record: Option<Record>) -> Identity {
+        Identity { node_id, incarnation: 5, storage_id: u128::from(node_id), record }
+    }
+
+    /// Wrong receiver, older incarnation, another cluster, another disk: each is refused in words.
+    #[test]
+    fn strangers_are_refused() {
+        let record = Record::decode(&[&1_u64.to_le_bytes()[..], &1_u128.to_le_bytes()].concat());
+        let (one, two) = (identity(1, record.clone()), identity(2, None));
+        let hello = one.hello(2, Purpose::Messages);
+        assert!(matches!(two.check(&hello, 5), Ok(Heard::Formed(_))));
+        let refused =
+            |hello: Hello, known| two.check(&hello, known).expect_err("it must be refused");
+        assert!(refused(Hello { to: 3, ..hello.clone() }, 0).contains("node 3"));
+        assert!(refused(hello.clone(), 6).contains("back in time"));
+        assert!(refused(Hello { protocol: 9, ..hello.clone() }, 0).contains("version 9"));
+        let disk = Bytes::copy_from_slice(&77_u128.to_le_bytes());
+        assert!(refused(Hello { storage_id: disk, ..hello.clone() }, 0).contains("another disk"));
+        let other = identity(2, Some(Record::alone(2, 2)));
+        assert!(other.check(&hello, 0).expect_err("another cluster").contains("another cluster"));
+    }
+}

@@ -1,0 +1,324 @@
+//! What travels between nodes: prost structs of our own, field for field compatible with raft's `eraftpb` where they
+//! mirror it. The raft crate's types never reach network or disk: they are moved across at this border.
+
+use bytes::Bytes;
+use prost::Message as _;
+use raft::eraftpb;
+
+use crate::storage::{LogEntry, Membership, SnapshotMeta};
+
+/// Mirror of `eraftpb::Entry`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Entry {
+    /// `EntryType`.
+    #[prost(int32, tag = "1")]
+    pub entry_type: i32,
+    /// Term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// Index.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// Payload.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: Bytes,
+    /// Unused by us.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub context: Bytes,
+}
+
+/// Mirror of `eraftpb::ConfState`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ConfState {
+    /// Voters.
+    #[prost(uint64, repeated, tag = "1")]
+    pub voters: Vec<u64>,
+    /// Learners.
+    #[prost(uint64, repeated, tag = "2")]
+    pub learners: Vec<u64>,
+}
+
+/// Mirror of `eraftpb::SnapshotMetadata`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SnapshotMetadata {
+    /// Membership.
+    #[prost(message, optional, tag = "1")]
+    pub conf_state: Option<ConfState>,
+    /// Index.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// Term.
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+}
+
+/// Mirror of `eraftpb::Snapshot`; `data` stays empty, the state travels on a stream of its own.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Snapshot {
+    /// Empty.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub data: Bytes,
+    /// What it is.
+    #[prost(message, optional, tag = "2")]
+    pub metadata: Option<SnapshotMetadata>,
+}
+
+/// Mirror of `eraftpb::Message`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RaftMessage {
+    /// `MessageType`.
+    #[prost(int32, tag = "1")]
+    pub msg_type: i32,
+    /// Receiver.
+    #[prost(uint64, tag = "2")]
+    pub to: u64,
+    /// Sender.
+    #[prost(uint64, tag = "3")]
+    pub from: u64,
+    /// Term.
+    #[prost(uint64, tag = "4")]
+    pub term: u64,
+    /// Term of the entry before.
+    #[prost(uint64, tag = "5")]
+    pub log_term: u64,
+    /// Index of the entry before.
+    #[prost(uint64, tag = "6")]
+    pub index: u64,
+    /// Entries.
+    #[prost(message, repeated, tag = "7")]
+    pub entries: Vec<Entry>,
+    /// Commit index.
+    #[prost(uint64, tag = "8")]
+    pub commit: u64,
+    /// Snapshot descriptor.
+    #[prost(message, optional, tag = "9")]
+    pub snapshot: Option<Snapshot>,
+    /// Refusal.
+    #[prost(bool, tag = "10")]
+    pub reject: bool,
+    /// Hint that goes with it.
+    #[prost(uint64, tag = "11")]
+    pub reject_hint: u64,
+    /// Read context, campaign type.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub context: Bytes,
+    /// Asked-for snapshot.
+    #[prost(uint64, tag = "13")]
+    pub request_snapshot: u64,
+    /// Term of the commit index.
+    #[prost(uint64, tag = "15")]
+    pub commit_term: u64,
+    /// Priority.
+    #[prost(int64, tag = "16")]
+    pub priority: i64,
+}
+
+/// One frame from a node to a peer.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PeerFrame {
+    /// A raft message.
+    #[prost(message, optional, tag = "1")]
+    pub raft: Option<RaftMessage>,
+    /// Encoded ops (parcels, registrations) for the leader, in order.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub ops: Vec<Bytes>,
+    /// Log time at the sender in milliseconds, if it leads; 0 otherwise.
+    #[prost(uint64, tag = "3")]
+    pub log_time_ms: u64,
+}
+
+impl RaftMessage {
+    /// From raft's own type.
+    pub fn from_raft(mut message: eraftpb::Message) -> Self {
+        let snapshot = message.has_snapshot().then(|| {
+            let snapshot = message.take_snapshot();
+            let meta = snapshot.get_metadata();
+            let conf = meta.get_conf_state();
+            let conf_state =
+                ConfState { voters: conf.voters.clone(), learners: conf.learners.clone() };
+            let metadata = SnapshotMetadata {
+                conf_state: Some(conf_state),
+                index: meta.index,
+                term: meta.term,
+            };
+            Snapshot { data: Bytes::new(), metadata: Some(metadata) }
+        });
+        Self {
+            msg_type: message.msg_type as i32,
+            to: message.to,
+            from: message.from,
+            term: message.term,
+            log_term: message.log_term,
+            index: message.index,
+            entries: message.take_entries().into_iter().map(Entry::from_raft).collect(),
+            commit: message.commit,
+            snapshot,
+            reject: message.reject,
+            reject_hint: message.reject_hint,
+            context: message.context,
+            request_snapshot: message.request_snapshot,
+            commit_term: message.commit_term,
+            priority: message.priority,
+        }
+    }
+
+    /// To raft's own type; none if a number in it is not one of raft's.
+    pub fn into_raft(self) -> Option<eraftpb::Message> {
+        use eraftpb::MessageType;
+        const TYPES: [MessageType; 12] = [
+            MessageType::MsgAppend,
+            MessageType::MsgAppendResponse,
+            MessageType::MsgRequestVote,
+            MessageType::MsgRequestVoteResponse,
+            MessageType::MsgSnapshot,
+            MessageType::MsgHeartbeat,
+            MessageType::MsgHeartbeatResponse,
+            MessageType::MsgTimeoutNow,
+            MessageType::MsgReadIndex,
+            MessageType::MsgReadIndexResp,
+            MessageType::MsgRequestPreVote,
+            MessageType::MsgRequestPreVoteResponse,
+        ];
+        // Proposals and local messages of raft never come from a peer; an unknown number may come from a newer release.
+        let msg_type = TYPES.into_iter().find(|kind| *kind as i32 == self.msg_type)?;
+        let mut message = eraftpb::Message::default();
+        message.set_msg_type(msg_type);
+        message.to = self.to;
+        message.from = self.from;
+        message.term = self.term;
+        message.log_term = self.log_term;
+        message.index = self.index;
+        let entries: Option<Vec<_>> = self.entries.into_iter().map(Entry::into_raft).collect();
+        message.set_entries(entries?.into());
+        message.commit = self.commit;
+        if let Some(meta) = self.snapshot.and_then(|snapshot| snapshot.metadata) {
+            message.set_snapshot(raft_snapshot(&meta.into_meta()));
+        }
+        message.reject = self.reject;
+        message.reject_hint = self.reject_hint;
+        message.context = self.context;
+        message.request_snapshot = self.request_snapshot;
+        message.commit_term = self.commit_term;
+        message.priority = self.priority;
+        Some(message)
+    }
+}
+
+impl SnapshotMetadata {
+    /// As the log store names it; size and checksum unknown.
+    pub fn into_meta(self) -> SnapshotMeta {
+        let conf = self.conf_state.unwrap_or_default();
+        let membership = Membership { voters: conf.voters, learners: conf.learners };
+        SnapshotMeta { index: self.index, term: self.term, membership, bytes: 0, checksum: 0 }
+    }
+
+    /// From what the log store names.
+    pub fn from_meta(meta: &SnapshotMeta) -> Self {
+        let Membership { voters, learners } = meta.membership.clone();
+        let conf_state = Some(ConfState { voters, learners });
+        Self { conf_state, index: meta.index, term: meta.term }
+    }
+}
+
+impl Entry {
+    fn from_raft(entry: eraftpb::Entry) -> Self {
+        Self {
+            entry_type: entry.entry_type as i32,
+            term: entry.term,
+            index: entry.index,
+            data: entry.data,
+            context: entry.context,
+        }
+    }
+
+    fn into_raft(self) -> Option<eraftpb::Entry> {
+        if self.entry_type != eraftpb::EntryType::EntryNormal as i32 {
+            return None; // membership changes are not spoken by this release
+        }
+        Some(raft_entry(LogEntry {
+            index: self.index,
+            term: self.term,
+            kind: 0,
+            payload: self.data,
+        }))
+    }
+}
+
+/// A log entry as raft holds it.
+pub(crate) fn raft_entry(entry: LogEntry) -> eraftpb::Entry {
+    let mut raft = eraftpb::Entry::default();
+    raft.index = entry.index;
+    raft.term = entry.term;
+    raft.data = entry.payload;
+    raft
+}
+
+/// Raft's entry as the log store keeps it.
+pub(crate) fn log_entry(entry: &eraftpb::Entry) -> LogEntry {
+    LogEntry {
+        index: entry.index,
+        term: entry.term,
+        kind: entry.entry_type as u8,
+        payload: entry.data.clone(),
+    }
+}
+
+/// Raft's membership, in a defined order.
+pub(crate) fn raft_conf(membership: &Membership) -> eraftpb::ConfState {
+    let mut conf = eraftpb::ConfState::default();
+    conf.voters.clone_from(&membership.voters);
+    conf.learners.clone_from(&membership.learners);
+    conf.voters.sort_unstable();
+    conf.learners.sort_unstable();
+    conf
+}
+
+/// Raft's snapshot descriptor.
+pub(crate) fn raft_snapshot(meta: &SnapshotMeta) -> eraftpb::Snapshot {
+    let mut snapshot = eraftpb::Snapshot::default();
+    let metadata = snapshot.mut_metadata();
+    metadata.index = meta.index;
+    metadata.term = meta.term;
+    metadata.set_conf_state(raft_conf(&meta.membership));
+    snapshot
+}
+
+impl PeerFrame {
+    /// Its bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protobuf::Message as _;
+
+    /// Our bytes are raft's bytes: what one writes the other reads.
+    #[test]
+    fn compatible_with_eraftpb() {
+        let mut theirs = eraftpb::Message::default();
+        theirs.set_msg_type(eraftpb::MessageType::MsgAppend);
+        (theirs.to, theirs.from, theirs.term, theirs.index) = (1, 2, 3, 4);
+        (theirs.log_term, theirs.commit, theirs.reject_hint) = (5, 6, 7);
+        theirs.context = Bytes::from_static(b"context");
+        let entry =
+            LogEntry { index: 5, term: 3, kind: 0, payload: Bytes::from_static(b"payload") };
+        theirs.mut_entries().push(raft_entry(entry));
+        let ours = RaftMessage::from_raft(theirs.clone());
+        let bytes = theirs.write_to_bytes().expect("it encodes");
+        assert_eq!(ours.encode_to_vec(), bytes);
+        assert_eq!(RaftMessage::decode(&bytes[..]), Ok(ours.clone()));
+        assert_eq!(ours.into_raft(), Some(theirs));
+    }
+
+    /// Proposals and raft's local messages are never taken from a peer.
+    #[test]
+    fn local_messages_are_not_taken() {
+        for kind in [0, 1, 2, 10, 11, 12, 13, 99, -1] {
+            let message = RaftMessage { msg_type: kind, ..RaftMessage::default() };
+            assert_eq!(message.into_raft(), None, "{kind}");
+        }
+    }
+}

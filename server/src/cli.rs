@@ -1,0 +1,158 @@
+//! The command line: `steadfast server` (also without a word) and `steadfast cli`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use steadfast_replication::storage::Fsync;
+
+use crate::config::{Config, parse_cluster, parse_duration};
+
+/// A replicated cache behind the Redis protocol whose acknowledged writes and locks hold.
+#[derive(Debug, Parser)]
+#[command(name = "steadfast", version, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    /// What to do; `server` if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of the server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node.
+    Server(ServerArgs),
+    /// Talk to a server: one command, or a prompt.
+    #[command(disable_help_flag = true)]
+    Cli(CliArgs),
+}
+
+/// When a write is answered.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FsyncArg {
+    /// After it is on disk: survives power loss.
+    Always,
+    /// Synced once a second: power loss takes at most the last second. For a node on its own.
+    Everysec,
+    /// Synced when the system likes to. For a node on its own.
+    No,
+}
+
+/// Flags of `steadfast server`.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Port for clients.
+    #[arg(long, default_value_t = 6379)]
+    port: u16,
+    /// Address for clients.
+    #[arg(long, default_value = "127.0.0.1")]
+    bind: String,
+    /// Data directory; made if it is missing.
+    #[arg(long, default_value = "./data")]
+    dir: String,
+    /// This node's id in --cluster.
+    #[arg(long)]
+    node_id: Option<u64>,
+    /// All nodes and where they reach each other: 1=host:port,2=host:port,3=host:port.
+    #[arg(long)]
+    cluster: Option<String>,
+    /// When a write is answered.
+    #[arg(long, value_enum, default_value_t = FsyncArg::Always)]
+    appendfsync: FsyncArg,
+    /// How long a request may wait for a quorum, such as 10s or 1500ms.
+    #[arg(long, default_value = "10s")]
+    request_timeout: String,
+    /// Password of the default user.
+    #[arg(long, default_value = "")]
+    requirepass: String,
+    /// Bytes of one request at the most.
+    #[arg(long, default_value_t = 1 << 30)]
+    max_request: usize,
+    /// Clients at once at the most.
+    #[arg(long, default_value_t = 10_000)]
+    maxclients: usize,
+    /// Bytes of log after which a snapshot is taken.
+    #[arg(long, default_value_t = 64 << 20)]
+    snapshot_log_bytes: u64,
+    /// Bytes of one log segment.
+    #[arg(long, default_value_t = 16 << 20)]
+    segment_bytes: u64,
+}
+
+/// Flags of `steadfast cli`.
+#[derive(Debug, Args)]
+pub struct CliArgs {
+    /// Server.
+    #[arg(short = 'h', long = "host", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port.
+    #[arg(short, long, default_value_t = 6379)]
+    pub port: u16,
+    /// Database.
+    #[arg(short = 'n', long, default_value_t = 0)]
+    pub db: usize,
+    /// Password.
+    #[arg(short = 'a', long = "pass")]
+    pub password: Option<String>,
+    /// Speak RESP3.
+    #[arg(short = '3')]
+    pub resp3: bool,
+    /// Print replies for people even if the output is no terminal.
+    #[arg(long)]
+    pub no_raw: bool,
+    /// Print this help.
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+    /// The command; without one, a prompt.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+impl ServerArgs {
+    /// The settings that the flags make.
+    ///
+    /// # Errors
+    /// A sentence that says which flag is wrong or contradicts which.
+    pub fn config(self) -> Result<Config, String> {
+        let members = match &self.cluster {
+            Some(text) => parse_cluster(text).map_err(|why| format!("--cluster: {why}"))?,
+            None => Vec::new(),
+        };
+        if self.cluster.is_some() && self.node_id.is_none() {
+            return Err("--cluster needs --node-id: which of the nodes is this one?".to_owned());
+        }
+        if self.cluster.is_none() && self.node_id.is_some_and(|id| id != 1) {
+            return Err("--node-id needs --cluster: a node on its own is node 1".to_owned());
+        }
+        if self.segment_bytes < 4096 {
+            return Err("--segment-bytes must be 4096 or more".to_owned());
+        }
+        let request_timeout = parse_duration(&self.request_timeout).ok_or_else(|| {
+            format!(
+                "--request-timeout {}: a duration looks like 10s or 1500ms",
+                self.request_timeout
+            )
+        })?;
+        let config = Config {
+            bind: self.bind,
+            port: self.port,
+            dir: self.dir,
+            node_id: self.node_id.unwrap_or(1),
+            members,
+            appendfsync: match self.appendfsync {
+                FsyncArg::Always => Fsync::Always,
+                FsyncArg::Everysec => Fsync::EverySecond,
+                FsyncArg::No => Fsync::No,
+            },
+            request_timeout,
+            max_request: self.max_request,
+            maxclients: self.maxclients,
+            requirepass: self.requirepass,
+            snapshot_log_bytes: self.snapshot_log_bytes,
+            segment_bytes: self.segment_bytes,
+            ..Config::default()
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}

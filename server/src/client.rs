@@ -1,0 +1,333 @@
+//! One connected client as the event loop sees it: its session, and the line of replies it is owed, in order.
+//!
+//! Replies leave in the order of the commands (one line per connection). A reply that is known at once goes straight
+//! into the output while nothing is owed before it; otherwise it takes its place in the line. Reads that cannot run yet
+//! stand in the line with their argv, so that a write behind them can take them along into its batch.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use steadfast_core::reply::Reply;
+
+use crate::resp::{Protocol, encode};
+use crate::session::Session;
+
+/// Replies owed at the most before the connection's input is left unread: a pipeline's depth is bounded by it.
+pub(crate) const LINE_PLACES_MAX: usize = 16 * 1024;
+/// Unsent output above which no further command of the connection is run.
+pub(crate) const OUTPUT_BYTES_PAUSE: usize = 1 << 20;
+
+/// What one command is owed, while it is owed.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Known, but something before it is not.
+    Ready(Vec<u8>),
+    /// In a batch: the state machine will say.
+    Batched { protocol: Protocol, exec: Option<Box<ExecPlan>> },
+    /// A read that has not run.
+    Read(Box<WaitingRead>),
+}
+
+/// A read that waits for its read index, for earlier commands of its connection, or for a tick.
+#[derive(Debug)]
+pub(crate) struct WaitingRead {
+    pub(crate) protocol: Protocol,
+    pub(crate) db: usize,
+    pub(crate) argv: Vec<Vec<u8>>,
+    /// Whether this is WATCH, whose answer is a precondition kept in the session.
+    pub(crate) watch: bool,
+    /// The applied index that it needs, once its read round has been answered.
+    pub(crate) index: Option<u64>,
+}
+
+/// How the replies of an EXEC are put together: local commands are answered here, the rest by the state machine.
+#[derive(Debug)]
+pub(crate) struct ExecPlan {
+    /// For each queued command, in order: a reply made here, or none for one that went into the log.
+    pub(crate) replies: Vec<Option<Reply<'static>>>,
+    /// The database selected at the end, if the transaction ran.
+    pub(crate) db_after: usize,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) session: RefCell<Session>,
+    pub(crate) line: RefCell<Line>,
+    /// Set when the connection is gone: nothing is written any more.
+    pub(crate) gone: Cell<bool>,
+}
+
+/// The line of replies, and the output they end in.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// Encoded replies that may leave.
+    pub(crate) output: Vec<u8>,
+    places: VecDeque<Place>,
+    /// Ticket of the first place. Tickets count all commands that took a place, ever.
+    first: u64,
+    /// Places in the line that are in a batch.
+    batched: usize,
+    /// Places that are reads which have not run.
+    reads: usize,
+    /// No further command is run until the line is empty (WATCH).
+    pub(crate) stalled: bool,
+    /// Close once the output has left.
+    pub(crate) closing: bool,
+    waker: Option<Waker>,
+}
+
+impl Client {
+    pub(crate) fn new(session: Session) -> Self {
+        Self {
+            id: session.id,
+            session: RefCell::new(session),
+            line: RefCell::new(Line::default()),
+            gone: Cell::new(false),
+        }
+    }
+}
+
+impl Line {
+    /// A reply that is known now.
+    pub(crate) fn answer(&mut self, protocol: Protocol, reply: &Reply<'_>) {
+        if self.places.is_empty() {
+            encode(reply, protocol, &mut self.output);
+        } else {
+            let mut bytes = Vec::new();
+            encode(reply, protocol, &mut bytes);
+            self.places.push_back(Place::Ready(bytes));
+        }
+    }
+
+    /// Takes a place in the line; answers its ticket.
+    pub(crate) fn stand(&mut self, place: Place) -> u64 {
+        match &place {
+            Place::Ready(_) => {}
+            Place::Batched { .. } => self.batched += 1,
+            Place::Read(_) => self.reads += 1,
+        }
+        self.places.push_back(place);
+        self.first + self.places.len() as u64 - 1
+    }
+
+    /// Fills the place of a ticket, and lets everything leave that is no longer held up.
+    /// `gather` turns what the state machine said into the reply (EXEC puts local replies in).
+    pub(crate) fn fill(&mut self, ticket: u64, reply: &Reply<'_>) -> Option<usize> {
+        let at = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
+        let place = self.places.get_mut(at)?;
+        let (protocol, exec) = match place {
+            Place::Ready(_) => return None,
+            Place::Batched { protocol, exec } => {
+                self.batched -= 1;
+                (*protocol, exec.take())
+            }
+            Place::Read(read) => {
+                self.reads -= 1;
+                (read.protocol, None)
+            }
+        };
+        let ran = matches!(reply, Reply::Array(_));
+        let db_after = exec.as_ref().filter(|_| ran).map(|plan| plan.db_after);
+        let joined = exec.map(|plan| plan.join(reply));
+        let reply = joined.as_ref().unwrap_or(reply);
+        if at == 0 {
+            self.places.pop_front();
+            self.first += 1;
+            encode(reply, protocol, &mut self.output);
+            self.release();
+        } else {
+            let mut bytes = Vec::new();
+            encode(reply, protocol, &mut bytes);
+            *place = Place::Ready(bytes);
+        }
+        db_after
+    }
+
+    /// Moves known replies from the head of the line into the output.
+    fn release(&mut self) {
+        while let Some(Place::Ready(bytes)) = self.places.front() {
+            self.output.extend_from_slice(bytes);
+            self.places.pop_front();
+            self.first += 1;
+        }
+        if self.places.is_empty() {
+            self.stalled = false;
+        }
+    }
+
+    /// Whether a read stands at the head of the line.
+    pub(crate) fn heads_with_read(&self) -> bool {
+        matches!(self.places.front(), Some(Place::Read(_)))
+    }
+
+    /// Runs the read at the head of the line, if there is one and the state at `applied` may answer it.
+    /// `run` answers none if the read must go on waiting. Answers whether a read left the line.
+    pub(crate) fn run_head<'m>(
+        &mut self,
+        applied: u64,
+        run: impl FnOnce(&WaitingRead) -> Option<Reply<'m>>,
+    ) -> bool {
+        let Some(Place::Read(read)) = self.places.front() else { return false };
+        if read.index.is_none_or(|index| index > applied) {
+            return false;
+        }
+        let Some(reply) = run(read) else { return false };
+        encode(&reply, read.protocol, &mut self.output);
+        self.places.pop_front();
+        self.first += 1;
+        self.reads -= 1;
+        self.release();
+        true
+    }
+
+    /// Notes the applied index that a waiting read needs. Nothing happens if it has left or went into a batch.
+    pub(crate) fn confirm_read(&mut self, ticket: u64, index: u64) {
+        if let Some(Place::Read(read)) = self.place(ticket) {
+            read.index = Some(index);
+        }
+    }
+
+    /// Whether the ticket still stands for a read that has not run.
+    pub(crate) fn is_waiting_read(&mut self, ticket: u64) -> bool {
+        matches!(self.place(ticket), Some(Place::Read(_)))
+    }
+
+    fn place(&mut self, ticket: u64) -> Option<&mut Place> {
+        let at = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
+        self.places.get_mut(at)
+    }
+
+    /// Hands every read that has not run to `batch`, in order: a write stands behind them, and they go with it.
+    pub(crate) fn batch_reads(&mut self, mut batch: impl FnMut(u64, &WaitingRead)) {
+        if self.reads == 0 {
+            return;
+        }
+        for (at, place) in self.places.iter_mut().enumerate() {
+            if let Place::Read(read) = place {
+                batch(self.first + at as u64, read);
+                *place = Place::Batched { protocol: read.protocol, exec: None };
+                self.batched += 1;
+            }
+        }
+        self.reads = 0;
+    }
+
+    /// Whether nothing is owed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Whether the connection may run a further command now.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.stalled
+            && !self.closing
+            && self.places.len() < LINE_PLACES_MAX
+            && self.output.len() < OUTPUT_BYTES_PAUSE
+    }
+
+    /// Remembers whom to wake when output can leave or input may be run again.
+    pub(crate) fn sleep(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(old) => old.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes the connection's task.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl ExecPlan {
+    /// An array from the state machine takes the local replies in at their places; anything else stays what it is.
+    fn join(self, reply: &Reply<'_>) -> Reply<'static> {
+        let Reply::Array(applied) = reply else { return reply.clone().into_owned() };
+        let mut applied = applied.iter();
+        let lost = || Reply::Error(crate::refusal::unknown_outcome());
+        let replies = self.replies.into_iter().map(|local| {
+            local.unwrap_or_else(|| applied.next().map_or_else(lost, |r| r.clone().into_owned()))
+        });
+        Reply::Array(replies.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(word: &[u8]) -> Place {
+        Place::Read(Box::new(WaitingRead {
+            protocol: Protocol::Resp2,
+            db: 0,
+            argv: vec![word.to_vec()],
+            watch: false,
+            index: None,
+        }))
+    }
+
+    fn batched() -> Place {
+        Place::Batched { protocol: Protocol::Resp2, exec: None }
+    }
+
+    /// Replies leave in the order of their commands, whatever order they become known in.
+    #[test]
+    fn replies_leave_in_order() {
+        let mut line = Line::default();
+        let first = line.stand(batched());
+        let second = line.stand(batched());
+        line.answer(Protocol::Resp2, &Reply::Int(3));
+        line.fill(second, &Reply::Int(2));
+        assert!(line.output.is_empty());
+        line.fill(first, &Reply::Int(1));
+        assert_eq!(line.output, b":1\r\n:2\r\n:3\r\n");
+        assert!(line.is_empty());
+    }
+
+    /// A write takes the reads before it along, in order; their read round may still be answered and is ignored.
+    #[test]
+    fn a_write_takes_earlier_reads_along() {
+        let mut line = Line::default();
+        let one = line.stand(read(b"one"));
+        let two = line.stand(read(b"two"));
+        let mut taken = Vec::new();
+        line.batch_reads(|ticket, read| taken.push((ticket, read.argv.clone())));
+        assert_eq!(taken, [(one, vec![b"one".to_vec()]), (two, vec![b"two".to_vec()])]);
+        line.confirm_read(one, 5);
+        assert!(!line.heads_with_read() && !line.is_waiting_read(one));
+        line.fill(two, &Reply::Int(2));
+        line.fill(one, &Reply::Int(1));
+        assert_eq!(line.output, b":1\r\n:2\r\n");
+    }
+
+    /// The protocol that was spoken when a command came is the one its reply is written in.
+    #[test]
+    fn protocol_belongs_to_the_command() {
+        let mut line = Line::default();
+        let old = line.stand(batched());
+        line.answer(Protocol::Resp3, &Reply::Nil);
+        line.fill(old, &Reply::Nil);
+        assert_eq!(line.output, b"$-1\r\n_\r\n");
+    }
+
+    /// EXEC: local replies stand between those of the state machine; an aborted one stays nil.
+    #[test]
+    fn exec_joins_local_replies() {
+        let plan = || ExecPlan { replies: vec![None, Some(Reply::Int(7)), None], db_after: 3 };
+        let mut line = Line::default();
+        let exec = |line: &mut Line| {
+            line.stand(Place::Batched { protocol: Protocol::Resp2, exec: Some(Box::new(plan())) })
+        };
+        let ticket = exec(&mut line);
+        let applied = Reply::Array(vec![Reply::Ok, Reply::Int(9)]);
+        assert_eq!(line.fill(ticket, &applied), Some(3));
+        let ticket = exec(&mut line);
+        assert_eq!(line.fill(ticket, &Reply::NilArray), None);
+        assert_eq!(line.output, b"*3\r\n+OK\r\n:7\r\n:9\r\n*-1\r\n");
+    }
+}

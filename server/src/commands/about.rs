@@ -1,0 +1,270 @@
+//! COMMAND: what the tables say. Table first; handlers below in the same order.
+
+use steadfast_core::commands::{self, Handler, keys_of};
+use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, Keys};
+use steadfast_core::error::ReplyError;
+use steadfast_core::reply::Reply;
+
+use super::LocalHandler::{self, Plain};
+use super::{LocalOutcome, NodeFacts, find_local};
+use crate::session::Session;
+
+pub(super) const FAMILY: Family<LocalHandler> = Family {
+    group: Group::Server,
+    commands: &[
+        CommandSpec {
+            name: "COMMAND",
+            arity: Arity::Exactly(1),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(command),
+            docs: Docs {
+                summary: "Returns detailed information about all commands.",
+                syntax: "",
+                since: "2.8.13",
+                complexity: "O(N) where N is the number of commands",
+            },
+        },
+        CommandSpec {
+            name: "COMMAND|COUNT",
+            arity: Arity::Exactly(2),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(command_count),
+            docs: Docs {
+                summary: "Returns a count of commands.",
+                syntax: "",
+                since: "2.8.13",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "COMMAND|DOCS",
+            arity: Arity::AtLeast(2),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(command_docs),
+            docs: Docs {
+                summary: "Returns documentary information about commands.",
+                syntax: "[command-name [command-name ...]]",
+                since: "7.0.0",
+                complexity: "O(N) where N is the number of commands",
+            },
+        },
+        CommandSpec {
+            name: "COMMAND|GETKEYS",
+            arity: Arity::AtLeast(3),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(command_getkeys),
+            docs: Docs {
+                summary: "Extracts the key names from an arbitrary command.",
+                syntax: "command [arg [arg ...]]",
+                since: "2.8.13",
+                complexity: "O(N) where N is the number of arguments",
+            },
+        },
+        CommandSpec {
+            name: "COMMAND|INFO",
+            arity: Arity::AtLeast(2),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(command_info),
+            docs: Docs {
+                summary: "Returns information about one, multiple or all commands.",
+                syntax: "[command-name [command-name ...]]",
+                since: "2.8.13",
+                complexity: "O(N) where N is the number of commands",
+            },
+        },
+        CommandSpec {
+            name: "COMMAND|LIST",
+            arity: Arity::AtLeast(2),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(command_list),
+            docs: Docs {
+                summary: "Returns a list of command names.",
+                syntax: "",
+                since: "7.0.0",
+                complexity: "O(N) where N is the number of commands",
+            },
+        },
+    ],
+};
+
+/// What both tables say about one command.
+struct Facts {
+    name: String,
+    arity: i64,
+    flags: Vec<&'static str>,
+    keys: (i64, i64, i64),
+    group: &'static str,
+    docs: Docs,
+}
+
+fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
+    let known = [
+        (Flags::FAST, "fast"),
+        (Flags::DENY_OOM, "denyoom"),
+        (Flags::NO_SCRIPT, "noscript"),
+        (Flags::NO_MULTI, "no_multi"),
+        (Flags::ADMIN, "admin"),
+        (Flags::STALE, "stale"),
+        (Flags::NO_AUTH, "no_auth"),
+    ];
+    let mut flags = match write {
+        Some(true) => vec!["write"],
+        Some(false) => vec!["readonly"],
+        None => vec!["noscript", "loading"],
+    };
+    let given = known.into_iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| name);
+    flags.extend(given.filter(|name| write.is_some() || *name != "noscript"));
+    Facts {
+        name: spec.name.to_ascii_lowercase(),
+        arity: spec.arity_number(),
+        flags,
+        keys: spec.key_numbers(),
+        group: match group {
+            Group::Connection => "connection",
+            Group::Generic => "generic",
+            Group::Scripting => "scripting",
+            Group::Server => "server",
+            Group::String => "string",
+            Group::Transactions => "transactions",
+        },
+        docs: spec.docs,
+    }
+}
+
+/// Commands of both tables, by name; subcommands stand under `container|name`.
+fn all() -> Vec<Facts> {
+    let mut all = Vec::new();
+    for family in commands::FAMILIES {
+        let write = |spec: &CommandSpec| matches!(spec.handler, Handler::Write(_));
+        all.extend(family.commands.iter().map(|spec| facts(family.group, spec, Some(write(spec)))));
+    }
+    for family in super::FAMILIES {
+        all.extend(family.commands.iter().map(|spec| facts(family.group, spec, None)));
+    }
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+/// Names without subcommands: a container stands for them.
+fn top_level() -> Vec<String> {
+    let mut names: Vec<String> = all()
+        .iter()
+        .map(|facts| facts.name.split('|').next().unwrap_or_default().to_owned())
+        .collect();
+    names.dedup();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The command of this name; a container is described by what its subcommands have in common.
+fn described(name: &str) -> Option<Facts> {
+    let mut all = all();
+    if let Some(at) = all.iter().position(|facts| facts.name == name) {
+        return Some(all.swap_remove(at));
+    }
+    let prefix = format!("{name}|");
+    let first = all.into_iter().find(|facts| facts.name.starts_with(&prefix))?;
+    let docs = Docs { summary: "A container for subcommands.", syntax: "", ..first.docs };
+    Some(Facts {
+        name: name.to_owned(),
+        arity: -2,
+        flags: Vec::new(),
+        keys: (0, 0, 0),
+        docs,
+        ..first
+    })
+}
+
+fn entry(facts: &Facts) -> Reply<'static> {
+    let (first, last, step) = facts.keys;
+    Reply::Array(vec![
+        Reply::bulk_owned(facts.name.clone()),
+        Reply::Int(facts.arity),
+        Reply::Set(facts.flags.iter().map(|flag| Reply::status(flag)).collect()),
+        Reply::Int(first),
+        Reply::Int(last),
+        Reply::Int(step),
+        Reply::Set(vec![Reply::Status(format!("@{}", facts.group).into_bytes().into())]),
+        Reply::Array(Vec::new()),
+        Reply::Array(Vec::new()),
+        Reply::Array(Vec::new()),
+    ])
+}
+
+fn names(argv: &[&[u8]]) -> Vec<String> {
+    if argv.len() <= 2 {
+        return top_level();
+    }
+    argv.iter().skip(2).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect()
+}
+
+fn command(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    let entries =
+        top_level().iter().filter_map(|name| described(name)).map(|facts| entry(&facts)).collect();
+    LocalOutcome::Reply(Reply::Array(entries))
+}
+
+fn command_count(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    LocalOutcome::Reply(Reply::Int(top_level().len() as i64))
+}
+
+fn command_docs(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let text = |value: &str| Reply::bulk_owned(value);
+    let mut docs = Vec::new();
+    for facts in names(argv).iter().filter_map(|name| described(name)) {
+        let mut about = vec![
+            (text("summary"), text(facts.docs.summary)),
+            (text("since"), text(facts.docs.since)),
+            (text("group"), text(facts.group)),
+            (text("complexity"), text(facts.docs.complexity)),
+        ];
+        if !facts.docs.syntax.is_empty() {
+            let words = facts.docs.syntax.split(' ').map(|word| {
+                Reply::Map(vec![
+                    (text("name"), text(word)),
+                    (text("type"), text("string")),
+                    (text("display_text"), text(word)),
+                ])
+            });
+            about.push((text("arguments"), Reply::Array(words.collect())));
+        }
+        docs.push((text(&facts.name), Reply::Map(about)));
+    }
+    LocalOutcome::Reply(Reply::Map(docs))
+}
+
+fn command_getkeys(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let words = argv.get(2..).unwrap_or_default();
+    let invalid = ReplyError::fixed("ERR Invalid command specified");
+    let positions = match find_local(words) {
+        Some(found) => found.and_then(|spec| keys_of(spec, words)),
+        None => commands::resolve(words).map_err(|_| invalid).and_then(|spec| keys_of(spec, words)),
+    };
+    let keys = positions.and_then(|positions| {
+        if positions.is_empty() {
+            return Err(ReplyError::fixed("ERR The command has no key arguments"));
+        }
+        let key = |at: &usize| words.get(*at).map(|word| Reply::bulk_owned(*word));
+        Ok(Reply::Array(positions.iter().filter_map(key).collect()))
+    });
+    keys.into()
+}
+
+fn command_info(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let about = |name: &String| described(name).map_or(Reply::NilArray, |facts| entry(&facts));
+    LocalOutcome::Reply(Reply::Array(names(argv).iter().map(about).collect()))
+}
+
+fn command_list(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    if argv.len() > 2 {
+        return Err(ReplyError::SYNTAX).into();
+    }
+    LocalOutcome::Reply(Reply::Array(top_level().into_iter().map(Reply::bulk_owned).collect()))
+}

@@ -1,0 +1,145 @@
+//! Commands about this node. Table first; handlers below in the same order.
+
+use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, Keys};
+use steadfast_core::error::ReplyError;
+use steadfast_core::reply::Reply;
+
+use super::LocalHandler::{self, Plain};
+use super::{LocalOutcome, NodeFacts};
+use crate::session::Session;
+
+pub(super) const FAMILY: Family<LocalHandler> = Family {
+    group: Group::Server,
+    commands: &[
+        CommandSpec {
+            name: "CONFIG|GET",
+            arity: Arity::AtLeast(3),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::STALE),
+            handler: Plain(config_get),
+            docs: Docs {
+                summary: "Returns the effective values of configuration parameters.",
+                syntax: "parameter [parameter ...]",
+                since: "2.0.0",
+                complexity: "O(N) where N is the number of parameters",
+            },
+        },
+        CommandSpec {
+            name: "CONFIG|RESETSTAT",
+            arity: Arity::Exactly(2),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::STALE),
+            handler: Plain(config_resetstat),
+            docs: Docs {
+                summary: "Resets the server's statistics.",
+                syntax: "",
+                since: "2.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "CONFIG|SET",
+            arity: Arity::AtLeast(4),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::STALE),
+            handler: Plain(config_set),
+            docs: Docs {
+                summary: "Sets configuration parameters in-flight.",
+                syntax: "parameter value [parameter value ...]",
+                since: "2.0.0",
+                complexity: "O(N) where N is the number of parameters",
+            },
+        },
+        CommandSpec {
+            name: "INFO",
+            arity: Arity::AtLeast(1),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(info),
+            docs: Docs {
+                summary: "Returns information and statistics about the server.",
+                syntax: "[section [section ...]]",
+                since: "1.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "SHUTDOWN",
+            arity: Arity::AtLeast(1),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::STALE.and(Flags::NO_MULTI)),
+            handler: Plain(shutdown),
+            docs: Docs {
+                summary: "Synchronously saves the log and shuts down this node.",
+                syntax: "[NOSAVE | SAVE]",
+                since: "1.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "TIME",
+            arity: Arity::Exactly(1),
+            keys: Keys::None,
+            flags: Flags::FAST.and(Flags::STALE),
+            handler: Plain(time),
+            docs: Docs {
+                summary: "Returns the log time.",
+                syntax: "",
+                since: "2.6.0",
+                complexity: "O(1)",
+            },
+        },
+    ],
+};
+
+fn config_get(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let found = node.config().matching(argv.get(2..).unwrap_or_default());
+    let pair = |(name, value): (&str, String)| (Reply::bulk_owned(name), Reply::bulk_owned(value));
+    LocalOutcome::Reply(Reply::Map(found.into_iter().map(pair).collect()))
+}
+
+fn config_resetstat(_: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    node.reset_counters();
+    LocalOutcome::Reply(Reply::Ok)
+}
+
+/// All settings of one call are changed, or none.
+fn config_set(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let (pairs, left) = argv.get(2..).unwrap_or_default().as_chunks::<2>();
+    if !left.is_empty() {
+        return Err(steadfast_core::commands::wrong_arity("config|set")).into();
+    }
+    let mut changed = node.config().clone();
+    for [name, value] in pairs {
+        if let Err(error) = changed.set(name, value) {
+            return Err(error).into();
+        }
+    }
+    *node.config_mut() = changed;
+    LocalOutcome::Reply(Reply::Ok)
+}
+
+fn info(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let text = crate::info::sections(node, argv.get(1..).unwrap_or_default());
+    LocalOutcome::Reply(Reply::Verbatim(text.into_bytes().into()))
+}
+
+/// There is nothing to save or not to save: every acknowledged write is in the log.
+fn shutdown(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let known = |word: &&[u8]| {
+        ["SAVE", "NOSAVE", "NOW", "FORCE"]
+            .iter()
+            .any(|option| word.eq_ignore_ascii_case(option.as_bytes()))
+    };
+    if !argv.iter().skip(1).all(known) {
+        return Err(ReplyError::SYNTAX).into();
+    }
+    node.shut_down();
+    LocalOutcome::Close(Reply::Ok)
+}
+
+fn time(_: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    let now = node.log_time().0;
+    let word = |number: u64| Reply::bulk_owned(number.to_string());
+    LocalOutcome::Reply(Reply::Array(vec![word(now / 1000), word(now % 1000 * 1000)]))
+}

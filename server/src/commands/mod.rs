@@ -1,0 +1,213 @@
+//! Node-local commands: answered by the node that the client is connected to, never logged, never called from scripts.
+//! The same kind of table as the core's; `COMMAND` lists both.
+
+mod about;
+mod admin;
+mod connection;
+
+use steadfast_core::commands::{
+    Arity, CommandSpec, Docs, Family, Flags, Group, Keys, check_arity, is_container_of,
+    unknown_subcommand, wrong_arity,
+};
+use steadfast_core::error::ReplyError;
+use steadfast_core::machine::StateMachine;
+use steadfast_core::reply::Reply;
+use steadfast_core::stamp::UnixMillis;
+use steadfast_replication::gateway::Status;
+
+use crate::config::Config;
+use crate::session::Session;
+
+/// What runs a node-local command.
+#[derive(Clone, Copy, Debug)]
+pub enum LocalHandler {
+    /// A function of session and node.
+    Plain(fn(&mut Session, &mut dyn NodeFacts, &[&[u8]]) -> LocalOutcome),
+    /// MULTI, EXEC, DISCARD, WATCH and UNWATCH: `dispatch` carries them out.
+    Multi,
+    /// EXEC
+    Exec,
+    /// DISCARD
+    Discard,
+    /// WATCH
+    Watch,
+    /// UNWATCH
+    Unwatch,
+}
+
+/// What a node-local command answers.
+#[derive(Debug)]
+pub enum LocalOutcome {
+    /// The reply.
+    Reply(Reply<'static>),
+    /// The reply, after which the connection closes.
+    Close(Reply<'static>),
+}
+
+impl From<Result<Reply<'static>, ReplyError>> for LocalOutcome {
+    fn from(result: Result<Reply<'static>, ReplyError>) -> Self {
+        Self::Reply(result.unwrap_or_else(Reply::Error))
+    }
+}
+
+/// What handlers may know and do of the node.
+pub trait NodeFacts {
+    /// Settings.
+    fn config(&self) -> &Config;
+    /// Settings, to change them.
+    fn config_mut(&mut self) -> &mut Config;
+    /// The state.
+    fn machine(&self) -> &StateMachine;
+    /// What replication publishes.
+    fn status(&self) -> &Status;
+    /// Own id.
+    fn node_id(&self) -> u64;
+    /// Log time as estimated here.
+    fn log_time(&self) -> UnixMillis;
+    /// Wall clock, milliseconds.
+    fn wall_ms(&self) -> u64;
+    /// Seconds since this process began to serve.
+    fn uptime_seconds(&self) -> u64;
+    /// One line per client but the one that asks.
+    fn other_clients(&self) -> Vec<String>;
+    /// Clients connected.
+    fn client_count(&self) -> usize;
+    /// Connections received, connections rejected, commands received.
+    fn counters(&self) -> (u64, u64, u64);
+    /// CONFIG RESETSTAT.
+    fn reset_counters(&mut self);
+    /// SHUTDOWN.
+    fn shut_down(&mut self);
+}
+
+/// Every family of this table.
+pub const FAMILIES: &[Family<LocalHandler>] =
+    &[connection::FAMILY, TRANSACTIONS, about::FAMILY, admin::FAMILY];
+
+const fn transaction(
+    name: &'static str,
+    arity: Arity,
+    flags: Flags,
+    handler: LocalHandler,
+    (summary, syntax, since): (&'static str, &'static str, &'static str),
+) -> CommandSpec<LocalHandler> {
+    let docs = Docs { summary, syntax, since, complexity: "O(1)" };
+    CommandSpec { name, arity, keys: Keys::None, flags, handler, docs }
+}
+
+const TRANSACTIONS: Family<LocalHandler> = Family {
+    group: Group::Transactions,
+    commands: &[
+        transaction(
+            "DISCARD",
+            Arity::Exactly(1),
+            Flags::FAST.and(Flags::STALE),
+            LocalHandler::Discard,
+            ("Discards a transaction.", "", "2.0.0"),
+        ),
+        transaction(
+            "EXEC",
+            Arity::Exactly(1),
+            Flags::NONE,
+            LocalHandler::Exec,
+            ("Executes all commands in a transaction.", "", "1.2.0"),
+        ),
+        transaction(
+            "MULTI",
+            Arity::Exactly(1),
+            Flags::FAST.and(Flags::STALE),
+            LocalHandler::Multi,
+            ("Starts a transaction.", "", "1.2.0"),
+        ),
+        transaction(
+            "UNWATCH",
+            Arity::Exactly(1),
+            Flags::FAST.and(Flags::STALE),
+            LocalHandler::Unwatch,
+            ("Forgets about watched keys of a transaction.", "", "2.2.0"),
+        ),
+        CommandSpec {
+            name: "WATCH",
+            arity: Arity::AtLeast(2),
+            keys: Keys::Range { first: 1, last: -1, step: 1 },
+            flags: Flags::FAST,
+            handler: LocalHandler::Watch,
+            docs: Docs {
+                summary: "Monitors changes to keys to determine the execution of a transaction.",
+                syntax: "key [key ...]",
+                since: "2.2.0",
+                complexity: "O(1) for every key",
+            },
+        },
+    ],
+};
+
+/// The node-local command of an argv, arity checked; none if the name is not in this table.
+pub fn find_local(
+    argv: &[&[u8]],
+) -> Option<Result<&'static CommandSpec<LocalHandler>, ReplyError>> {
+    let name = argv.first()?;
+    let all = || FAMILIES.iter().flat_map(|family| family.commands);
+    if let Some(spec) = all().find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
+        && (argv.len() == 1 || !all().any(|spec| is_container_of(spec.name, name)))
+    {
+        return Some(check_arity(spec.name, spec.arity, argv.len()).map(|()| spec));
+    }
+    if !all().any(|spec| is_container_of(spec.name, name)) {
+        return None;
+    }
+    let Some(sub) = argv.get(1) else {
+        return Some(Err(wrong_arity(&String::from_utf8_lossy(name))));
+    };
+    let fits = |spec: &&CommandSpec<LocalHandler>| {
+        let parts = spec.name.split_once('|');
+        parts.is_some_and(|(container, own)| {
+            container.as_bytes().eq_ignore_ascii_case(name)
+                && own.as_bytes().eq_ignore_ascii_case(sub)
+        })
+    };
+    Some(match all().find(fits) {
+        Some(spec) => check_arity(spec.name, spec.arity, argv.len()).map(|()| spec),
+        None => Err(unknown_subcommand(name, sub)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steadfast_core::commands;
+
+    /// Names are upper case, sorted in their family, and in one table only.
+    #[test]
+    fn table_laws() {
+        for family in FAMILIES {
+            let names: Vec<&str> = family.commands.iter().map(|spec| spec.name).collect();
+            assert!(names.is_sorted(), "{names:?}");
+            for spec in family.commands {
+                assert_eq!(spec.name, spec.name.to_ascii_uppercase());
+                assert!(
+                    commands::lookup(spec.name.as_bytes()).is_none(),
+                    "{} is the core's",
+                    spec.name
+                );
+                assert!(!spec.docs.summary.is_empty(), "{}", spec.name);
+            }
+        }
+    }
+
+    /// Containers resolve to their subcommands, in any case.
+    #[test]
+    fn subcommands_are_found() {
+        let found = |argv: &[&str]| {
+            let argv: Vec<&[u8]> = argv.iter().map(|word| word.as_bytes()).collect();
+            find_local(&argv)
+                .map(|found| found.map(|spec| spec.name).map_err(|e| e.text().to_vec()))
+        };
+        assert_eq!(found(&["config", "get", "x"]), Some(Ok("CONFIG|GET")));
+        assert_eq!(found(&["COMMAND"]), Some(Ok("COMMAND")));
+        assert_eq!(found(&["get", "k"]), None);
+        let unknown = found(&["CLIENT", "nope"]).and_then(Result::err).expect("it is unknown");
+        assert!(unknown.starts_with(b"ERR unknown subcommand 'nope'. Try CLIENT HELP."));
+        assert!(found(&["CONFIG", "GET"]).is_some_and(|found| found.is_err()));
+    }
+}

@@ -1,0 +1,320 @@
+//! Settings: one declaration each, read by the command line and by CONFIG GET and SET. Contradictions are found before
+//! anything starts, with one clear message.
+
+use std::time::Duration;
+
+use steadfast_core::error::ReplyError;
+use steadfast_core::glob;
+use steadfast_replication::driver::ReplicationConfig;
+use steadfast_replication::formation::Member;
+use steadfast_replication::storage::{Fsync, LogConfig};
+
+use crate::resp::Limits;
+
+/// All settings of a node. Made by `cli`, or by the simulator from `Config::default()`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address for clients.
+    pub bind: String,
+    /// Port for clients.
+    pub port: u16,
+    /// Data directory.
+    pub dir: String,
+    /// Own id; 1 for a node on its own.
+    pub node_id: u64,
+    /// All nodes; empty for a node on its own.
+    pub members: Vec<Member>,
+    /// Durability.
+    pub appendfsync: Fsync,
+    /// How long a request may wait.
+    pub request_timeout: Duration,
+    /// Bytes of one request.
+    pub max_request: usize,
+    /// Bytes of one argument.
+    pub proto_max_bulk_len: usize,
+    /// Clients at once.
+    pub maxclients: usize,
+    /// Password of the default user; empty for none.
+    pub requirepass: String,
+    /// Bytes of log after which a snapshot is taken.
+    pub snapshot_log_bytes: u64,
+    /// Bytes of one log segment.
+    pub segment_bytes: u64,
+    /// Length of a raft tick.
+    pub tick: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: "127.0.0.1".to_owned(),
+            port: 6379,
+            dir: "./data".to_owned(),
+            node_id: 1,
+            members: Vec::new(),
+            appendfsync: Fsync::Always,
+            request_timeout: Duration::from_secs(10),
+            max_request: 1 << 30,
+            proto_max_bulk_len: 512 << 20,
+            maxclients: 10_000,
+            requirepass: String::new(),
+            snapshot_log_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
+            tick: Duration::from_millis(50),
+        }
+    }
+}
+
+/// Ticks without a leader before an election, and between heartbeats: 0.7 to 1.4 s, and 0.1 s.
+const ELECTION_TICKS: usize = 14;
+const HEARTBEAT_TICKS: usize = 2;
+
+impl Config {
+    /// Checks what no single flag can.
+    ///
+    /// # Errors
+    /// A sentence that says what contradicts what.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.members.len() == 1 {
+            return Err(
+                "--cluster names one node only: leave it out for a node on its own".to_owned()
+            );
+        }
+        if self.members.is_empty() {
+            return Ok(());
+        }
+        let mut ids: Vec<u64> = self.members.iter().map(|member| member.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() != self.members.len() {
+            return Err("--cluster names a node id twice".to_owned());
+        }
+        let Some(own) = self.members.iter().find(|member| member.id == self.node_id) else {
+            return Err(format!(
+                "--node-id {} is not among the nodes {ids:?} of --cluster: each node must find its own address there",
+                self.node_id
+            ));
+        };
+        let mut addresses: Vec<(&str, u16)> =
+            self.members.iter().map(|member| (member.host.as_str(), member.port)).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses.len() != self.members.len() {
+            return Err("--cluster names an address twice".to_owned());
+        }
+        if own.port == self.port {
+            return Err(format!(
+                "--port {} is also this node's peer port in --cluster: clients and peers need a port each",
+                self.port
+            ));
+        }
+        if self.appendfsync != Fsync::Always {
+            return Err("--appendfsync everysec and no are for a node on its own: in a cluster an unsynced vote or \
+                        acknowledged entry that a power cut takes back makes two histories"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// Address for clients.
+    pub fn bind(&self) -> &str {
+        &self.bind
+    }
+
+    /// Port for clients.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How long a request may wait.
+    pub const fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// Limits of requests.
+    pub const fn limits(&self) -> Limits {
+        Limits { bulk_bytes_max: self.proto_max_bulk_len, request_bytes_max: self.max_request }
+    }
+
+    /// Replication's part.
+    pub fn replication(&self, seed: u64) -> ReplicationConfig {
+        ReplicationConfig {
+            node_id: self.node_id,
+            members: self.members.clone(),
+            log: LogConfig {
+                segment_bytes: self.segment_bytes,
+                fsync: self.appendfsync,
+                ..LogConfig::default()
+            },
+            snapshot_log_bytes: self.snapshot_log_bytes,
+            tail_bytes: self.snapshot_log_bytes / 4,
+            tick: self.tick,
+            election_ticks: ELECTION_TICKS,
+            heartbeat_ticks: HEARTBEAT_TICKS,
+            seed,
+        }
+    }
+
+    /// Every setting with its value, as CONFIG GET names them; sorted.
+    fn all(&self) -> [(&'static str, String); 24] {
+        let fsync = match self.appendfsync {
+            Fsync::Always => "always",
+            Fsync::EverySecond => "everysec",
+            Fsync::No => "no",
+        };
+        let cluster: Vec<String> =
+            self.members.iter().map(|m| format!("{}={}:{}", m.id, m.host, m.port)).collect();
+        [
+            ("appendfsync", fsync.to_owned()),
+            ("appendonly", "yes".to_owned()),
+            ("bind", self.bind.clone()),
+            ("cluster", cluster.join(",")),
+            ("cluster-enabled", "no".to_owned()),
+            ("databases", "16".to_owned()),
+            ("dir", self.dir.clone()),
+            ("max-request", self.max_request.to_string()),
+            ("maxclients", self.maxclients.to_string()),
+            ("maxmemory", "0".to_owned()),
+            ("maxmemory-policy", "noeviction".to_owned()),
+            ("node-id", self.node_id.to_string()),
+            ("notify-keyspace-events", String::new()),
+            ("port", self.port.to_string()),
+            ("proto-max-bulk-len", self.proto_max_bulk_len.to_string()),
+            ("request-timeout", self.request_timeout.as_millis().to_string()),
+            ("requirepass", self.requirepass.clone()),
+            ("save", String::new()),
+            ("segment-bytes", self.segment_bytes.to_string()),
+            ("slave-read-only", "no".to_owned()),
+            ("snapshot-log-bytes", self.snapshot_log_bytes.to_string()),
+            ("tcp-keepalive", "0".to_owned()),
+            ("tick", self.tick.as_millis().to_string()),
+            ("timeout", "0".to_owned()),
+        ]
+    }
+
+    /// CONFIG GET.
+    pub fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {
+        let fits = |name: &str| {
+            let lower =
+                |pattern: &&[u8]| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
+            patterns.iter().any(lower)
+        };
+        self.all().into_iter().filter(|(name, _)| fits(name)).collect()
+    }
+
+    /// CONFIG SET of one setting.
+    ///
+    /// # Errors
+    /// Redis's texts for a setting that is not known, can't be changed while running, or does not take the value.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), ReplyError> {
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        let value = String::from_utf8_lossy(value).into_owned();
+        let failed = |why: &str| {
+            ReplyError::made(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
+            ))
+        };
+        let number = || {
+            value
+                .parse::<usize>()
+                .map_err(|_| failed("argument couldn't be parsed into an integer"))
+        };
+        match name.as_str() {
+            "maxclients" => self.maxclients = number()?.max(1),
+            "proto-max-bulk-len" => self.proto_max_bulk_len = number()?.max(1 << 20),
+            "request-timeout" => {
+                self.request_timeout =
+                    parse_duration(&value).ok_or_else(|| failed("argument is no duration"))?;
+            }
+            "requirepass" => self.requirepass = value,
+            known => {
+                let old = self.all().into_iter().find(|(name, _)| *name == known);
+                let Some((_, old)) = old else {
+                    return Err(ReplyError::made(format!(
+                        "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+                    )));
+                };
+                if old != value {
+                    return Err(failed("can't set immutable config"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `1500ms`, `10s`, `2m`, or a plain number of milliseconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "" | "ms" => number,
+        "s" => number.checked_mul(1000)?,
+        "m" => number.checked_mul(60_000)?,
+        _ => return None,
+    };
+    (millis > 0).then(|| Duration::from_millis(millis))
+}
+
+/// `1=host:port,2=host:port,3=host:port`.
+///
+/// # Errors
+/// A sentence that quotes the entry that is wrong.
+pub fn parse_cluster(text: &str) -> Result<Vec<Member>, String> {
+    let member = |entry: &str| {
+        let (id, address) = entry.split_once('=')?;
+        let (host, port) = address.rsplit_once(':')?;
+        let id = id.trim().parse().ok().filter(|id| *id > 0)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        (!host.is_empty()).then_some(Member { id, host, port: port.parse().ok()? })
+    };
+    let entries = text.split(',').map(str::trim);
+    entries
+        .map(|entry| {
+            member(entry).ok_or_else(|| format!("`{entry}` is not of the form id=host:port"))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(text: &str) -> Config {
+        Config { members: parse_cluster(text).expect("it parses"), ..Config::default() }
+    }
+
+    /// Each contradiction is named.
+    #[test]
+    fn contradictions_are_named() {
+        let three = "1=a:1,2=b:1,3=c:1";
+        assert_eq!(cluster(three).validate(), Ok(()));
+        let refused = |config: Config, word: &str| {
+            let text = config.validate().expect_err("it must be refused");
+            assert!(text.contains(word), "{text}");
+        };
+        refused(Config { node_id: 9, ..cluster(three) }, "9");
+        refused(Config { appendfsync: Fsync::No, ..cluster(three) }, "appendfsync");
+        refused(Config { port: 1, ..cluster(three) }, "peer port");
+        refused(cluster("1=a:1"), "one node");
+        refused(cluster("1=a:1,1=b:1,3=c:1"), "twice");
+        refused(cluster("1=a:1,2=a:1,3=c:1"), "address twice");
+        for wrong in ["x", "1=", "0=a:1", "1=a", "1=:5", "1=a:x"] {
+            assert!(parse_cluster(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// CONFIG GET takes patterns; CONFIG SET refuses what is unknown or fixed.
+    #[test]
+    fn get_and_set() {
+        let mut config = Config::default();
+        assert!(config.matching(&[b"MAXMEMORY*"]).len() == 2);
+        assert!(config.set(b"maxclients", b"5").is_ok() && config.maxclients == 5);
+        assert!(config.set(b"port", b"1").is_err());
+        assert!(config.set(b"save", b"").is_ok(), "setting what is set changes nothing");
+        assert!(config.set(b"nonsense", b"1").is_err());
+        let names: Vec<_> = config.all().iter().map(|(name, _)| *name).collect();
+        assert!(names.is_sorted());
+    }
+}

@@ -1,0 +1,290 @@
+//! The gate: what one command needs, decided in one place and in this order: lookup, arity, auth, loading, MULTI, room, route.
+//! Reads run at once where applied state may answer, else they take a place in the line; writes go into the open batch;
+//! node-local commands are answered here.
+
+use std::rc::Rc;
+
+use steadfast_core::commands::{self, CommandSpec, Handler};
+use steadfast_core::entry;
+use steadfast_core::error::ReplyError;
+use steadfast_core::machine::ReadOutcome;
+use steadfast_core::reply::Reply;
+use steadfast_replication::ports::Clock;
+
+use crate::client::{Client, ExecPlan, Place, WaitingRead};
+use crate::commands::{LocalHandler, LocalOutcome, find_local};
+use crate::refusal;
+use crate::resp::Protocol;
+use crate::session::QueuedCall;
+use crate::shell::Shell;
+
+/// Commands that make room and are therefore taken even when the disk is full.
+const MAKES_ROOM: [&str; 4] = ["DEL", "UNLINK", "FLUSHDB", "FLUSHALL"];
+
+/// A command found in one of the two tables.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    Core(&'static CommandSpec),
+    Local(&'static CommandSpec<LocalHandler>),
+}
+
+impl Found {
+    fn flags(self) -> commands::Flags {
+        match self {
+            Self::Core(spec) => spec.flags,
+            Self::Local(spec) => spec.flags,
+        }
+    }
+}
+
+/// What the gate has to know of the session, read once.
+struct Facts {
+    protocol: Protocol,
+    db: usize,
+    in_multi: bool,
+    authenticated: bool,
+}
+
+impl<C: Clock> Shell<C> {
+    /// Runs one command of a client, or sees to it that it is run in its turn.
+    pub(crate) fn dispatch(&mut self, client: &Rc<Client>, argv: &[&[u8]]) {
+        if argv.is_empty() {
+            return; // an empty multibulk is no command, and is owed no reply
+        }
+        self.figures.command_received();
+        let facts = {
+            let session = client.session.borrow();
+            Facts {
+                protocol: session.protocol,
+                db: session.db,
+                in_multi: session.multi.is_some(),
+                authenticated: session.authenticated,
+            }
+        };
+        let answered = find(argv).and_then(|found| {
+            client.session.borrow_mut().last_command = match found {
+                Found::Core(spec) => spec.name,
+                Found::Local(spec) => spec.name,
+            };
+            self.admit_command(&facts, found)?;
+            Ok(found)
+        });
+        match answered {
+            Ok(found) if facts.in_multi && !leaves_multi(found) => {
+                self.queue(client, &facts, found, argv)
+            }
+            Ok(Found::Core(spec)) => self.route(client, &facts, spec, argv),
+            Ok(Found::Local(spec)) => self.run_local(client, &facts, spec, argv),
+            Err(error) => {
+                client.session.borrow_mut().fail_multi();
+                self.answer(client, &facts, &Reply::Error(error));
+            }
+        }
+    }
+
+    /// Checks that need no state: authentication, loading.
+    fn admit_command(&self, facts: &Facts, found: Found) -> Result<(), ReplyError> {
+        let flags = found.flags();
+        if !facts.authenticated && !flags.has(commands::Flags::NO_AUTH) {
+            return Err(refusal::no_auth());
+        }
+        if self.closing {
+            return Err(refusal::shutting_down());
+        }
+        if !self.serving && !flags.has(commands::Flags::STALE) {
+            return Err(refusal::loading(&self.status.waiting()));
+        }
+        if let Found::Core(spec) = found
+            && matches!(spec.handler, Handler::Write(_))
+        {
+            if self.status.disk_full() && !MAKES_ROOM.contains(&spec.name) {
+                return Err(refusal::disk_full());
+            }
+            if !self.has_room() {
+                return Err(refusal::too_busy());
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, client: &Rc<Client>, facts: &Facts, reply: &Reply<'_>) {
+        client.line.borrow_mut().answer(facts.protocol, reply);
+    }
+
+    fn route(&mut self, client: &Rc<Client>, facts: &Facts, spec: &CommandSpec, argv: &[&[u8]]) {
+        match spec.handler {
+            Handler::Read(_) => self.read(client, facts, argv),
+            Handler::Write(_) => {
+                let place = Place::Batched { protocol: facts.protocol, exec: None };
+                let (id, db) = (client.id, facts.db as u8);
+                self.submit(client, place, |batch, latest| {
+                    entry::push_command(batch, id, latest, db, argv);
+                });
+            }
+        }
+    }
+
+    /// The hot path: parse, look up, append to the output; no channel, no lock, no allocation.
+    fn read(&mut self, client: &Rc<Client>, facts: &Facts, argv: &[&[u8]]) {
+        if self.reads_at_once() {
+            let mut line = client.line.borrow_mut();
+            if line.is_empty() {
+                let (clock, seed) = (self.log_time(), self.figures.read_seed());
+                if let ReadOutcome::Reply(reply) = self.machine.read(facts.db, argv, clock, seed) {
+                    line.answer(facts.protocol, &reply);
+                    return;
+                }
+            }
+        }
+        self.enqueue_read(client, waiting_read(facts, argv, false));
+    }
+
+    fn run_local(
+        &mut self,
+        client: &Rc<Client>,
+        facts: &Facts,
+        spec: &'static CommandSpec<LocalHandler>,
+        argv: &[&[u8]],
+    ) {
+        match spec.handler {
+            LocalHandler::Plain(_) => {
+                let (reply, close) = self.call_local(client, spec, argv);
+                let protocol = client.session.borrow().protocol; // HELLO answers in the new one
+                let mut line = client.line.borrow_mut();
+                line.answer(protocol, &reply);
+                line.closing |= close;
+            }
+            LocalHandler::Multi => {
+                let reply = client.session.borrow_mut().begin_multi();
+                self.answer(client, facts, &reply);
+            }
+            LocalHandler::Discard => {
+                let reply = client.session.borrow_mut().discard();
+                self.answer(client, facts, &reply);
+            }
+            LocalHandler::Unwatch => {
+                client.session.borrow_mut().watched.clear();
+                self.answer(client, facts, &Reply::Ok);
+            }
+            LocalHandler::Watch if facts.in_multi => {
+                self.answer(client, facts, &Reply::Error(refusal::WATCH_IN_MULTI));
+            }
+            LocalHandler::Watch => {
+                self.enqueue_read(client, waiting_read(facts, argv, true));
+                // What follows may need the precondition (EXEC), so it waits until there is one.
+                let mut line = client.line.borrow_mut();
+                line.stalled = !line.is_empty();
+            }
+            LocalHandler::Exec => self.exec(client, facts),
+        }
+    }
+
+    /// Calls a node-local handler; answers its reply, and whether the connection then closes.
+    fn call_local(
+        &mut self,
+        client: &Rc<Client>,
+        spec: &'static CommandSpec<LocalHandler>,
+        argv: &[&[u8]],
+    ) -> (Reply<'static>, bool) {
+        let LocalHandler::Plain(run) = spec.handler else {
+            return (Reply::Error(ReplyError::SYNTAX), false);
+        };
+        let outcome = run(&mut client.session.borrow_mut(), self, argv);
+        match outcome {
+            LocalOutcome::Reply(reply) => (reply, false),
+            LocalOutcome::Close(reply) => (reply, true),
+        }
+    }
+
+    /// Inside MULTI: keeps the command for EXEC.
+    fn queue(&mut self, client: &Rc<Client>, facts: &Facts, found: Found, argv: &[&[u8]]) {
+        let mut session = client.session.borrow_mut();
+        let reply = if found.flags().has(commands::Flags::NO_MULTI) {
+            session.fail_multi();
+            Reply::Error(refusal::NOT_IN_MULTI)
+        } else {
+            let argv = argv.iter().map(|word| word.to_vec()).collect();
+            session.queue(QueuedCall { local: matches!(found, Found::Local(_)), argv })
+        };
+        drop(session);
+        self.answer(client, facts, &reply);
+    }
+
+    /// EXEC: one request with the watched revisions as preconditions. Local commands are answered here.
+    fn exec(&mut self, client: &Rc<Client>, facts: &Facts) {
+        let (multi, watched) = {
+            let mut session = client.session.borrow_mut();
+            let Some(multi) = session.multi.take() else {
+                drop(session);
+                return self.answer(client, facts, &Reply::Error(refusal::EXEC_WITHOUT_MULTI));
+            };
+            (multi, std::mem::take(&mut session.watched))
+        };
+        if multi.failed {
+            return self.answer(client, facts, &Reply::Error(refusal::EXEC_ABORTED));
+        }
+        if multi.calls.is_empty() && watched.is_empty() {
+            return self.answer(client, facts, &Reply::Array(Vec::new()));
+        }
+        let mut db = facts.db;
+        let (mut calls, mut replies) = (Vec::new(), Vec::new());
+        for call in multi.calls {
+            if call.local {
+                let mut shadow = db;
+                replies.push(Some(self.local_in_exec(client, &mut shadow, &call.argv)));
+                db = shadow;
+            } else {
+                calls.push((db as u8, call.argv));
+                replies.push(None);
+            }
+        }
+        let plan = ExecPlan { replies, db_after: db };
+        let place = Place::Batched { protocol: facts.protocol, exec: Some(Box::new(plan)) };
+        let id = client.id;
+        self.submit(client, place, |batch, latest| {
+            entry::push_transaction(batch, id, latest, &watched, &calls);
+        });
+        if db != facts.db {
+            client.line.borrow_mut().stalled = true; // what follows must see the database that EXEC selects
+        }
+    }
+
+    /// A local command inside a transaction; SELECT there moves the commands behind it.
+    fn local_in_exec(
+        &mut self,
+        client: &Rc<Client>,
+        db: &mut usize,
+        argv: &[Vec<u8>],
+    ) -> Reply<'static> {
+        let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        let Ok(Found::Local(spec)) = find(&argv) else { return Reply::Error(ReplyError::SYNTAX) };
+        let before = std::mem::replace(&mut client.session.borrow_mut().db, *db);
+        let (reply, _) = self.call_local(client, spec, &argv);
+        *db = std::mem::replace(&mut client.session.borrow_mut().db, before);
+        reply
+    }
+}
+
+/// The command in one of the two tables, its arity checked; else Redis's own error text.
+pub(crate) fn find(argv: &[&[u8]]) -> Result<Found, ReplyError> {
+    match find_local(argv) {
+        Some(found) => found.map(Found::Local),
+        None => commands::resolve(argv).map(Found::Core),
+    }
+}
+
+/// Commands that are run, not queued, inside MULTI.
+fn leaves_multi(found: Found) -> bool {
+    match found {
+        Found::Core(_) => false,
+        Found::Local(spec) => {
+            !matches!(spec.handler, LocalHandler::Plain(_) | LocalHandler::Unwatch)
+                || ["QUIT", "RESET"].contains(&spec.name)
+        }
+    }
+}
+
+fn waiting_read(facts: &Facts, argv: &[&[u8]], watch: bool) -> WaitingRead {
+    let argv = argv.iter().map(|word| word.to_vec()).collect();
+    WaitingRead { protocol: facts.protocol, db: facts.db, argv, watch, index: None }
+}

@@ -1,0 +1,101 @@
+//! What the shell tells node-local commands about itself, and how connections come and go.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use steadfast_core::machine::StateMachine;
+use steadfast_core::stamp::UnixMillis;
+use steadfast_replication::gateway::Status;
+use steadfast_replication::ports::Clock;
+
+use crate::client::Client;
+use crate::commands::NodeFacts;
+use crate::config::Config;
+use crate::session::Session;
+use crate::shell::Shell;
+
+impl<C: Clock> Shell<C> {
+    /// Takes a connection on, unless there are too many.
+    pub(crate) fn admit(&mut self, address: SocketAddr) -> Option<Rc<Client>> {
+        self.figures.connections_received += 1;
+        if self.clients.len() >= self.config.maxclients || self.closing {
+            self.figures.connections_rejected += 1;
+            return None;
+        }
+        let id = self.next_client;
+        self.next_client += 1;
+        let open = self.config.requirepass.is_empty();
+        let client = Rc::new(Client::new(Session::new(id, address, open, self.clock.wall_ms())));
+        self.clients.insert(id, Rc::clone(&client));
+        Some(client)
+    }
+
+    /// A connection is gone. What it has under way goes on; nobody hears of it.
+    pub(crate) fn dismiss(&mut self, id: u64) {
+        self.clients.remove(&id);
+    }
+}
+
+impl<C: Clock> NodeFacts for Shell<C> {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
+    fn machine(&self) -> &StateMachine {
+        &self.machine
+    }
+
+    fn status(&self) -> &Status {
+        &self.status
+    }
+
+    fn node_id(&self) -> u64 {
+        self.origin.node
+    }
+
+    fn log_time(&self) -> UnixMillis {
+        Self::log_time(self)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    fn uptime_seconds(&self) -> u64 {
+        self.clock.monotonic().saturating_sub(self.figures.started).as_secs()
+    }
+
+    fn other_clients(&self) -> Vec<String> {
+        let now = self.clock.wall_ms();
+        // The one that asks is in use, and adds itself.
+        let lines = self
+            .clients
+            .values()
+            .filter_map(|client| client.session.try_borrow().ok().map(|session| session.line(now)));
+        lines.collect()
+    }
+
+    fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn counters(&self) -> (u64, u64, u64) {
+        let figures = &self.figures;
+        (figures.connections_received, figures.connections_rejected, figures.commands_received)
+    }
+
+    fn reset_counters(&mut self) {
+        let figures = &mut self.figures;
+        (figures.connections_received, figures.connections_rejected) = (0, 0);
+        figures.commands_received = 0;
+    }
+
+    fn shut_down(&mut self) {
+        self.shutdown_asked = true;
+        self.wakes().flush.notify_one();
+    }
+}

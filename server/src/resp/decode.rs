@@ -1,0 +1,232 @@
+//! Requests: multibulk and inline commands out of a growing buffer. Borrows, never copies, never scans a large bulk twice.
+
+use std::ops::Range;
+
+use steadfast_core::error::ReplyError;
+
+use super::inline;
+
+/// Longest inline command and longest line of a multibulk head.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+const MULTIBULK_MAX: i64 = 1024 * 1024;
+
+/// Limits of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one argument (`proto-max-bulk-len`).
+    pub bulk_bytes_max: usize,
+    /// Bytes of one whole request (`max-request`).
+    pub request_bytes_max: usize,
+}
+
+/// What the buffer holds.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Decoded {
+    /// No whole command yet.
+    NeedMore,
+    /// One command of `consumed` bytes; its words are in `Decoder::argv`. It may have no words.
+    Command {
+        /// Bytes to drop from the buffer.
+        consumed: usize,
+    },
+    /// The stream is broken: answer this and close.
+    Error(ReplyError),
+}
+
+/// The state of one connection's decoder. `decode` is always called with the same unconsumed bytes, grown or not.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    words: Vec<Range<usize>>,
+    unquoted: Vec<u8>,
+    /// How far a multibulk was read before it turned out incomplete.
+    resume: Option<Resume>,
+    /// Bytes that the incomplete command is known to need.
+    wanted: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Resume {
+    at: usize,
+    left: usize,
+}
+
+fn error(text: &'static str) -> Decoded {
+    Decoded::Error(ReplyError::fixed(text))
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, words: Vec::new(), unquoted: Vec::new(), resume: None, wanted: 0 }
+    }
+
+    /// The words of the last command, as ranges of the buffer it was decoded from (or of `unquoted` for an inline one).
+    pub fn argv(&self) -> &[Range<usize>] {
+        &self.words
+    }
+
+    /// The bytes that the ranges of an inline command point into; none for a multibulk, which points into the buffer.
+    pub fn unquoted(&self) -> Option<&[u8]> {
+        (!self.unquoted.is_empty()).then_some(&self.unquoted)
+    }
+
+    /// How many bytes beyond `filled` the command under way is known to need.
+    pub fn wanted_bytes(&self, filled: usize) -> usize {
+        self.wanted.saturating_sub(filled)
+    }
+
+    /// Decodes the command at the start of `input`.
+    pub fn decode(&mut self, input: &[u8]) -> Decoded {
+        if let Some(resume) = self.resume.take() {
+            return self.multibulk(input, resume);
+        }
+        self.words.clear();
+        self.unquoted.clear();
+        self.wanted = 0;
+        match input.first() {
+            None => Decoded::NeedMore,
+            Some(b'*') => {
+                let (line, next) = match line(input, 1) {
+                    Some(found) => found,
+                    None if input.len() > LINE_BYTES_MAX => {
+                        return error("ERR Protocol error: too big mbulk count string");
+                    }
+                    None => return Decoded::NeedMore,
+                };
+                match steadfast_core::number::parse_int(line) {
+                    Some(count) if count > MULTIBULK_MAX => {
+                        error("ERR Protocol error: invalid multibulk length")
+                    }
+                    Some(count) if count <= 0 => Decoded::Command { consumed: next },
+                    Some(count) => self.multibulk(input, Resume { at: next, left: count as usize }),
+                    None => error("ERR Protocol error: invalid multibulk length"),
+                }
+            }
+            Some(_) => self.inline(input),
+        }
+    }
+
+    fn multibulk(&mut self, input: &[u8], mut resume: Resume) -> Decoded {
+        while resume.left > 0 {
+            let Some(mark) = input.get(resume.at) else { return self.suspend(resume, 0) };
+            if *mark != b'$' {
+                let shown = if mark.is_ascii_graphic() { *mark } else { b'?' };
+                let text = format!("ERR Protocol error: expected '$', got '{}'", char::from(shown));
+                return Decoded::Error(ReplyError::made(text));
+            }
+            let Some((head, start)) = line(input, resume.at + 1) else {
+                if input.len() - resume.at > LINE_BYTES_MAX {
+                    return error("ERR Protocol error: too big bulk count string");
+                }
+                return self.suspend(resume, 0);
+            };
+            let length =
+                steadfast_core::number::parse_int(head).and_then(|n| usize::try_from(n).ok());
+            let Some(length) = length.filter(|length| *length <= self.limits.bulk_bytes_max) else {
+                return error("ERR Protocol error: invalid bulk length");
+            };
+            let end = start + length;
+            if end > self.limits.request_bytes_max {
+                return error(
+                    "ERR Protocol error: the request is larger than max-request; it was not applied",
+                );
+            }
+            match input.get(end..end + 2) {
+                Some(b"\r\n") => {}
+                Some(_) => {
+                    return error("ERR Protocol error: a bulk string does not end where it should");
+                }
+                None => return self.suspend(resume, end + 2),
+            }
+            self.words.push(start..end);
+            resume = Resume { at: end + 2, left: resume.left - 1 };
+        }
+        Decoded::Command { consumed: resume.at }
+    }
+
+    /// Goes on from here when more has come.
+    fn suspend(&mut self, resume: Resume, wanted: usize) -> Decoded {
+        self.resume = Some(resume);
+        self.wanted = wanted;
+        Decoded::NeedMore
+    }
+
+    fn inline(&mut self, input: &[u8]) -> Decoded {
+        let head = input.get(..input.len().min(LINE_BYTES_MAX + 1)).unwrap_or_default();
+        let Some(end) = head.iter().position(|byte| *byte == b'\n') else {
+            if input.len() > LINE_BYTES_MAX {
+                return error("ERR Protocol error: too big inline request");
+            }
+            return Decoded::NeedMore;
+        };
+        let line = head.get(..end).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if inline::split(line, &mut self.unquoted, &mut self.words).is_none() {
+            return error("ERR Protocol error: unbalanced quotes in request");
+        }
+        Decoded::Command { consumed: end + 1 }
+    }
+}
+
+/// The line from `at` to its CRLF, and where the next one begins.
+fn line(input: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let rest = input.get(at..)?;
+    let rest = rest.get(..rest.len().min(LINE_BYTES_MAX))?;
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    (rest.get(end + 1)? == &b'\n').then(|| (rest.get(..end).unwrap_or_default(), at + end + 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { bulk_bytes_max: 1000, request_bytes_max: 2000 };
+
+    /// Feeds a stream in pieces; answers the commands.
+    fn commands(stream: &[u8], piece: usize) -> Vec<Vec<Vec<u8>>> {
+        let mut decoder = Decoder::new(LIMITS);
+        let (mut buffer, mut found) = (Vec::new(), Vec::new());
+        for part in stream.chunks(piece) {
+            buffer.extend_from_slice(part);
+            while let Decoded::Command { consumed } = decoder.decode(&buffer) {
+                let source = decoder.unquoted().unwrap_or(&buffer);
+                found.push(
+                    decoder.argv().iter().map(|word| source[word.clone()].to_vec()).collect(),
+                );
+                buffer.drain(..consumed);
+            }
+        }
+        found
+    }
+
+    /// However a stream is cut, it holds the same commands.
+    #[test]
+    fn any_split_gives_the_same_commands() {
+        let stream = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*0\r\n*3\r\n$3\r\nSET\r\n$2\r\n\r\n\r\n$0\r\n\r\nset k \"a b\"\r\n";
+        let whole = commands(stream, stream.len());
+        assert_eq!(whole.len(), 5);
+        assert_eq!(whole[0], [b"GET".to_vec(), b"k".to_vec()]);
+        assert_eq!(whole[3], [b"SET".to_vec(), b"\r\n".to_vec(), b"".to_vec()]);
+        assert_eq!(whole[4], [b"set".to_vec(), b"k".to_vec(), b"a b".to_vec()]);
+        for piece in 1..stream.len() {
+            assert_eq!(commands(stream, piece), whole, "pieces of {piece}");
+        }
+    }
+
+    /// Redis's own words for broken streams.
+    #[test]
+    fn broken_streams() {
+        for (stream, text) in [
+            (&b"*1\r\n+x\r\n"[..], "ERR Protocol error: expected '$', got '+'"),
+            (b"*x\r\n", "ERR Protocol error: invalid multibulk length"),
+            (b"*1048577\r\n", "ERR Protocol error: invalid multibulk length"),
+            (b"*1\r\n$-1\r\n", "ERR Protocol error: invalid bulk length"),
+            (b"*1\r\n$1001\r\n", "ERR Protocol error: invalid bulk length"),
+            (b"a 'b\r\n", "ERR Protocol error: unbalanced quotes in request"),
+        ] {
+            let decoded = Decoder::new(LIMITS).decode(stream);
+            assert_eq!(decoded, Decoded::Error(ReplyError::made(text)));
+        }
+    }
+}

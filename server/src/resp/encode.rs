@@ -1,0 +1,78 @@
+//! Replies as bytes.
+
+use steadfast_core::number::push_int;
+use steadfast_core::reply::Reply;
+
+use super::Protocol;
+
+/// Appends a reply.
+pub fn encode(reply: &Reply<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+    let resp3 = protocol == Protocol::Resp3;
+    match reply {
+        Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
+        Reply::Status(text) => line(out, b'+', text),
+        Reply::Error(error) => line(out, b'-', error.text()),
+        Reply::Int(value) => head(out, b':', *value),
+        Reply::Bulk(bytes) => bulk(out, bytes),
+        Reply::Nil => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),
+        Reply::NilArray => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" }),
+        Reply::Array(replies) => all(replies, b'*', protocol, out),
+        Reply::Set(replies) => all(replies, if resp3 { b'~' } else { b'*' }, protocol, out),
+        Reply::Map(pairs) => {
+            let (mark, count) = if resp3 { (b'%', pairs.len()) } else { (b'*', pairs.len() * 2) };
+            head(out, mark, count as i64);
+            for (key, value) in pairs {
+                encode(key, protocol, out);
+                encode(value, protocol, out);
+            }
+        }
+        Reply::Double(value) => {
+            let text = double(*value);
+            if resp3 { line(out, b',', text.as_bytes()) } else { bulk(out, text.as_bytes()) }
+        }
+        Reply::Bool(value) if resp3 => {
+            out.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" })
+        }
+        Reply::Bool(value) => head(out, b':', i64::from(*value)),
+        Reply::Verbatim(text) if resp3 => {
+            head(out, b'=', text.len() as i64 + 4);
+            out.extend_from_slice(b"txt:");
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+        }
+        Reply::Verbatim(text) => bulk(out, text),
+    }
+}
+
+fn double(value: f64) -> String {
+    if value.is_nan() {
+        "nan".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "inf" } else { "-inf" }.to_owned()
+    } else {
+        format!("{value}")
+    }
+}
+
+fn all(replies: &[Reply<'_>], mark: u8, protocol: Protocol, out: &mut Vec<u8>) {
+    head(out, mark, replies.len() as i64);
+    replies.iter().for_each(|reply| encode(reply, protocol, out));
+}
+
+fn head(out: &mut Vec<u8>, mark: u8, value: i64) {
+    out.push(mark);
+    push_int(out, value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn line(out: &mut Vec<u8>, mark: u8, text: &[u8]) {
+    out.push(mark);
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    head(out, b'$', bytes.len() as i64);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}

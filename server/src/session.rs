@@ -1,0 +1,148 @@
+//! What a connection is: selected database, protocol, name, authentication, and an open MULTI with its watched keys.
+
+use std::net::SocketAddr;
+
+use steadfast_core::entry::Watched;
+use steadfast_core::error::ReplyError;
+use steadfast_core::reply::Reply;
+
+use crate::refusal;
+use crate::resp::Protocol;
+
+/// Calls kept for one EXEC.
+const QUEUED_CALLS_MAX: usize = 1 << 20;
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Session {
+    /// Unique in this process.
+    pub id: u64,
+    /// Selected database.
+    pub db: usize,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Whether commands may run.
+    pub authenticated: bool,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub library: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub library_version: Vec<u8>,
+    /// Where the client is.
+    pub address: SocketAddr,
+    /// Wall clock at the start.
+    pub created_ms: u64,
+    /// Name of the last command.
+    pub last_command: &'static str,
+    /// An open transaction.
+    pub multi: Option<Multi>,
+    /// Preconditions of the next EXEC.
+    pub watched: Vec<Watched>,
+}
+
+/// An open transaction.
+#[derive(Debug, Default)]
+pub struct Multi {
+    /// What was queued.
+    pub calls: Vec<QueuedCall>,
+    /// Whether something could not be queued: EXEC will refuse.
+    pub failed: bool,
+}
+
+/// One queued command.
+#[derive(Debug)]
+pub struct QueuedCall {
+    /// Whether this node answers it.
+    pub local: bool,
+    /// Its words.
+    pub argv: Vec<Vec<u8>>,
+}
+
+impl Session {
+    /// A new connection.
+    pub fn new(id: u64, address: SocketAddr, authenticated: bool, created_ms: u64) -> Self {
+        Self {
+            id,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated,
+            name: Vec::new(),
+            library: Vec::new(),
+            library_version: Vec::new(),
+            address,
+            created_ms,
+            last_command: "NULL",
+            multi: None,
+            watched: Vec::new(),
+        }
+    }
+
+    /// MULTI.
+    pub fn begin_multi(&mut self) -> Reply<'static> {
+        if self.multi.is_some() {
+            return Reply::Error(refusal::NESTED_MULTI);
+        }
+        self.multi = Some(Multi::default());
+        Reply::Ok
+    }
+
+    /// DISCARD.
+    pub fn discard(&mut self) -> Reply<'static> {
+        if self.multi.take().is_none() {
+            return Reply::Error(refusal::DISCARD_WITHOUT_MULTI);
+        }
+        self.watched.clear();
+        Reply::Ok
+    }
+
+    /// Keeps a command for EXEC.
+    pub fn queue(&mut self, call: QueuedCall) -> Reply<'static> {
+        let Some(multi) = &mut self.multi else {
+            return Reply::Error(refusal::EXEC_WITHOUT_MULTI);
+        };
+        if multi.calls.len() >= QUEUED_CALLS_MAX {
+            multi.failed = true;
+            return Reply::Error(ReplyError::fixed("ERR too many commands in one transaction"));
+        }
+        multi.calls.push(call);
+        Reply::status("QUEUED")
+    }
+
+    /// EXEC will refuse.
+    pub fn fail_multi(&mut self) {
+        if let Some(multi) = &mut self.multi {
+            multi.failed = true;
+        }
+    }
+
+    /// RESET: as if newly connected.
+    pub fn reset(&mut self, authenticated: bool) {
+        let old = std::mem::replace(
+            self,
+            Self::new(self.id, self.address, authenticated, self.created_ms),
+        );
+        (self.library, self.library_version) = (old.library, old.library_version);
+    }
+
+    /// One line of CLIENT LIST.
+    pub fn line(&self, now_ms: u64) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!(
+            "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} cmd={} \
+             user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+            self.id,
+            self.address,
+            text(&self.name),
+            now_ms.saturating_sub(self.created_ms) / 1000,
+            if self.multi.is_some() { "x" } else { "N" },
+            self.db,
+            self.multi.as_ref().map_or(-1, |multi| multi.calls.len() as i64),
+            self.watched.len(),
+            self.last_command.to_ascii_lowercase(),
+            if self.protocol == Protocol::Resp3 { 3 } else { 2 },
+            text(&self.library),
+            text(&self.library_version),
+        )
+    }
+}

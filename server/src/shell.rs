@@ -1,0 +1,528 @@
+//! The shell around the state machine: it owns the machine, the clients and the requests under way, on one thread.
+//! Writes go out through `batch`, reads wait in `reads`, replies come back out of this node's own apply.
+//! `dispatch` decides what a command needs; this file moves it along. Nothing here waits: every function runs to its end.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use steadfast_core::machine::{Outcome, ReadOutcome, Sink, StateMachine, WatchOutcome};
+use steadfast_core::reply::Reply;
+use steadfast_core::stamp::UnixMillis;
+use steadfast_replication::gateway::{
+    Committed, Intake, Outlet, PARCELS_INFLIGHT_BYTES_MAX, Role, Status,
+};
+use steadfast_replication::ports::Clock;
+use tokio::sync::{Notify, mpsc};
+
+use crate::batch::{Batches, Origin};
+use crate::client::{Client, Place, WaitingRead};
+use crate::config::Config;
+use crate::reads::Rounds;
+use crate::refusal;
+use crate::run::Observer;
+use crate::surroundings::LuaSurroundings;
+
+/// Parcels under way at once. One is being synced while the next gathers; more would only make each one smaller.
+const PARCELS_UNDERWAY_ALONE: usize = 2;
+/// The same with peers: a round trip more is under way.
+const PARCELS_UNDERWAY_CLUSTER: usize = 8;
+/// Bytes of requests that may wait for a number (no leader, or a slow disk) before further ones are refused.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// The shell, shared by the tasks of one thread.
+pub(crate) type SharedShell<C> = Rc<RefCell<Shell<C>>>;
+/// Who is owed the reply of a request: a client, and the ticket of its place in the line.
+pub(crate) type Owner = (Rc<Client>, u64);
+
+/// What the tasks around the shell wait for.
+#[derive(Clone)]
+pub(crate) struct Wakes {
+    /// A turn has something to hand over.
+    pub(crate) flush: Rc<Notify>,
+    /// The node has ended.
+    pub(crate) stopped: Rc<Notify>,
+}
+
+/// See the file's head.
+pub(crate) struct Shell<C> {
+    pub(crate) machine: StateMachine,
+    surroundings: LuaSurroundings,
+    pub(crate) config: Config,
+    pub(crate) clock: C,
+    pub(crate) status: Arc<Status>,
+    intake: mpsc::Sender<Intake>,
+    pub(crate) origin: Origin,
+    observer: Rc<dyn Observer>,
+    pub(crate) clients: BTreeMap<u64, Rc<Client>>,
+    pub(crate) next_client: u64,
+    pub(crate) batches: Batches<Owner>,
+    rounds: Rounds<Owner>,
+    /// Reads whose index is known, oldest first, until the state is there.
+    confirmed: VecDeque<(u64, Vec<Owner>)>,
+    /// Clients whose first read met a key that is due by the clock and not yet in the log.
+    awaiting_stamp: Vec<(UnixMillis, Rc<Client>)>,
+    /// Clients whose line may have come to a read while replies were filled in.
+    stirred: Vec<Rc<Client>>,
+    /// Applied index at which a tick was last asked for.
+    tick_asked_at: Option<u64>,
+    /// Whether this incarnation is registered in the state: from then on clients are served.
+    pub(crate) serving: bool,
+    pub(crate) closing: bool,
+    /// A client said SHUTDOWN.
+    pub(crate) shutdown_asked: bool,
+    /// The log was asked to close.
+    log_closing: bool,
+    end: Option<Result<(), String>>,
+    wakes: Wakes,
+    pub(crate) figures: crate::figures::Figures,
+}
+
+impl<C: Clock> Shell<C> {
+    pub(crate) fn new(
+        config: Config,
+        clock: C,
+        status: Arc<Status>,
+        intake: mpsc::Sender<Intake>,
+        origin: Origin,
+        observer: Rc<dyn Observer>,
+    ) -> Self {
+        let started = clock.monotonic();
+        let started_wall_ms = clock.wall_ms();
+        Self {
+            machine: StateMachine::new(),
+            surroundings: LuaSurroundings::new(),
+            config,
+            clock,
+            status,
+            intake,
+            origin,
+            observer,
+            clients: BTreeMap::new(),
+            next_client: 1,
+            batches: Batches::new(),
+            rounds: Rounds::new(),
+            confirmed: VecDeque::new(),
+            awaiting_stamp: Vec::new(),
+            stirred: Vec::new(),
+            tick_asked_at: None,
+            serving: false,
+            closing: false,
+            shutdown_asked: false,
+            log_closing: false,
+            end: None,
+            wakes: Wakes { flush: Rc::new(Notify::new()), stopped: Rc::new(Notify::new()) },
+            figures: crate::figures::Figures::new(started, started_wall_ms),
+        }
+    }
+
+    pub(crate) fn wakes(&self) -> Wakes {
+        self.wakes.clone()
+    }
+
+    /// Log time as this node estimates it.
+    pub(crate) fn log_time(&self) -> UnixMillis {
+        UnixMillis(self.status.log_time_ms(&self.clock)).max(self.machine.last_stamp().time)
+    }
+
+    /// When a request that arrives now has waited long enough, on the monotonic clock.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.clock.monotonic() + self.config.request_timeout()
+    }
+
+    /// Whether applied state answers reads at once: this node alone is the quorum, so nothing is acknowledged
+    /// that it has not applied.
+    pub(crate) fn reads_at_once(&self) -> bool {
+        self.status.sole_voter()
+    }
+
+    // ---- writes ----------------------------------------------------------------------------------------------
+
+    /// Puts a request of `client` into the open batch; `encode` gets the request's `latest` stamp. Reads of the
+    /// connection that have not run yet go in front of it: otherwise the write would overtake them.
+    pub(crate) fn submit(
+        &mut self,
+        client: &Rc<Client>,
+        place: Place,
+        encode: impl FnOnce(&mut Vec<u8>, UnixMillis),
+    ) {
+        let deadline = self.deadline();
+        let latest = self.latest();
+        let mut line = client.line.borrow_mut();
+        let batches = &mut self.batches;
+        line.batch_reads(|ticket, read| {
+            let argv: Vec<&[u8]> = read.argv.iter().map(Vec::as_slice).collect();
+            batches.push(deadline, (Rc::clone(client), ticket), |open| {
+                steadfast_core::entry::push_command(open, client.id, latest, read.db as u8, &argv);
+            });
+        });
+        let ticket = line.stand(place);
+        batches.push(deadline, (Rc::clone(client), ticket), |open| encode(open, latest));
+        self.wakes.flush.notify_one();
+    }
+
+    /// Apply answers "not applied" past this stamp, so that nothing surfaces long after its client was answered.
+    fn latest(&self) -> UnixMillis {
+        let timeout = self.config.request_timeout().as_millis();
+        self.log_time().plus(u64::try_from(timeout).unwrap_or(u64::MAX))
+    }
+
+    /// Whether a further request may wait: otherwise it is refused, definitely not applied.
+    pub(crate) fn has_room(&self) -> bool {
+        self.batches.waiting_bytes() < WAITING_BYTES_MAX
+    }
+
+    /// Ends a turn: begins a read round and numbers waiting requests, as far as the bounds let them go.
+    pub(crate) fn flush(&mut self) {
+        if self.shutdown_asked {
+            self.begin_shutdown();
+        }
+        if let Some(round) = self.rounds.begin() {
+            self.send(Intake::Read { round });
+        }
+        let underway_max =
+            if self.reads_at_once() { PARCELS_UNDERWAY_ALONE } else { PARCELS_UNDERWAY_CLUSTER };
+        while self.serving
+            && self.status.leader_id() != 0
+            && self.batches.has_waiting()
+            && self.batches.parcels_inflight() < underway_max
+            && self.batches.bytes_inflight() < PARCELS_INFLIGHT_BYTES_MAX
+        {
+            let (batches, intake) = (&mut self.batches, &self.intake);
+            let mut full = false;
+            batches.number(self.origin, |sequence, op| {
+                full |= intake.try_send(Intake::Parcel { sequence, op }).is_err();
+            });
+            if full {
+                self.replication_gone();
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, message: Intake) {
+        if self.intake.try_send(message).is_err() {
+            self.replication_gone();
+        }
+    }
+
+    // ---- reads -----------------------------------------------------------------------------------------------
+
+    /// A read that can't run at once takes its place, and joins the next round unless applied state will do.
+    pub(crate) fn enqueue_read(&mut self, client: &Rc<Client>, mut read: WaitingRead) {
+        let deadline = self.deadline();
+        let at_once = self.reads_at_once();
+        read.index = at_once.then_some(0);
+        let ticket = client.line.borrow_mut().stand(Place::Read(Box::new(read)));
+        if at_once {
+            self.rounds.watch(deadline, (Rc::clone(client), ticket));
+            self.run_reads(client);
+        } else {
+            self.rounds.join(deadline, (Rc::clone(client), ticket));
+            self.wakes.flush.notify_one();
+        }
+    }
+
+    /// Runs the reads at the head of a client's line whose index the state has reached, in order.
+    fn run_reads(&mut self, client: &Rc<Client>) {
+        let clock = self.log_time();
+        let applied = self.machine.applied_index();
+        let seed = self.figures.read_seed();
+        let mut wait_for = None;
+        let mut line = client.line.borrow_mut();
+        while line.run_head(applied, |read| {
+            let argv: Vec<&[u8]> = read.argv.iter().map(Vec::as_slice).collect();
+            let outcome = if read.watch {
+                self.watch_keys(client, read.db, &argv, clock)
+            } else {
+                self.machine.read(read.db, &argv, clock, seed)
+            };
+            match outcome {
+                ReadOutcome::Reply(reply) => Some(reply),
+                ReadOutcome::AwaitStamp(stamp) => {
+                    wait_for = Some(stamp);
+                    None
+                }
+            }
+        }) {}
+        line.wake();
+        drop(line);
+        if let Some(stamp) = wait_for {
+            self.await_stamp(stamp, client);
+        }
+    }
+
+    /// WATCH: remembers the precondition of each key in the session.
+    pub(crate) fn watch_keys(
+        &self,
+        client: &Rc<Client>,
+        db: usize,
+        argv: &[&[u8]],
+        clock: UnixMillis,
+    ) -> ReadOutcome<'static> {
+        let mut watched = Vec::new();
+        for key in argv.iter().skip(1) {
+            match self.machine.watch(db, key, clock) {
+                WatchOutcome::Token(token) => watched.push(token),
+                WatchOutcome::AwaitStamp(stamp) => return ReadOutcome::AwaitStamp(stamp),
+            }
+        }
+        client.session.borrow_mut().watched.extend(watched);
+        ReadOutcome::Reply(Reply::Ok)
+    }
+
+    /// A read met a key that is due by the clock: it goes on when the log has caught up with the clock.
+    fn await_stamp(&mut self, stamp: UnixMillis, client: &Rc<Client>) {
+        self.awaiting_stamp.push((stamp, Rc::clone(client)));
+        self.ask_for_tick();
+    }
+
+    fn ask_for_tick(&mut self) {
+        let at = Some(self.machine.applied_index());
+        if self.status.role() == Role::Leader && self.tick_asked_at != at {
+            self.tick_asked_at = at;
+            self.send(Intake::Tick);
+        }
+    }
+
+    // ---- what comes back -------------------------------------------------------------------------------------
+
+    /// Takes one message of replication.
+    pub(crate) fn take(&mut self, message: Outlet) {
+        match message {
+            Outlet::Apply { entries } => self.apply(&entries),
+            Outlet::Restore { index, chunks } => self.restore(index, &chunks),
+            Outlet::ReadIndex { round, index } => self.confirm_round(round, index),
+            Outlet::TakeSnapshot => self.take_snapshot(),
+            Outlet::StatusChanged => self.wakes.flush.notify_one(),
+            Outlet::Fatal(text) => self.stop(Err(text)),
+            Outlet::Stopped => self.stop(Ok(())),
+        }
+    }
+
+    fn apply(&mut self, entries: &[Committed]) {
+        let mut replies =
+            Replies { batches: &mut self.batches, origin: self.origin, stirred: &mut self.stirred };
+        for entry in entries {
+            let applied = self.machine.apply(
+                entry.index,
+                &entry.payload,
+                &mut self.surroundings,
+                &mut replies,
+            );
+            if let Err(error) = applied {
+                let text = format!(
+                    "the log entry {} can't be applied: {error}. It was committed and is kept in the log; nothing \
+                     was changed or lost. It may come from a newer release: start that one here.",
+                    entry.index
+                );
+                self.stop(Err(text));
+                return;
+            }
+            self.observer.applied(entry.index, entry.term, &entry.payload, &self.machine);
+        }
+    }
+
+    /// After a turn's messages: tells replication how far the state is, and runs what waited for that.
+    pub(crate) fn settle(&mut self) {
+        let index = self.machine.applied_index();
+        let own = self.machine.gateway(self.origin.node);
+        let own = own.filter(|gateway| gateway.incarnation == self.origin.incarnation);
+        self.serving |= own.is_some();
+        let passed = own.map_or(0, |gateway| gateway.passed);
+        self.send(Intake::Applied { index, passed, registered: own.is_some() });
+
+        for client in std::mem::take(&mut self.stirred) {
+            self.run_reads(&client);
+        }
+        while self.confirmed.front().is_some_and(|(wanted, _)| *wanted <= index) {
+            let Some((_, reads)) = self.confirmed.pop_front() else { break };
+            reads.iter().for_each(|(client, _)| self.run_reads(client));
+        }
+        let stamp = self.machine.last_stamp().time;
+        if self.awaiting_stamp.iter().any(|(wanted, _)| *wanted <= stamp) {
+            for (wanted, client) in std::mem::take(&mut self.awaiting_stamp) {
+                if wanted <= stamp {
+                    self.run_reads(&client);
+                } else {
+                    self.awaiting_stamp.push((wanted, client));
+                }
+            }
+        }
+        if self.machine.next_deadline().is_some_and(|due| due <= stamp) {
+            self.ask_for_tick(); // one entry deletes a bounded number of due keys
+        }
+        self.flush();
+        self.close_log();
+    }
+
+    fn confirm_round(&mut self, round: u64, index: u64) {
+        let reads = self.rounds.finish(round);
+        for (client, ticket) in &reads {
+            client.line.borrow_mut().confirm_read(*ticket, index);
+        }
+        if index <= self.machine.applied_index() {
+            reads.iter().for_each(|(client, _)| self.run_reads(client));
+        } else {
+            let at = self.confirmed.partition_point(|(other, _)| *other <= index);
+            self.confirmed.insert(at, (index, reads));
+        }
+    }
+
+    fn restore(&mut self, index: u64, chunks: &[Bytes]) {
+        match StateMachine::restore(&mut chunks.iter().map(|chunk| &chunk[..])) {
+            Ok(machine) if machine.applied_index() == index => self.machine = machine,
+            Ok(machine) => {
+                let found = machine.applied_index();
+                return self.stop(Err(format!(
+                    "the snapshot of index {index} holds the state of index {found}. Nothing was changed."
+                )));
+            }
+            Err(error) => {
+                return self.stop(Err(format!(
+                    "the snapshot of index {index} can't be read: {error}. The log and the other nodes are untouched; \
+                     restore this data directory from a backup, or remove this node and add it anew."
+                )));
+            }
+        }
+        self.observer.restored(&self.machine);
+        let gateways =
+            self.machine.gateways().map(|(node, own)| (node, own.incarnation, own.passed));
+        self.send(Intake::Restored { gateways: gateways.collect() });
+        // Replies of batches that the installed state has passed never came by here.
+        let own = self.machine.gateway(self.origin.node);
+        let passed = own
+            .filter(|own| own.incarnation == self.origin.incarnation)
+            .map_or(0, |own| own.passed);
+        let stirred = &mut self.stirred;
+        self.batches.passed(passed, |(client, ticket)| {
+            fill(stirred, &client, ticket, &Reply::Error(refusal::reply_lost()));
+        });
+    }
+
+    fn take_snapshot(&mut self) {
+        let mut chunks = Vec::new();
+        self.machine.snapshot(&mut |chunk| chunks.push(Bytes::from(chunk)));
+        let index = self.machine.applied_index();
+        self.send(Intake::Snapshot { index, chunks });
+    }
+
+    // ---- time ------------------------------------------------------------------------------------------------
+
+    /// Answers requests that have waited long enough, and asks for a tick when a key is due.
+    pub(crate) fn keep_house(&mut self) {
+        let now = self.clock.monotonic();
+        let no_leader = self.status.leader_id() == 0;
+        let stirred = &mut self.stirred;
+        self.batches.refuse_waiting(now, |(client, ticket)| {
+            let refusal = if no_leader { refusal::no_quorum() } else { refusal::too_busy() };
+            fill(stirred, &client, ticket, &Reply::Error(refusal));
+        });
+        self.batches.give_up(now, |(client, ticket)| {
+            fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
+        });
+        while let Some((client, ticket)) = self.rounds.overdue(now) {
+            if client.line.borrow_mut().is_waiting_read(ticket) {
+                fill(&mut self.stirred, &client, ticket, &Reply::Error(refusal::read_timed_out()));
+            }
+        }
+        for client in std::mem::take(&mut self.stirred) {
+            self.run_reads(&client);
+        }
+        if self.machine.next_deadline().is_some_and(|due| due <= self.log_time()) {
+            self.tick_asked_at = None; // an earlier one may have got lost with its leader
+            self.ask_for_tick();
+        }
+        if self.batches.has_waiting() {
+            self.flush();
+        }
+        self.close_log();
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------
+
+    /// Runs no further command; what is under way is finished, then the log is closed.
+    pub(crate) fn begin_shutdown(&mut self) {
+        self.closing = true;
+        self.close_log();
+    }
+
+    /// Once nothing is under way any more.
+    fn close_log(&mut self) {
+        let idle = !self.batches.has_waiting() && self.batches.parcels_inflight() == 0;
+        if self.closing && idle && !std::mem::replace(&mut self.log_closing, true) {
+            self.send(Intake::Shutdown);
+        }
+    }
+
+    /// Replication is gone without a word: its thread died.
+    pub(crate) fn replication_gone(&mut self) {
+        let text = "the replication thread ended unexpectedly. Every acknowledged write is in the log; \
+                    start this node again.";
+        self.stop(Err(text.to_owned()));
+    }
+
+    fn stop(&mut self, end: Result<(), String>) {
+        if self.end.is_none() {
+            self.end = Some(end);
+            let stirred = &mut self.stirred;
+            let refused = |(client, ticket): Owner| {
+                fill(&mut Vec::new(), &client, ticket, &Reply::Error(refusal::no_quorum()));
+            };
+            let unknown = |(client, ticket): Owner| {
+                fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
+            };
+            self.batches.abandon(refused, unknown);
+            self.wakes.stopped.notify_one();
+        }
+    }
+
+    /// How it ended.
+    pub(crate) fn end(&mut self) -> Result<(), String> {
+        self.end.take().unwrap_or(Ok(()))
+    }
+}
+
+/// Fills a place in a client's line and wakes its connection.
+fn fill(stirred: &mut Vec<Rc<Client>>, client: &Rc<Client>, ticket: u64, reply: &Reply<'_>) {
+    let mut line = client.line.borrow_mut();
+    if let Some(db) = line.fill(ticket, reply) {
+        client.session.borrow_mut().db = db;
+    }
+    if line.heads_with_read() {
+        stirred.push(Rc::clone(client));
+    }
+    line.wake();
+}
+
+/// Where apply puts the replies of this node's clients.
+struct Replies<'a> {
+    batches: &'a mut Batches<Owner>,
+    origin: Origin,
+    stirred: &'a mut Vec<Rc<Client>>,
+}
+
+impl Sink for Replies<'_> {
+    fn wants(&self, node: u64, incarnation: u64) -> bool {
+        node == self.origin.node && incarnation == self.origin.incarnation
+    }
+
+    fn reply(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
+        let Some((client, ticket)) = self.batches.settle(sequence, position) else { return };
+        let reply = match outcome {
+            Outcome::Reply(reply) => reply,
+            Outcome::TooLate => Reply::Error(refusal::too_late()),
+        };
+        fill(self.stirred, &client, ticket, &reply);
+    }
+
+    fn passed(&mut self, sequence: u64) {
+        let stirred = &mut *self.stirred;
+        self.batches.passed(sequence, |(client, ticket)| {
+            fill(stirred, &client, ticket, &Reply::Error(refusal::reply_lost()));
+        });
+    }
+}

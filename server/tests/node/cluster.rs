@@ -1,0 +1,219 @@
+//! Three nodes as processes: the leader dies and clients of the others see a pause, nothing else; a minority says
+//! honestly what it did not do; a cluster forms once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use steadfast_core::reply::Reply;
+
+use crate::harness::{Client, Node, TempDir, free_port, rounds, wait_for};
+
+struct Cluster {
+    nodes: Vec<Node>,
+    dirs: Vec<TempDir>,
+}
+
+impl Cluster {
+    fn start(more: &[&str]) -> Self {
+        let members: Vec<String> =
+            (1..=3).map(|id| format!("{id}=127.0.0.1:{}", free_port())).collect();
+        let members = members.join(",");
+        let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new()).collect();
+        let nodes = (0..3)
+            .map(|at| {
+                let id = (at + 1).to_string();
+                let mut arguments = vec!["--node-id", &id, "--cluster", &members];
+                arguments.extend(more);
+                Node::start(dirs[at].path(), &arguments)
+            })
+            .collect();
+        Self { nodes, dirs }
+    }
+
+    fn leader(&self) -> usize {
+        wait_for("one node leads", || {
+            self.nodes.iter().position(|n| n.info("raft_role").as_deref() == Some("leader"))
+        })
+    }
+
+    /// Waits until all nodes stand at the same index, and checks that they then have the same digest.
+    fn assert_equal(&self) {
+        wait_for("all nodes are equal", || {
+            let mut states = self.nodes.iter().map(|node| {
+                Some((node.info("raft_applied_index")?, node.info("raft_state_digest")?))
+            });
+            let first = states.next()??;
+            states.all(|state| state.as_ref() == Some(&first)).then_some(())
+        });
+    }
+}
+
+/// Counts on one node until told to stop; answers (acknowledged, unknown outcomes). Errors of a killed node's clients
+/// are unknown outcomes; `must_hold` clients may not see any.
+fn count(node: &Node, key: &str, stop: &AtomicBool, acknowledged: &AtomicU64) -> u64 {
+    let mut client = node.client();
+    let mut unknown = 0;
+    while !stop.load(Ordering::Relaxed) {
+        match client.call(&["INCR", key]) {
+            Ok(Reply::Int(_)) => {
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(other) => panic!("{key}: INCR answered {other:?}"),
+            Err(_) => {
+                unknown += 1;
+                client = node.client();
+            }
+        }
+    }
+    unknown
+}
+
+/// The leader is killed again and again under load: clients of the surviving nodes get no error, and every counter ends
+/// at exactly the number of acknowledged increments (for those of killed nodes: up to the unknown ones more).
+#[test]
+fn clients_of_survivors_see_no_error_when_the_leader_dies() {
+    let mut cluster =
+        Cluster::start(&["--snapshot-log-bytes", "1048576", "--segment-bytes", "262144"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    for round in 0..rounds(2, 20) {
+        let leader = cluster.leader();
+        let stop = AtomicBool::new(false);
+        let acknowledged: Vec<AtomicU64> = (0..3).map(|_| AtomicU64::new(0)).collect();
+        let unknown: Vec<u64> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..3)
+                .map(|at| {
+                    let (node, stop, acknowledged) = (&cluster.nodes[at], &stop, &acknowledged[at]);
+                    let key = format!("round{round}:node{at}");
+                    // Clients of the node that will be killed end with it.
+                    scope.spawn(move || {
+                        if at == leader {
+                            count_until_broken(node, &key, acknowledged)
+                        } else {
+                            count(node, &key, stop, acknowledged)
+                        }
+                    })
+                })
+                .collect();
+            let sum = || acknowledged.iter().map(|a| a.load(Ordering::Relaxed)).collect::<Vec<_>>();
+            wait_for("clients of all nodes write", || sum().iter().all(|a| *a >= 50).then_some(()));
+            cluster.nodes[leader].signal("KILL");
+            let killed = Instant::now();
+            let before = sum();
+            let grown = |at: usize, by: u64| sum()[at] >= before[at] + by;
+            wait_for("survivors go on", || {
+                (0..3).all(|at| at == leader || grown(at, 2)).then_some(())
+            });
+            println!(
+                "round {round}: writes answered again {} ms after the kill",
+                killed.elapsed().as_millis()
+            );
+            wait_for("survivors write on", || {
+                (0..3).all(|at| at == leader || grown(at, 50)).then_some(())
+            });
+            stop.store(true, Ordering::Relaxed);
+            clients.into_iter().map(|c| c.join().expect("no client saw an error reply")).collect()
+        });
+        cluster.nodes[leader].kill();
+        cluster.nodes[leader].restart();
+        let mut client = cluster.nodes[leader].client();
+        for at in 0..3 {
+            let reply =
+                client.call(&["GET", &format!("round{round}:node{at}")]).expect("it serves");
+            let Reply::Bulk(text) = reply else { panic!("counter of node {at} is missing") };
+            let value: u64 = String::from_utf8_lossy(&text).parse().expect("a number");
+            let acknowledged = acknowledged[at].load(Ordering::Relaxed);
+            assert!(at == leader || unknown[at] == 0, "a survivor's connection broke");
+            assert!(
+                (acknowledged..=acknowledged + unknown[at]).contains(&value),
+                "round {round}, node {at}: {value} against {acknowledged} acknowledged, {} unknown",
+                unknown[at]
+            );
+        }
+    }
+    cluster.assert_equal();
+}
+
+/// As `count`, but the first broken connection ends it: one unknown outcome.
+fn count_until_broken(node: &Node, key: &str, acknowledged: &AtomicU64) -> u64 {
+    let mut client = node.client();
+    loop {
+        match client.call(&["INCR", key]) {
+            Ok(Reply::Int(_)) => acknowledged.fetch_add(1, Ordering::Relaxed),
+            Ok(other) => panic!("{key}: INCR answered {other:?}"),
+            Err(_) => return 1,
+        };
+    }
+}
+
+/// A node cut off from the others answers after the request time-out, never with stale data, and catches up when healed.
+#[test]
+fn a_minority_is_honest() {
+    let cluster = Cluster::start(&["--request-timeout", "1500ms"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    for lonely in 0..3 {
+        let others: Vec<usize> = (0..3).filter(|at| *at != lonely).collect();
+        let mut client = cluster.nodes[lonely].client();
+        assert_eq!(client.call(&["SET", "k", "before"]).expect("it serves"), Reply::Ok);
+        others.iter().for_each(|at| cluster.nodes[*at].signal("STOP"));
+
+        let read = client.refused(&["GET", "k"]);
+        assert!(is_not_applied(&read), "a read without a quorum answered {read}");
+        let mut outcomes = Vec::new();
+        wait_for("the node knows that it has no quorum", || {
+            let refusal = client.refused(&["SET", "k", &format!("during{}", outcomes.len())]);
+            let definite = is_not_applied(&refusal);
+            assert!(definite || refusal.starts_with("UNKNOWN "), "{refusal}");
+            outcomes.push(definite);
+            definite.then_some(())
+        });
+
+        others.iter().for_each(|at| cluster.nodes[*at].signal("CONT"));
+        let mut other = Client::connect(cluster.nodes[others[0]].port).expect("it runs");
+        wait_for("the cluster serves again", || {
+            matches!(other.call(&["SET", "k", "after"]), Ok(Reply::Ok)).then_some(())
+        });
+        wait_for("the lonely node serves again", || {
+            let reply = client.call(&["GET", "k"]).expect("the connection held");
+            match reply {
+                Reply::Error(_) => None,
+                value => {
+                    assert_eq!(value, Reply::bulk(b"after"), "stale data after healing");
+                    Some(())
+                }
+            }
+        });
+        cluster.assert_equal();
+    }
+}
+
+fn is_not_applied(refusal: &str) -> bool {
+    refusal.starts_with("CLUSTERDOWN ") || refusal.starts_with("TRYAGAIN ")
+}
+
+/// Two of three nodes that lost their disks do not form a second cluster: they wait, and say so.
+#[test]
+fn a_cluster_forms_once() {
+    let mut cluster = Cluster::start(&[]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    assert_eq!(cluster.nodes[0].client().call(&["SET", "k", "v"]).expect("it serves"), Reply::Ok);
+    for at in 1..3 {
+        cluster.nodes[at].kill();
+        for file in std::fs::read_dir(cluster.dirs[at].path()).expect("it is there") {
+            std::fs::remove_file(file.expect("it is there").path()).expect("it is a file");
+        }
+        cluster.nodes[at].restart();
+    }
+    for at in 1..3 {
+        wait_for("the wiped node says what is wrong", || {
+            let mut client = Client::connect(cluster.nodes[at].port).ok()?;
+            let Reply::Error(error) = client.call(&["GET", "k"]).ok()? else {
+                panic!("a wiped node answered a read")
+            };
+            let text = String::from_utf8_lossy(error.text()).into_owned();
+            (text.starts_with("LOADING ") && text.contains("disk")).then_some(())
+        });
+    }
+    // The one that kept its disk has no quorum and serves nothing, but its data is there.
+    assert_ne!(cluster.nodes[0].info("raft_applied_index").as_deref(), Some("0"));
+}

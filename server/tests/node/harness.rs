@@ -1,0 +1,212 @@
+//! Starts nodes and talks to them. Waiting here is always for a condition, never for a time.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use steadfast_core::reply::Reply;
+use steadfast_server::resp::read_reply;
+
+/// How long a condition may take before the test says that it never came true.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Rounds of a kill test: `quick` under plain `cargo test`, more if asked for.
+pub(crate) fn rounds(quick: u32, full: u32) -> u32 {
+    if std::env::var_os("STEADFAST_FULL").is_some() { full } else { quick }
+}
+
+/// Waits until `condition` answers something.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A directory of its own that goes with the test.
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "steadfast-test-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("the temporary directory is writable");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The binary with these arguments, not yet started.
+pub(crate) fn steadfast(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// A running node.
+pub(crate) struct Node {
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+    child: Child,
+}
+
+impl Node {
+    /// Starts a node on a port of its own; `more` are further arguments.
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
+        let port = free_port();
+        let mut arguments = vec!["server".to_owned(), "--port".to_owned(), port.to_string()];
+        arguments.push("--dir".to_owned());
+        arguments.push(dir.display().to_string());
+        arguments.extend(more.iter().map(|&word| word.to_owned()));
+        let child = Self::spawn(&arguments);
+        Self { port, arguments, child }
+    }
+
+    fn spawn(arguments: &[String]) -> Child {
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        steadfast(&words)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary was built by cargo")
+    }
+
+    /// Ends the process as a power switch would, as far as a process can tell.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again with the same arguments.
+    pub(crate) fn restart(&mut self) {
+        self.child = Self::spawn(&self.arguments);
+    }
+
+    /// Stops or continues the process, or asks it to end: `STOP`, `CONT`, `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill is part of every POSIX system");
+        assert!(status.success());
+    }
+
+    /// Waits for the process to end; answers its exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        wait_for("the process ends", || self.child.try_wait().expect("it is our child")).code()
+    }
+
+    /// A client, as soon as the node serves.
+    pub(crate) fn client(&self) -> Client {
+        wait_for("the node serves", || {
+            let mut client = Client::connect(self.port).ok()?;
+            let reply = client.call(&["PING"]).ok()?;
+            (reply == Reply::status("PONG")).then_some(client)
+        })
+    }
+
+    /// One field of INFO.
+    pub(crate) fn info(&self, field: &str) -> Option<String> {
+        let mut client = Client::connect(self.port).ok()?;
+        let Reply::Bulk(text) = client.call(&["INFO", "everything"]).ok()? else { return None };
+        let text = String::from_utf8(text.into_owned()).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.map(str::to_owned)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A small blocking client.
+pub(crate) struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, input: Vec::new() })
+    }
+
+    pub(crate) fn send(&mut self, argv: &[&str]) -> io::Result<()> {
+        let mut request = format!("*{}\r\n", argv.len());
+        for word in argv {
+            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        self.send_raw(request.as_bytes())
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    pub(crate) fn receive(&mut self) -> io::Result<Reply<'static>> {
+        loop {
+            match read_reply(&self.input) {
+                Ok(Some((reply, consumed))) => {
+                    self.input.drain(..consumed);
+                    return Ok(reply);
+                }
+                Ok(None) => {}
+                Err(error) => return Err(io::Error::other(format!("{error:?}"))),
+            }
+            let mut buffer = [0; 4096];
+            let read = self.stream.read(&mut buffer)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.input.extend_from_slice(&buffer[..read]);
+        }
+    }
+
+    pub(crate) fn call(&mut self, argv: &[&str]) -> io::Result<Reply<'static>> {
+        self.send(argv)?;
+        self.receive()
+    }
+
+    /// The text of the error that a command must answer.
+    pub(crate) fn refused(&mut self, argv: &[&str]) -> String {
+        match self.call(argv).expect("the connection holds") {
+            Reply::Error(error) => String::from_utf8_lossy(error.text()).into_owned(),
+            other => panic!("{argv:?} answered {other:?}"),
+        }
+    }
+}
