@@ -92,7 +92,7 @@ impl<'a> View<'a> {
     /// Whether an item is live; a read outside apply notes one that is due by the clock and not yet by the log.
     fn is_live(&self, item: &Item) -> bool {
         let at = item.record.expires_at;
-        if at > self.now.0 && at <= self.clock.0 {
+        if at > self.now.0 && at <= self.clock.0 && at != NEVER {
             let overdue = &self.keyspace.overdue;
             overdue.set(overdue.get().max(at));
         }
@@ -216,6 +216,10 @@ pub struct Txn<'a> {
 }
 
 impl<'a> Txn<'a> {
+    /// The script cache holds no more; nothing is pushed out of it, since an EVALSHA may need it.
+    pub const SCRIPT_CACHE_FULL: ReplyError =
+        ReplyError::fixed("ERR the script cache is full: run SCRIPT FLUSH");
+
     pub(crate) fn new(
         keyspace: &'a mut Keyspace,
         db: usize,
@@ -255,7 +259,7 @@ impl<'a> Txn<'a> {
                 self.remove(key);
                 return;
             }
-            Expiry::At(at) => at.0,
+            Expiry::At(at) => at.0.min(NEVER - 1),
         };
         self.keyspace.set(self.db, key, Value::string(value), expires_at);
     }
@@ -292,7 +296,7 @@ impl<'a> Txn<'a> {
         let Some((place, _)) = self.live(key) else { return false };
         match expires_at {
             Some(at) if at <= self.now => self.keyspace.remove(place),
-            Some(at) => self.keyspace.set_deadline(place, at.0),
+            Some(at) => self.keyspace.set_deadline(place, at.0.min(NEVER - 1)),
             None => self.keyspace.set_deadline(place, NEVER),
         }
         true
@@ -317,20 +321,23 @@ impl<'a> Txn<'a> {
         self.keyspace.swap(one, other);
     }
 
-    /// Puts a script into the replicated cache; answers its lower-case hex SHA-1.
+    /// Puts a script that compiles into the replicated cache; answers its lower-case hex SHA-1.
+    ///
+    /// # Errors
+    /// It does not compile, or [`Self::SCRIPT_CACHE_FULL`].
     pub fn cache_script(&mut self, body: &[u8]) -> Result<ScriptSha> {
         let sha = crate::script::sha1_hex(body);
-        let known = self.keyspace.scripts().contains_key(&sha);
-        if !known && self.keyspace.scripts_bytes() + body.len() > SCRIPT_CACHE_BYTES_MAX {
-            return Err(ReplyError::fixed("ERR the script cache is full: run SCRIPT FLUSH"));
+        if self.keyspace.scripts().contains_key(&sha) {
+            return Ok(sha);
+        }
+        if let Some(engine) = self.engine.as_deref_mut() {
+            engine.check(body)?;
+        }
+        if self.keyspace.scripts_bytes() + body.len() > SCRIPT_CACHE_BYTES_MAX {
+            return Err(Self::SCRIPT_CACHE_FULL);
         }
         self.keyspace.add_script(sha, body);
         Ok(sha)
-    }
-
-    /// Compiles a script without running it.
-    pub fn check_script(&mut self, body: &[u8]) -> Result<()> {
-        self.engine.as_deref_mut().map_or(Ok(()), |engine| engine.check(body))
     }
 
     /// The body of a cached script.

@@ -14,6 +14,7 @@ use crate::entry::{self, Body, Call, EntryError, Op, Parcel, Part, Request, Tran
 use crate::error::{ReplyError, Result};
 use crate::hash::slot_of;
 use crate::keyspace::{Database, Keyspace};
+use crate::record::NEVER;
 use crate::reply::Reply;
 use crate::rng::Rng;
 use crate::script::{ScriptEngine, Surroundings};
@@ -214,7 +215,9 @@ impl StateMachine {
                 entry::check_batch(bytes)?;
             }
         }
-        self.stamp = Stamp { time: stamp.time.max(self.stamp.time), seed: stamp.seed };
+        // Time never runs back, and never reaches the number that stands for "no deadline".
+        let time = stamp.time.max(self.stamp.time).min(UnixMillis(NEVER - 1));
+        self.stamp = Stamp { time, seed: stamp.seed };
         let expired = self.keyspace.expire_due(self.stamp.time.0, EXPIRED_PER_ENTRY_MAX);
         self.statistics.expired_keys += expired as u64;
         let mut rng = Rng::seeded(stamp.seed);

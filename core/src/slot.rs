@@ -111,3 +111,59 @@ impl Slot {
         *found.expect("every item has its position in the table") = to as u32;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{NEVER, Record, Value};
+    use crate::rng::Rng;
+
+    /// Few hashes, so that most keys collide.
+    fn item(key: u64, expires_at: u64) -> Item {
+        let record = Record { value: Value::string(b"x"), expires_at, changed: 0, granted: 0 };
+        Item { hash: key % 3, key: key.to_le_bytes().into(), record }
+    }
+
+    fn keys(slot: &Slot) -> Vec<Vec<u8>> {
+        slot.items().iter().map(|item| item.key.to_vec()).collect()
+    }
+
+    #[test]
+    fn every_key_is_found_and_every_removal_is_undone() {
+        let (mut slot, mut rng) = (Slot::default(), Rng::seeded(7));
+        for number in 0..2000 {
+            if slot.items().len() < 40 || rng.below(2) == 0 {
+                slot.push(item(number, NEVER));
+                continue;
+            }
+            let before = keys(&slot);
+            let position = rng.below(before.len() as u64) as usize;
+            let taken = slot.swap_remove(position);
+            let after = keys(&slot);
+            assert_eq!(slot.find(taken.hash, &taken.key), None);
+            slot.swap_insert(position, taken);
+            assert_eq!(keys(&slot), before, "the order is back");
+            slot.swap_remove(position);
+            assert_eq!(keys(&slot), after);
+            for (position, item) in slot.items().iter().enumerate() {
+                assert_eq!(slot.find(item.hash, &item.key), Some(position));
+            }
+        }
+    }
+
+    #[test]
+    fn equal_hashes_with_equal_deadlines_are_twins() {
+        let mut slot = Slot::default();
+        slot.push(item(1, 50));
+        slot.push(item(4, 60));
+        assert!(!slot.has_deadline_twin(0), "the hashes are equal, the deadlines are not");
+        slot.push(item(7, 50));
+        assert!(
+            slot.has_deadline_twin(0) && slot.has_deadline_twin(2) && !slot.has_deadline_twin(1)
+        );
+        assert!(slot.find_deadline(1, 50).is_some_and(|at| at != 1));
+        slot.swap_remove(0);
+        assert_eq!(slot.find_deadline(1, 50), Some(0));
+        assert_eq!(slot.find_deadline(2, 50), None);
+    }
+}

@@ -229,6 +229,38 @@ fn a_key_ends_at_its_deadline() {
     assert_eq!(world.machine.statistics().expired_keys, 1);
 }
 
+/// The far ends of time: a key without a deadline outlives every stamp, and waits for no clock.
+#[test]
+fn the_end_of_time_deletes_nothing() {
+    let mut world = World::new();
+    world.say("SET a 1");
+    assert_eq!(world.read_at(u64::MAX, "GET a"), "1");
+    world.now = u64::MAX;
+    world.entry(&[encode_tick()]);
+    assert_eq!(world.read_at(u64::MAX, "GET a"), "1");
+    assert_eq!(world.say("GET a"), "1");
+}
+
+/// A script is cached by EVAL and SCRIPT LOAD, survives a snapshot, and is forgotten by SCRIPT FLUSH.
+#[test]
+fn scripts_are_replicated_state() {
+    let mut world = World::new();
+    let sha = "0f1cb4e3a2c0b2a4a9d1fb0ee1a1a1a1a1a1a1a1";
+    assert!(world.say(&format!("EVALSHA {sha} 0")).starts_with("-NOSCRIPT"));
+    let empty = world.machine.digest();
+    let load = vec![b"SCRIPT".to_vec(), b"LOAD".to_vec(), b"INCR a".to_vec()];
+    let sha = world.run(0, &[load]).words()[0].to_owned();
+    assert_eq!(sha.len(), 40);
+    assert_ne!(world.machine.digest(), empty);
+    let mut restored = world.restored(50);
+    assert_eq!(restored.say(&format!("EVALSHA {} 0", sha.to_uppercase())), ":1");
+    assert_eq!(restored.read(&format!("SCRIPT EXISTS {sha} x")), "[:1 :0]");
+    assert_eq!(restored.say("SCRIPT FLUSH"), "Ok");
+    assert!(restored.say(&format!("EVALSHA {sha} 0")).starts_with("-NOSCRIPT"));
+    assert_eq!(restored.script("INCR a"), ":2");
+    assert_eq!(restored.read(&format!("SCRIPT EXISTS {sha}")), "[:1]");
+}
+
 /// Many keys due at once go in bounded steps, and none of them is seen meanwhile.
 #[test]
 fn a_crowd_expires_in_bounded_steps() {

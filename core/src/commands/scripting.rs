@@ -94,9 +94,11 @@ fn keys_and_rest<'a>(args: &mut Args<'a>) -> Result<(Words<'a>, Words<'a>)> {
 fn eval(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let body = args.bytes()?;
     let (keys, rest) = keys_and_rest(&mut args)?;
-    tx.check_script(body)?;
     // A full cache is no reason to refuse: the script runs, and EVALSHA will not find it.
-    let _ = tx.cache_script(body);
+    tx.cache_script(body).map(drop).or_else(|error| match error {
+        error if error == Txn::SCRIPT_CACHE_FULL => Ok(()),
+        error => Err(error),
+    })?;
     tx.run_script(body, keys, rest)
 }
 
@@ -128,7 +130,6 @@ fn load(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     args.bytes()?; // LOAD
     let body = args.bytes()?;
     args.end()?;
-    tx.check_script(body)?;
     let sha = tx.cache_script(body)?;
     Ok(Reply::bulk_owned(sha))
 }
