@@ -1,34 +1,264 @@
-//! The Lua 5.1 adapter of the core's script port.
+//! The Lua 5.1 adapter of the core's script port: sandbox (`prelude.lua`), budgets, conversions.
+//!
+//! Each run has a fresh interpreter, so that nothing an earlier script left behind can show, and what a script uses up
+//! is a function of the script alone. Counted, never timed: instructions by a hook, memory by the interpreter's own allocator
+//! limit, steps of pattern matching by `pattern`. docs/decisions/2026-11-22-scripts-in-fresh-interpreters.md says why.
 
+mod convert;
+mod pattern;
+mod strings;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
-use steadfast_core::script::{ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost};
+use steadfast_core::script::{ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost, sha1_hex};
 
-/// The engine.
+const PRELUDE: &str = include_str!("prelude.lua");
+const CHUNK_NAME: &str = "@user_script";
+/// Instructions between two looks at the budget.
+const HOOK_INSTRUCTIONS: u32 = 1000;
+/// Steps of pattern matching that count as one instruction.
+const STEPS_PER_INSTRUCTION: u64 = 4;
+/// Lua's own `pcall`, kept where no script finds it.
+const RAW_PCALL: &str = "raw_pcall";
+const OUT_OF_MEMORY: &[u8] = b"not enough memory";
+const STOPPED: &str = "the script ran out of its budget";
+
+/// What a run has used up. Shared by the hook and the library functions.
 #[derive(Debug, Default)]
-pub struct Engine;
+pub(crate) struct Meter {
+    used: Cell<u64>,
+    max: Cell<u64>,
+    stopped: Cell<bool>,
+}
 
-impl Engine {
-    /// A fresh one.
-    pub fn new() -> Self {
-        Self
+impl Meter {
+    /// Counts; an error once the budget is used up, and ever after.
+    pub(crate) fn use_up(&self, instructions: u64) -> mlua::Result<()> {
+        self.used.set(self.used.get().saturating_add(instructions));
+        if self.used.get() > self.max.get() {
+            self.stopped.set(true);
+        }
+        if self.stopped.get() { Err(mlua::Error::runtime(STOPPED)) } else { Ok(()) }
     }
 }
 
-impl ScriptEngine for Engine {
-    fn check(&mut self, _body: &[u8]) -> Result<(), ReplyError> {
-        Ok(())
+/// The interpreter's factory.
+#[derive(Debug, Default)]
+pub struct Engine {}
+
+impl Engine {
+    /// An engine; each run gets an interpreter of its own.
+    pub fn new() -> Self {
+        Self {}
     }
+}
+
+fn compile(lua: &Lua, body: &[u8]) -> Result<Function, ReplyError> {
+    let chunk = lua.load(body).set_name(CHUNK_NAME).set_mode(mlua::chunk::ChunkMode::Text);
+    chunk.into_function().map_err(|error| {
+        let text = match &error {
+            mlua::Error::SyntaxError { message, .. } => message.clone(),
+            other => other.to_string(),
+        };
+        let line = text.lines().next().unwrap_or_default();
+        ReplyError::made(format!("ERR Error compiling script (new function): {line}"))
+    })
+}
+
+fn interpreter() -> mlua::Result<Lua> {
+    Lua::new_with(
+        StdLib::TABLE | StdLib::STRING | StdLib::MATH,
+        LuaOptions::new().catch_rust_panics(false),
+    )
+}
+
+impl ScriptEngine for Engine {
+    fn check(&mut self, body: &[u8]) -> Result<(), ReplyError> {
+        let lua = interpreter().map_err(|error| internal(&error))?;
+        compile(&lua, body).map(drop)
+    }
+
     fn run(
         &mut self,
-        _sha: &str,
-        _body: &[u8],
-        _keys: &[&[u8]],
-        _argv: &[&[u8]],
-        _budget: ScriptBudget,
-        _host: &mut dyn ScriptHost,
+        sha: &str,
+        body: &[u8],
+        keys: &[&[u8]],
+        argv: &[&[u8]],
+        budget: ScriptBudget,
+        host: &mut dyn ScriptHost,
     ) -> Result<Reply<'static>, ScriptFailure> {
-        Ok(Reply::Nil)
+        let failed = |error: &mlua::Error| ScriptFailure::Error(internal(error));
+        let lua = interpreter().map_err(|error| failed(&error))?;
+        let meter = Rc::new(Meter::default());
+        meter.max.set(budget.instructions_max);
+        let script = compile(&lua, body).map_err(ScriptFailure::Error)?;
+        let outcome = run_sandboxed(&lua, &script, (keys, argv), budget, &meter, host);
+        let out_of_memory = match &outcome {
+            Err(error) => is_memory_error(error),
+            Ok(Err(thrown)) => is_out_of_memory(thrown),
+            Ok(Ok(_)) => false,
+        };
+        if meter.stopped.get() || out_of_memory {
+            let what = if out_of_memory { "memory" } else { "instructions" };
+            return Err(ScriptFailure::BudgetExceeded(ReplyError::made(format!(
+                "ERR the script was stopped: it used up its budget of {what}; nothing that it wrote was kept"
+            ))));
+        }
+        match outcome {
+            Ok(Ok(value)) => convert::to_reply(&value).map_err(|error| failed(&error)),
+            Ok(Err(thrown)) => Err(ScriptFailure::Error(convert::uncaught(&thrown, sha))),
+            Err(error) => {
+                Err(ScriptFailure::Error(convert::uncaught_text(&error.to_string(), sha)))
+            }
+        }
     }
+
     fn forget(&mut self) {}
+}
+
+fn internal(error: &mlua::Error) -> ReplyError {
+    ReplyError::made(format!("ERR the interpreter failed: {error}"))
+}
+
+/// Whether this was thrown because the memory budget ran out.
+fn is_out_of_memory(thrown: &Value) -> bool {
+    match thrown {
+        Value::String(text) => *text.as_bytes() == *OUT_OF_MEMORY,
+        Value::Error(error) => is_memory_error(error),
+        _ => false,
+    }
+}
+
+fn is_memory_error(error: &mlua::Error) -> bool {
+    match error {
+        mlua::Error::MemoryError(_) => true,
+        mlua::Error::CallbackError { cause, .. } => is_memory_error(cause),
+        _ => false,
+    }
+}
+
+/// Runs the script in its sandbox: what it returned, or what it threw.
+fn run_sandboxed(
+    lua: &Lua,
+    script: &Function,
+    (keys, argv): (&[&[u8]], &[&[u8]]),
+    budget: ScriptBudget,
+    meter: &Rc<Meter>,
+    host: &mut dyn ScriptHost,
+) -> mlua::Result<Result<Value, Value>> {
+    let functions = lua.create_table()?;
+    functions.set("keys", words(lua, keys)?)?;
+    functions.set("argv", words(lua, argv)?)?;
+    strings::install(lua, &functions, meter)?;
+    install_random(lua, &functions, host.seed())?;
+    install_check(lua, &functions, meter)?;
+    let sha1 = lua.create_function(|lua, text: mlua::LuaString| {
+        lua.create_string(sha1_hex(&text.as_bytes()))
+    })?;
+    functions.set("sha1hex", sha1)?;
+    lua.scope(|scope| {
+        let call = scope.create_function_mut(|lua, words: MultiValue| {
+            meter.use_up(10)?;
+            call(lua, &mut *host, &words)
+        })?;
+        functions.set("call", call)?;
+        lua.load(PRELUDE).set_name("=prelude").call::<()>(functions.clone())?;
+        let counted = Rc::clone(meter);
+        let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
+        lua.set_global_hook(triggers, move |_, _| {
+            counted.use_up(u64::from(HOOK_INSTRUCTIONS)).map(|()| VmState::Continue)
+        })?;
+        lua.set_memory_limit(lua.used_memory() + budget.memory_bytes_max)?;
+        let raw: Function = lua.named_registry_value(RAW_PCALL)?;
+        let (ok, value): (bool, Value) = raw.call(script.clone())?;
+        lua.remove_global_hook();
+        Ok(if ok { Ok(value) } else { Err(value) })
+    })
+}
+
+fn words(lua: &Lua, words: &[&[u8]]) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(words.len(), 0)?;
+    for word in words {
+        table.raw_push(lua.create_string(word)?)?;
+    }
+    Ok(table)
+}
+
+/// `redis.call` and `redis.pcall`: whether it went well, and the reply.
+fn call(lua: &Lua, host: &mut dyn ScriptHost, words: &MultiValue) -> mlua::Result<(bool, Value)> {
+    let refused = |text: &str| -> mlua::Result<(bool, Value)> {
+        let reply = Reply::Error(ReplyError::made(text));
+        Ok((false, convert::error_table(lua, &reply)?))
+    };
+    if words.is_empty() {
+        return refused("ERR Please specify at least one argument for this redis.call() call");
+    }
+    let mut argv: Vec<Vec<u8>> = Vec::with_capacity(words.len());
+    for word in words {
+        match word {
+            Value::String(text) => argv.push(text.as_bytes().to_vec()),
+            Value::Integer(number) => argv.push(number.to_string().into_bytes()),
+            Value::Number(number) => argv.push(convert::number_text(*number).into_bytes()),
+            _ => return refused("ERR Lua redis lib command arguments must be strings or integers"),
+        }
+    }
+    let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+    let reply = host.call(&argv);
+    match &reply {
+        Reply::Error(_) => Ok((false, convert::error_table(lua, &reply)?)),
+        reply => Ok((true, convert::to_lua(lua, reply)?)),
+    }
+}
+
+/// `math.random` as Redis has it: its own 48-bit generator, begun anew for each script.
+fn install_random(lua: &Lua, functions: &Table, seed: u64) -> mlua::Result<()> {
+    const MULTIPLIER: u64 = 0x5_DEEC_E66D;
+    const MASK: u64 = (1 << 48) - 1;
+    let begin = |seed: u64| ((seed & 0xFFFF_FFFF) << 16) | 0x330E;
+    let state = Rc::new(Cell::new(begin(seed)));
+    let own = Rc::clone(&state);
+    let random = lua.create_function(move |_, bounds: MultiValue| {
+        own.set(own.get().wrapping_mul(MULTIPLIER).wrapping_add(0xB) & MASK);
+        let unit = (own.get() >> 17) as f64 / f64::from(i32::MAX);
+        let unit = if unit >= 1.0 { 0.0 } else { unit };
+        let bounds: Vec<f64> = bounds
+            .iter()
+            .map(|b| b.as_f64().or(b.as_i64().map(|i| i as f64)).unwrap_or(0.0))
+            .collect();
+        let (low, high) = match bounds.as_slice() {
+            [] => return Ok(Value::Number(unit)),
+            [high] => (1.0, *high),
+            [low, high, ..] => (*low, *high),
+        };
+        if low > high {
+            return Err(mlua::Error::runtime("bad argument to 'random' (interval is empty)"));
+        }
+        Ok(Value::Number((unit * (high - low + 1.0)).floor() + low))
+    })?;
+    functions.set("random", random)?;
+    let reseed = lua.create_function(move |_, seed: f64| {
+        state.set(begin(seed as i64 as u64));
+        Ok(())
+    })?;
+    functions.set("randomseed", reseed)
+}
+
+/// Called wherever an error was caught: a budget that ran out is thrown again.
+fn install_check(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
+    let raw: Function = lua.globals().get("pcall")?;
+    lua.set_named_registry_value(RAW_PCALL, raw)?;
+    let meter = Rc::clone(meter);
+    let check = lua.create_function(move |_, (ok, thrown): (bool, Value)| {
+        if !ok && is_out_of_memory(&thrown) {
+            return Err(mlua::Error::MemoryError(
+                String::from_utf8_lossy(OUT_OF_MEMORY).into_owned(),
+            ));
+        }
+        meter.use_up(0)
+    })?;
+    functions.set("check", check)
 }

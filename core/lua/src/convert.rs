@@ -1,0 +1,196 @@
+//! Replies to Lua values and back, and error texts, as Redis does it.
+
+use mlua::{Lua, Table, Value};
+use steadfast_core::error::ReplyError;
+use steadfast_core::reply::Reply;
+
+/// Nesting that is followed.
+const DEPTH_MAX: usize = 128;
+
+/// A reply as a script sees it (RESP2 rules).
+pub(crate) fn to_lua(lua: &Lua, reply: &Reply<'_>) -> mlua::Result<Value> {
+    let string = |bytes: &[u8]| lua.create_string(bytes).map(Value::String);
+    Ok(match reply {
+        Reply::Ok => field(lua, "ok", b"OK")?,
+        Reply::Status(text) => field(lua, "ok", text)?,
+        Reply::Error(_) => error_table(lua, reply)?,
+        Reply::Int(value) => Value::Number(*value as f64),
+        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => string(bytes)?,
+        Reply::Nil | Reply::NilArray => Value::Boolean(false),
+        Reply::Double(value) => string(number_text(*value).as_bytes())?,
+        Reply::Bool(value) => Value::Number(f64::from(u8::from(*value))),
+        Reply::Array(replies) | Reply::Set(replies) => {
+            let table = lua.create_table_with_capacity(replies.len(), 0)?;
+            for reply in replies {
+                table.raw_push(to_lua(lua, reply)?)?;
+            }
+            Value::Table(table)
+        }
+        Reply::Map(pairs) => {
+            let table = lua.create_table()?;
+            for (key, value) in pairs {
+                table.raw_push(to_lua(lua, key)?)?;
+                table.raw_push(to_lua(lua, value)?)?;
+            }
+            Value::Table(table)
+        }
+    })
+}
+
+fn field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Value> {
+    let table = lua.create_table()?;
+    table.raw_set(name, lua.create_string(text)?)?;
+    Ok(Value::Table(table))
+}
+
+/// An error reply as the table that `redis.call` throws; it remembers the script's line.
+pub(crate) fn error_table(lua: &Lua, reply: &Reply<'_>) -> mlua::Result<Value> {
+    let Reply::Error(error) = reply else { return Ok(Value::Nil) };
+    let table = lua.create_table()?;
+    table.raw_set("err", lua.create_string(error.text())?)?;
+    let line = (0..16).find_map(|level| {
+        lua.inspect_stack(level, |frame| {
+            let own = frame.source().short_src.is_some_and(|source| source == "user_script");
+            own.then(|| frame.current_line()).flatten()
+        })
+        .flatten()
+    });
+    table.raw_set("source", "@user_script")?;
+    table.raw_set("line", line.unwrap_or(1).to_string())?;
+    Ok(Value::Table(table))
+}
+
+/// A number as Redis hands it on: `%.17g`.
+pub(crate) fn number_text(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e17 {
+        return format!("{}", value as i64);
+    }
+    if !value.is_finite() {
+        return if value.is_nan() {
+            "nan"
+        } else if value > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        }
+        .to_owned();
+    }
+    let text = format!("{value:.16e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trim = |text: &str| {
+        let trimmed = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            text
+        };
+        trimmed.to_owned()
+    };
+    if (-5..17).contains(&exponent) {
+        trim(&format!("{value:.*}", usize::try_from(16 - exponent).unwrap_or(0)))
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{}e{sign}{:02}", trim(digits), exponent.abs())
+    }
+}
+
+/// What a script returned, as a reply.
+pub(crate) fn to_reply(value: &Value) -> mlua::Result<Reply<'static>> {
+    convert(value, DEPTH_MAX)
+}
+
+fn convert(value: &Value, depth: usize) -> mlua::Result<Reply<'static>> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Ok(Reply::Error(ReplyError::fixed("ERR reached lua stack limit")));
+    };
+    Ok(match value {
+        Value::Boolean(true) => Reply::Int(1),
+        Value::Integer(number) => Reply::Int(*number),
+        Value::Number(number) => Reply::Int(*number as i64),
+        Value::String(text) => Reply::bulk_owned(text.as_bytes().to_vec()),
+        Value::Table(table) => convert_table(table, depth)?,
+        _ => Reply::Nil,
+    })
+}
+
+fn convert_table(table: &Table, depth: usize) -> mlua::Result<Reply<'static>> {
+    if let Value::String(text) = table.raw_get::<Value>("err")? {
+        let text = text.as_bytes().to_vec();
+        return Ok(Reply::Error(ReplyError::made(text.strip_prefix(b"-").unwrap_or(&text))));
+    }
+    if let Value::String(text) = table.raw_get::<Value>("ok")? {
+        let line = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+        return Ok(Reply::Status(text.as_bytes().iter().map(line).collect::<Vec<u8>>().into()));
+    }
+    if let Value::Number(number) = table.raw_get::<Value>("double")? {
+        return Ok(Reply::Double(number));
+    }
+    let mut replies = Vec::new();
+    for at in 1.. {
+        match table.raw_get::<Value>(at)? {
+            Value::Nil => break,
+            value => replies.push(convert(&value, depth)?),
+        }
+    }
+    Ok(Reply::Array(replies))
+}
+
+/// The text for the client of something that a script threw and nobody caught.
+pub(crate) fn uncaught(thrown: &Value, sha: &str) -> ReplyError {
+    match thrown {
+        Value::Table(table) => {
+            let text = |name: &str| {
+                table
+                    .raw_get::<Value>(name)
+                    .ok()
+                    .and_then(|v| v.as_string().map(|s| s.as_bytes().to_vec()))
+            };
+            let error = text("err").unwrap_or_else(|| b"ERR unknown error".to_vec());
+            let line = text("line").unwrap_or_else(|| b"1".to_vec());
+            let parts =
+                [&error[..], b" script: ", sha.as_bytes(), b", on @user_script:", &line, b"."];
+            ReplyError::made(parts.concat())
+        }
+        Value::String(text) => uncaught_text(&String::from_utf8_lossy(&text.as_bytes()), sha),
+        Value::Error(error) => uncaught_text(&innermost(error), sha),
+        other => uncaught_text(other.type_name(), sha),
+    }
+}
+
+/// The message at the bottom of an error that crossed the border several times.
+fn innermost(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::CallbackError { cause, .. } => innermost(cause),
+        mlua::Error::RuntimeError(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// As Redis 7 words a runtime error.
+pub(crate) fn uncaught_text(text: &str, sha: &str) -> ReplyError {
+    let text = text.lines().next().unwrap_or_default();
+    let line = text.strip_prefix("user_script:").and_then(|rest| rest.split(':').next());
+    let line = line.filter(|line| line.bytes().all(|b| b.is_ascii_digit())).unwrap_or("1");
+    ReplyError::made(format!("ERR {text} script: {sha}, on @user_script:{line}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `%.17g` prints.
+    #[test]
+    fn numbers_as_printf() {
+        for (value, text) in [
+            (1.0, "1"),
+            (-3.0, "-3"),
+            (0.1, "0.10000000000000001"),
+            (1.5, "1.5"),
+            (1e20, "1e+20"),
+            (1e-7, "9.9999999999999995e-08"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(number_text(value), text);
+        }
+    }
+}
