@@ -107,20 +107,13 @@ pub struct Driver {
 pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<D>, OpenError> {
     let (mut store, recovered) = storage::open(disk, config.log).await.map_err(OpenError::Store)?;
     recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let mut meta = match recovered.meta {
-        Some(meta) => {
-            check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
-            meta
-        }
-        None => {
-            let storage_id =
-                (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
-            NodeMeta {
-                node_id: config.node_id,
-                storage_id: storage_id.max(1),
-                ..NodeMeta::default()
-            }
-        }
+    let mut meta = if let Some(meta) = recovered.meta {
+        check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
+        meta
+    } else {
+        let storage_id =
+            (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
+        NodeMeta { node_id: config.node_id, storage_id: storage_id.max(1), ..NodeMeta::default() }
     };
     meta.incarnation += 1;
     if config.members.len() <= 1 && meta.formation.is_empty() {
@@ -391,6 +384,7 @@ struct Sources<'a> {
     _events: mpsc::Sender<PeerEvent>,
 }
 
+#[allow(clippy::large_enum_variant)] // one of them lives at a time, on the stack
 enum Event {
     Log(Option<LogDone>),
     Intake(Option<Intake>),
@@ -451,7 +445,7 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.step(Input::SnapshotReceived { message, meta, chunks });
             }
             PeerEvent::SnapshotSent { to, arrived } => {
-                self.step(Input::SnapshotSent { to, arrived })
+                self.step(Input::SnapshotSent { to, arrived });
             }
         }
     }

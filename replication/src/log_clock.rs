@@ -39,7 +39,7 @@ impl LogClock {
         if self.leading.is_some() {
             return;
         }
-        let estimated = self.estimated_us(now).unwrap_or(wall_ms.saturating_mul(1000));
+        let estimated = self.estimated_us(now).unwrap_or_else(|| wall_ms.saturating_mul(1000));
         self.leading = Some((estimated.max(self.last_stamp_ms.saturating_mul(1000)), micros(now)));
     }
 

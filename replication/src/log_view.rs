@@ -28,10 +28,12 @@ impl LogView {
         snapshot: Option<SnapshotMeta>,
         entries: Vec<LogEntry>,
     ) -> Self {
-        let mut raft_state = HardState::default();
-        raft_state.term = hard_state.term;
-        raft_state.vote = hard_state.vote;
-        raft_state.commit = hard_state.commit;
+        let raft_state = HardState {
+            term: hard_state.term,
+            vote: hard_state.vote,
+            commit: hard_state.commit,
+            ..Default::default()
+        };
         let (base_index, base_term) =
             snapshot.as_ref().map_or((0, 0), |meta| (meta.index, meta.term));
         let mut view = Self {

@@ -56,6 +56,7 @@ pub trait Disk: Send + 'static {
 }
 
 /// One open file. Positioned access only. A write is durable once a `sync` that began after it has succeeded.
+#[allow(clippy::len_without_is_empty)] // a length to seek by, not a collection
 pub trait File: Send + 'static {
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;

@@ -246,11 +246,12 @@ impl Entry {
 
 /// A log entry as raft holds it.
 pub(crate) fn raft_entry(entry: LogEntry) -> eraftpb::Entry {
-    let mut raft = eraftpb::Entry::default();
-    raft.index = entry.index;
-    raft.term = entry.term;
-    raft.data = entry.payload;
-    raft
+    eraftpb::Entry {
+        index: entry.index,
+        term: entry.term,
+        data: entry.payload,
+        ..Default::default()
+    }
 }
 
 /// Raft's entry as the log store keeps it.

@@ -103,19 +103,17 @@ impl Connection {
             let Some(Ok(line)) = lines.next() else { return ExitCode::SUCCESS };
             let line = line + "\n";
             let mut decoder = Decoder::new(limits);
-            let argv: Vec<Vec<u8>> = match decoder.decode(line.as_bytes()) {
-                Decoded::Command { .. } => {
+            let argv: Vec<Vec<u8>> =
+                if let Decoded::Command { .. } = decoder.decode(line.as_bytes()) {
                     let source = decoder.unquoted().unwrap_or_default();
                     let word = |range: &std::ops::Range<usize>| {
                         source.get(range.clone()).unwrap_or_default().to_vec()
                     };
                     decoder.argv().iter().map(word).collect()
-                }
-                _ => {
+                } else {
                     println!("Invalid argument(s)");
                     continue;
-                }
-            };
+                };
             match argv.first().map(|word| word.to_ascii_lowercase()).as_deref() {
                 None => continue,
                 Some(b"exit" | b"quit") => return ExitCode::SUCCESS,
@@ -135,9 +133,9 @@ impl Connection {
 fn print(reply: &Reply<'_>, people: bool) {
     let mut out = Vec::new();
     if people {
-        pretty(reply, "", &mut out)
+        pretty(reply, "", &mut out);
     } else {
-        raw(reply, &mut out)
+        raw(reply, &mut out);
     }
     let _ = io::stdout().write_all(&out); // a closed pipe ends the tool soon enough
 }
@@ -147,7 +145,7 @@ fn raw(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
         Reply::Ok => out.extend_from_slice(b"OK"),
         Reply::Status(text) | Reply::Bulk(text) | Reply::Verbatim(text) => {
-            out.extend_from_slice(text)
+            out.extend_from_slice(text);
         }
         Reply::Int(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Reply::Nil | Reply::NilArray => {}

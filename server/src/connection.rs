@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
                 Decoded::Command { consumed } => {
                     let source = self.decoder.unquoted().unwrap_or(rest);
                     with_argv(source, self.decoder.argv(), |argv| {
-                        shell.dispatch(&self.client, argv)
+                        shell.dispatch(&self.client, argv);
                     });
                     self.start += consumed;
                 }

@@ -71,13 +71,13 @@ impl<C: Clock> Shell<C> {
         });
         match answered {
             Ok(found) if facts.in_multi && !leaves_multi(found) => {
-                self.queue(client, &facts, found, argv)
+                queue(client, &facts, found, argv);
             }
             Ok(Found::Core(spec)) => self.route(client, &facts, spec, argv),
             Ok(Found::Local(spec)) => self.run_local(client, &facts, spec, argv),
             Err(error) => {
                 client.session.borrow_mut().fail_multi();
-                self.answer(client, &facts, &Reply::Error(error));
+                answer(client, &facts, &Reply::Error(error));
             }
         }
     }
@@ -105,10 +105,6 @@ impl<C: Clock> Shell<C> {
             }
         }
         Ok(())
-    }
-
-    fn answer(&self, client: &Rc<Client>, facts: &Facts, reply: &Reply<'_>) {
-        client.line.borrow_mut().answer(facts.protocol, reply);
     }
 
     fn route(&mut self, client: &Rc<Client>, facts: &Facts, spec: &CommandSpec, argv: &[&[u8]]) {
@@ -156,18 +152,18 @@ impl<C: Clock> Shell<C> {
             }
             LocalHandler::Multi => {
                 let reply = client.session.borrow_mut().begin_multi();
-                self.answer(client, facts, &reply);
+                answer(client, facts, &reply);
             }
             LocalHandler::Discard => {
                 let reply = client.session.borrow_mut().discard();
-                self.answer(client, facts, &reply);
+                answer(client, facts, &reply);
             }
             LocalHandler::Unwatch => {
                 client.session.borrow_mut().watched.clear();
-                self.answer(client, facts, &Reply::Ok);
+                answer(client, facts, &Reply::Ok);
             }
             LocalHandler::Watch if facts.in_multi => {
-                self.answer(client, facts, &Reply::Error(refusal::WATCH_IN_MULTI));
+                answer(client, facts, &Reply::Error(refusal::WATCH_IN_MULTI));
             }
             LocalHandler::Watch => {
                 self.enqueue_read(client, waiting_read(facts, argv, true));
@@ -196,35 +192,21 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    /// Inside MULTI: keeps the command for EXEC.
-    fn queue(&mut self, client: &Rc<Client>, facts: &Facts, found: Found, argv: &[&[u8]]) {
-        let mut session = client.session.borrow_mut();
-        let reply = if found.flags().has(commands::Flags::NO_MULTI) {
-            session.fail_multi();
-            Reply::Error(refusal::NOT_IN_MULTI)
-        } else {
-            let argv = argv.iter().map(|word| word.to_vec()).collect();
-            session.queue(QueuedCall { local: matches!(found, Found::Local(_)), argv })
-        };
-        drop(session);
-        self.answer(client, facts, &reply);
-    }
-
     /// EXEC: one request with the watched revisions as preconditions. Local commands are answered here.
     fn exec(&mut self, client: &Rc<Client>, facts: &Facts) {
         let (multi, watched) = {
             let mut session = client.session.borrow_mut();
             let Some(multi) = session.multi.take() else {
                 drop(session);
-                return self.answer(client, facts, &Reply::Error(refusal::EXEC_WITHOUT_MULTI));
+                return answer(client, facts, &Reply::Error(refusal::EXEC_WITHOUT_MULTI));
             };
             (multi, std::mem::take(&mut session.watched))
         };
         if multi.failed {
-            return self.answer(client, facts, &Reply::Error(refusal::EXEC_ABORTED));
+            return answer(client, facts, &Reply::Error(refusal::EXEC_ABORTED));
         }
         if multi.calls.is_empty() && watched.is_empty() {
-            return self.answer(client, facts, &Reply::Array(Vec::new()));
+            return answer(client, facts, &Reply::Array(Vec::new()));
         }
         let mut db = facts.db;
         let (mut calls, mut replies) = (Vec::new(), Vec::new());
@@ -287,4 +269,22 @@ fn leaves_multi(found: Found) -> bool {
 fn waiting_read(facts: &Facts, argv: &[&[u8]], watch: bool) -> WaitingRead {
     let argv = argv.iter().map(|word| word.to_vec()).collect();
     WaitingRead { protocol: facts.protocol, db: facts.db, argv, watch, index: None }
+}
+
+fn answer(client: &Rc<Client>, facts: &Facts, reply: &Reply<'_>) {
+    client.line.borrow_mut().answer(facts.protocol, reply);
+}
+
+/// Inside MULTI: keeps the command for EXEC.
+fn queue(client: &Rc<Client>, facts: &Facts, found: Found, argv: &[&[u8]]) {
+    let mut session = client.session.borrow_mut();
+    let reply = if found.flags().has(commands::Flags::NO_MULTI) {
+        session.fail_multi();
+        Reply::Error(refusal::NOT_IN_MULTI)
+    } else {
+        let argv = argv.iter().map(|word| word.to_vec()).collect();
+        session.queue(QueuedCall { local: matches!(found, Found::Local(_)), argv })
+    };
+    drop(session);
+    answer(client, facts, &reply);
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) started: Duration,
-    pub(crate) started_wall_ms: u64,
     pub(crate) connections_received: u64,
     pub(crate) connections_rejected: u64,
     pub(crate) commands_received: u64,
@@ -14,10 +13,9 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(crate) const fn new(started: Duration, started_wall_ms: u64) -> Self {
+    pub(crate) const fn new(started: Duration) -> Self {
         Self {
             started,
-            started_wall_ms,
             connections_received: 0,
             connections_rejected: 0,
             commands_received: 0,

@@ -220,7 +220,7 @@ async fn accept<N: Net, C: Clock>(shell: SharedShell<C>, net: N, mut listener: N
     loop {
         match net.accept(&mut listener).await {
             Ok((stream, address)) => {
-                drop(spawn_local(connection::serve(Rc::clone(&shell), stream, address)))
+                drop(spawn_local(connection::serve(Rc::clone(&shell), stream, address)));
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}; trying again");

@@ -48,6 +48,7 @@ pub(crate) struct Wakes {
 }
 
 /// See the file's head.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(crate) struct Shell<C> {
     pub(crate) machine: StateMachine,
     surroundings: LuaSurroundings,
@@ -91,7 +92,6 @@ impl<C: Clock> Shell<C> {
         observer: Rc<dyn Observer>,
     ) -> Self {
         let started = clock.monotonic();
-        let started_wall_ms = clock.wall_ms();
         Self {
             machine: StateMachine::new(),
             surroundings: LuaSurroundings::new(),
@@ -115,7 +115,7 @@ impl<C: Clock> Shell<C> {
             log_closing: false,
             end: None,
             wakes: Wakes { flush: Rc::new(Notify::new()), stopped: Rc::new(Notify::new()) },
-            figures: crate::figures::Figures::new(started, started_wall_ms),
+            figures: crate::figures::Figures::new(started),
         }
     }
 

@@ -115,7 +115,7 @@ fn decision_records_are_named_by_date() {
         let date: Vec<bool> =
             name.chars().take(10).map(|c| c.is_ascii_digit() || c == '-').collect();
         let dated = date.len() == 10 && date.iter().all(|ok| *ok);
-        assert!(dated && name.ends_with(".md"), "{name}: YYYY-MM-DD-title.md");
+        assert!(dated && name.as_bytes().ends_with(b".md"), "{name}: YYYY-MM-DD-title.md");
     }
 }
 

@@ -227,7 +227,7 @@ fn install_random(lua: &Lua, functions: &Table, seed: u64) -> mlua::Result<()> {
         let unit = if unit >= 1.0 { 0.0 } else { unit };
         let bounds: Vec<f64> = bounds
             .iter()
-            .map(|b| b.as_f64().or(b.as_i64().map(|i| i as f64)).unwrap_or(0.0))
+            .map(|b| b.as_f64().or_else(|| b.as_i64().map(|i| i as f64)).unwrap_or(0.0))
             .collect();
         let (low, high) = match bounds.as_slice() {
             [] => return Ok(Value::Number(unit)),

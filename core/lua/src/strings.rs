@@ -10,6 +10,7 @@ use crate::{Meter, STEPS_PER_INSTRUCTION};
 /// Puts the functions into the table that the prelude takes them from.
 pub(crate) fn install(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
     type Arguments = (mlua::LuaString, mlua::LuaString, Option<f64>, Option<Value>);
+    type Replace = (mlua::LuaString, mlua::LuaString, Value, Option<f64>);
     for (name, whole) in [("find", true), ("match", false)] {
         let meter = Rc::clone(meter);
         let function =
@@ -28,7 +29,6 @@ pub(crate) fn install(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::
     )?;
     functions.set("gmatch", gmatch)?;
     let counted = Rc::clone(meter);
-    type Replace = (mlua::LuaString, mlua::LuaString, Value, Option<f64>);
     let gsub = lua.create_function(move |lua, (subject, pattern, by, max): Replace| {
         gsub(lua, &counted, (&subject, &pattern), &by, max)
     })?;
@@ -233,7 +233,7 @@ fn replace(out: &mut Vec<u8>, by: &Value, whole: &[u8], values: &[Value]) -> mlu
         Value::String(text) => out.extend_from_slice(&text.as_bytes()),
         Value::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
         Value::Number(number) => {
-            out.extend_from_slice(crate::convert::number_text(number).as_bytes())
+            out.extend_from_slice(crate::convert::number_text(number).as_bytes());
         }
         other => {
             let text = format!("invalid replacement value (a {})", other.type_name());
@@ -256,7 +256,7 @@ fn template(out: &mut Vec<u8>, text: &[u8], whole: &[u8], values: &[Value]) -> m
             Some(digit @ b'1'..=b'9') => match values.get(usize::from(digit - b'1')) {
                 Some(Value::String(text)) => out.extend_from_slice(&text.as_bytes()),
                 Some(Value::Number(number)) => {
-                    out.extend(crate::convert::number_text(*number).into_bytes())
+                    out.extend(crate::convert::number_text(*number).into_bytes());
                 }
                 _ => return Err(mlua::Error::runtime("invalid capture index")),
             },

@@ -56,7 +56,7 @@ impl SegmentHeader {
 /// A decoded record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Group {
-    pub(super) group: u64,
+    pub(super) number: u64,
     pub(super) synced: u64,
     pub(super) hard_state: Option<HardState>,
     pub(super) entries: Vec<LogEntry>,
@@ -144,7 +144,13 @@ pub(super) fn decode_group(bytes: &Bytes, segment: u64) -> Option<Group> {
         let payload = bytes.slice_ref(reader.take(length)?);
         entries.push(LogEntry { index, term, kind, payload });
     }
-    Some(Group { group, synced, hard_state, entries, bytes: padded(RECORD_HEAD_BYTES + body) })
+    Some(Group {
+        number: group,
+        synced,
+        hard_state,
+        entries,
+        bytes: padded(RECORD_HEAD_BYTES + body),
+    })
 }
 
 /// Group, synced group and body length of a record head that looks like one of this segment.
@@ -174,7 +180,7 @@ mod tests {
         encode_group(&mut bytes, 5, (9, 8), hard_state, entries.iter());
         assert!(bytes.len() <= group_bytes(entries.iter()) && bytes.len() % ALIGNMENT == 0);
         let group = decode_group(&Bytes::from(bytes.clone()), 5).expect("it was just written");
-        assert_eq!((group.group, group.synced, group.bytes), (9, 8, bytes.len()));
+        assert_eq!((group.number, group.synced, group.bytes), (9, 8, bytes.len()));
         assert_eq!((group.hard_state, &group.entries[..]), (hard_state, &entries[..]));
         assert_eq!(
             decode_group(&Bytes::from(bytes), 6),

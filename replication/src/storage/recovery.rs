@@ -47,7 +47,8 @@ pub async fn open<D: Disk>(
     names.sort();
     let mut recovered = Recovered { meta: NodeMeta::load(&disk, &names)?, ..Recovered::default() };
     let Some(meta) = recovered.meta.clone() else {
-        let stray = names.iter().find(|n| segment_of(n).or(snapshot::index_of(n)).is_some());
+        let stray =
+            names.iter().find(|n| segment_of(n).is_some() || snapshot::index_of(n).is_some());
         if let Some(stray) = stray {
             let why = "the file `meta` that says whose data this is, is missing";
             return Err(StoreError::damaged(disk.describe(stray), 0, why));
@@ -69,7 +70,7 @@ pub async fn open<D: Disk>(
     store.snapshots = kept;
     store.group = scan.group;
     store.segments = scan.facts.into();
-    for name in names.iter().filter(|name| name.ends_with(".part")) {
+    for name in names.iter().filter(|name| name.as_bytes().ends_with(b".part")) {
         remove_if_there(&store.disk, name)?;
     }
     reopen_last(&mut store, scan.end, scan.clean).await?;
@@ -138,10 +139,10 @@ fn scan_segment(scan: &mut Scan, bytes: &Bytes, segment: u64) {
     let mut offset = HEADER_BYTES as usize;
     let mut last_index = 0;
     while let Some(group) = record_at(bytes, offset, segment) {
-        if group.group != scan.group + 1 {
+        if group.number != scan.group + 1 {
             break;
         }
-        scan.group = group.group;
+        scan.group = group.number;
         offset += group.bytes;
         scan.hard_state = group.hard_state.unwrap_or(scan.hard_state);
         for entry in group.entries {
@@ -227,7 +228,7 @@ fn choose_snapshot(
     }
     let whole_log = scan.entries.first().is_none_or(|entry| entry.index == 1);
     match first_error {
-        Some(error) if !(whole_log && !scan.entries.is_empty()) => Err(error),
+        Some(error) if !whole_log || scan.entries.is_empty() => Err(error),
         _ => Ok((None, Vec::new())),
     }
 }

@@ -118,7 +118,7 @@ impl<D: Disk> LogStore<D> {
         entries: &[LogEntry],
     ) -> Result<(), AppendError> {
         let needed = group_bytes(entries.iter()) as u64;
-        if !self.active.as_ref().is_some_and(|active| active.offset + needed <= active.bytes) {
+        if self.active.as_ref().is_none_or(|active| active.offset + needed > active.bytes) {
             self.roll(needed).await?;
         }
         let hard_state_now = hard_state.unwrap_or(self.hard_state);
@@ -126,7 +126,7 @@ impl<D: Disk> LogStore<D> {
         let Some(active) = self.active.as_mut() else { return Err(AppendError::NoSpace) };
         // Each segment begins with the hard state, so that older ones can be deleted.
         let first = active.offset == HEADER_BYTES;
-        let written = hard_state.or(first.then_some(hard_state_now));
+        let written = if first { Some(hard_state_now) } else { hard_state };
         self.buffer.clear();
         let numbers = (self.group + 1, self.synced);
         encode_group(&mut self.buffer, facts.segment, numbers, written, entries.iter());

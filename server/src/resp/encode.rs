@@ -31,7 +31,7 @@ pub fn encode(reply: &Reply<'_>, protocol: Protocol, out: &mut Vec<u8>) {
             if resp3 { line(out, b',', text.as_bytes()) } else { bulk(out, text.as_bytes()) }
         }
         Reply::Bool(value) if resp3 => {
-            out.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" })
+            out.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" });
         }
         Reply::Bool(value) => head(out, b':', i64::from(*value)),
         Reply::Verbatim(text) if resp3 => {

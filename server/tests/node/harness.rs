@@ -167,9 +167,10 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, argv: &[&str]) -> io::Result<()> {
+        use std::fmt::Write as _;
         let mut request = format!("*{}\r\n", argv.len());
         for word in argv {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+            write!(request, "${}\r\n{word}\r\n", word.len()).expect("a string takes everything");
         }
         self.send_raw(request.as_bytes())
     }
