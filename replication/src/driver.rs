@@ -458,7 +458,9 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(Intake::Applied { index, passed, registered }) => {
                 self.step(Input::Applied { index, passed, registered });
             }
-            Some(Intake::Restored { gateways }) => self.step(Input::Restored { gateways }),
+            Some(Intake::Restored { index, gateways }) => {
+                self.step(Input::Restored { index, gateways });
+            }
             Some(Intake::Snapshot { index, chunks }) => {
                 self.step(Input::StateEncoded { index, chunks });
             }

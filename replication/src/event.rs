@@ -50,6 +50,8 @@ pub enum Input {
     },
     /// The state machine was restored from a snapshot and knows these gateways: (node, incarnation, last parcel).
     Restored {
+        /// Index of the snapshot.
+        index: u64,
         /// The gateways.
         gateways: Vec<(u64, u64, u64)>,
     },

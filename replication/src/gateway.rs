@@ -48,6 +48,8 @@ pub enum Intake {
     },
     /// The state was restored from a snapshot and knows these gateways.
     Restored {
+        /// Index of the snapshot.
+        index: u64,
         /// (node, incarnation, last parcel passed).
         gateways: Vec<(u64, u64, u64)>,
     },

@@ -220,7 +220,7 @@ impl Node {
             Input::Read { round } => self.read.want(round),
             Input::TickWanted => self.tick_wanted = true,
             Input::Applied { index, passed, registered } => self.applied(index, passed, registered),
-            Input::Restored { gateways } => self.committed = Some(Sessions::restored(&gateways)),
+            Input::Restored { index, gateways } => self.restored(index, &gateways),
             Input::Persisted { number } => self.persisted(number),
             Input::NoSpace(none) => self.space(none),
             Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
@@ -309,6 +309,16 @@ impl Node {
                 self.raw.mut_store().compact(index.min(persisted));
             }
         }
+    }
+
+    /// The sessions of the snapshot, and of what was handed out while it was being restored: a leader that forgot those
+    /// entries would take the gateways' next parcels for gaps, for ever.
+    fn restored(&mut self, index: u64, gateways: &[(u64, u64, u64)]) {
+        let mut sessions = Sessions::restored(gateways);
+        let behind = self.raw.store().from(index + 1);
+        let handed_out = behind.take_while(|entry| entry.index <= self.handed_out);
+        handed_out.for_each(|entry| sessions.follow(&entry.data));
+        self.committed = Some(sessions);
     }
 
     fn persisted(&mut self, number: u64) {

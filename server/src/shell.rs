@@ -391,7 +391,7 @@ impl<C: Clock> Shell<C> {
         self.observer.restored(&self.machine);
         let gateways =
             self.machine.gateways().map(|(node, own)| (node, own.incarnation, own.passed));
-        self.send(Intake::Restored { gateways: gateways.collect() });
+        self.send(Intake::Restored { index, gateways: gateways.collect() });
         // Replies of batches that the installed state has passed never came by here.
         let own = self.machine.gateway(self.origin.node);
         let passed = own

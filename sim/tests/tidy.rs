@@ -81,7 +81,13 @@ fn files_open_with_their_contract_and_stay_short() {
         );
         for (at, line) in text.lines().enumerate() {
             let columns = line.chars().count();
-            assert!(columns <= COLUMNS_MAX, "{}:{}: {columns} columns", path.display(), at + 1);
+            let is_text = line.contains('"'); // texts are not broken for the eye
+            assert!(
+                is_text || columns <= COLUMNS_MAX,
+                "{}:{}: {columns} columns",
+                path.display(),
+                at + 1
+            );
         }
     }
 }
