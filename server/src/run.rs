@@ -46,8 +46,8 @@ pub struct Parts<N, D, C> {
 /// Where the replication driver and the log writer run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// Threads of their own, so that a long command costs latency and never leadership; a node without peers has no
-    /// leadership to lose and drives raft on the event loop's thread.
+    /// Threads of their own, so that a long command costs latency and never leadership. A node without peers has no leadership
+    /// to lose: its loops run on the event loop's thread, without a hand-over, and it waits for its disk as Redis does.
     Threads,
     /// Tasks of the calling runtime.
     Tasks,
@@ -158,13 +158,13 @@ fn place<D: Disk, F: Future<Output = ()> + 'static>(
             drop(spawn_local(writer.run()));
             drop(spawn_local(drive()));
         }
+        Placement::Threads if alone => {
+            drop(spawn_local(writer.run()));
+            drop(spawn_local(drive()));
+        }
         Placement::Threads => {
             thread("steadfast-log", move || writer.run())?;
-            if alone {
-                drop(spawn_local(drive()));
-            } else {
-                thread("steadfast-raft", drive)?;
-            }
+            thread("steadfast-raft", drive)?;
         }
     }
     Ok(())
