@@ -331,7 +331,7 @@ fn expireat(tx: &mut Txn<'_>, args: Args<'_>) -> Result<Reply<'static>> {
 }
 
 fn expiretime<'a>(view: &View<'a>, args: Args<'_>) -> Result<Reply<'a>> {
-    about_expiry(view, args, |at, _| (at.0 / 1000) as i64)
+    about_expiry(view, args, |at, _| ((at.0 + 500) / 1000) as i64)
 }
 
 fn keys<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
