@@ -28,7 +28,16 @@ impl Redis {
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
         let child = Process::new(path)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
             .current_dir(env::temp_dir())
             .stdout(Stdio::null())
             .spawn()
@@ -43,7 +52,10 @@ impl Redis {
                 stream.set_read_timeout(Some(Duration::from_secs(10))).expect("it is a time-out");
                 return Wire(BufReader::new(stream));
             }
-            assert!(self.child.try_wait().expect("it is our child").is_none(), "Redis did not start");
+            assert!(
+                self.child.try_wait().expect("it is our child").is_none(),
+                "Redis did not start"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("Redis did not listen");
@@ -106,7 +118,7 @@ impl Runner for Differential<'_> {
 
     fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
         let name = context.prefix.clone().unwrap_or_default();
-        let redis = &mut self.redis;
+        let redis = &mut *self.redis;
         let wire = self.connections.entry(name).or_insert_with(|| redis.connect());
         let argv = split(&unroll(&command.name));
         let answer = wire.ask(&argv)?;

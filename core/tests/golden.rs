@@ -23,13 +23,16 @@ use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use world::{NO_LIMIT, NODE, World};
 
+/// A queued call: its database and its words.
+type Queued = (u8, Vec<Vec<u8>>);
+
 /// What a gateway keeps per connection.
 #[derive(Default)]
 struct Connection {
     db: u8,
     watched: Vec<Watched>,
     /// Calls queued since MULTI, and whether one of them was refused.
-    queue: Option<(Vec<(u8, Vec<Vec<u8>>)>, bool)>,
+    queue: Option<(Vec<Queued>, bool)>,
 }
 
 struct Golden {

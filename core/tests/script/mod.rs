@@ -98,7 +98,7 @@ pub enum Answer {
     Bulk(Vec<u8>),
     Nil,
     NilArray,
-    Array(Vec<Answer>),
+    Array(Vec<Self>),
 }
 
 impl Answer {
