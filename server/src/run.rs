@@ -122,6 +122,8 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
         move || driver.run(net, clock, intake_received, outlet, status)
     };
     place(placement, alone, writer, drive)?;
+    let kind = if alone { "one durable node" } else { "one node of a cluster" };
+    tracing::info!("{kind}: clients on {host}:{port}, data in {}", config.dir);
 
     let shell: SharedShell<C> =
         Rc::new(RefCell::new(Shell::new(config, clock, status, intake, origin, observer)));
