@@ -225,7 +225,11 @@ impl<D: Disk> LogStore<D> {
         }
         let kept = self.snapshots.first().map_or(0, |snapshot| snapshot.index);
         let below = if self.snapshots.len() > 1 { kept.min(compact_to) } else { 0 };
-        while self.segments.len() > 1
+        // The hard state must stay in what is kept: it stands in the first record of the segment in use.
+        self.sync().await?;
+        let has_record = self.active.as_ref().is_some_and(|active| active.offset > HEADER_BYTES);
+        while has_record
+            && self.segments.len() > 1
             && self.segments.front().is_some_and(|facts| facts.last_index <= below)
         {
             let Some(facts) = self.segments.pop_front() else { break };
