@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ const LOG_MESSAGES_MAX: usize = 16 * 1024;
 const PEER_EVENTS_MAX: usize = 1024;
 /// Inputs taken in one turn at the most, so that outputs are not held up without end.
 const TURN_INPUTS_MAX: usize = 1024;
+/// Ops that travel in one frame, so that heartbeats do not queue behind a whole backlog.
+const FORWARD_BYTES_MAX: usize = 1 << 20;
 
 /// Settings of replication.
 #[derive(Debug, Clone)]
@@ -282,7 +285,16 @@ impl Driver {
                     break;
                 }
             }
+            if sources.beat_is_due() {
+                running.take(Event::Beat)?;
+            }
             running.turn()?;
+        }
+        // The last words matter: what is still held back goes out before the end.
+        for message in running.backlog {
+            if running.outlet.send(message).await.is_err() {
+                break; // the event loop ended first
+            }
         }
         Ok(())
     }
@@ -395,12 +407,20 @@ enum Event {
 impl Sources<'_> {
     async fn next(&mut self) -> Event {
         tokio::select! {
-            biased; // the disk first: it lets answers go; ticks last: they are never made up in a burst
+            biased; // the disk first: it lets answers go; ticks last, see `beat_is_due`
             done = self.log_done.recv() => Event::Log(done),
             message = self.intake.recv() => Event::Intake(message),
             Some(event) = self.peer_events.recv() => Event::Peer(event),
             _ = self.beat.tick() => Event::Beat,
         }
+    }
+
+    /// Whether a tick is due while other inputs keep coming: under load something else is always ready first, and a node
+    /// without ticks neither sends heartbeats nor asks again. It comes after what was queued, so that a node that was
+    /// held up hears its leader before it counts the silence.
+    fn beat_is_due(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop()); // `next` registers the real one before it sleeps
+        self.beat.poll_tick(&mut context).is_ready()
     }
 
     fn try_next(&mut self) -> Option<Event> {
@@ -423,7 +443,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         match event {
             Event::Beat => self.step(Input::Tick),
             Event::Peer(event) => self.take_peer(event),
-            Event::Intake(message) => self.take_intake(message),
+            Event::Intake(message) => return self.take_intake(message),
             Event::Log(done) => return self.take_log(done),
         }
         Ok(())
@@ -450,7 +470,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         }
     }
 
-    fn take_intake(&mut self, message: Option<Intake>) {
+    fn take_intake(&mut self, message: Option<Intake>) -> Result<(), String> {
         match message {
             Some(Intake::Parcel { sequence, op }) => self.step(Input::Parcel { sequence, op }),
             Some(Intake::Read { round }) => self.step(Input::Read { round }),
@@ -465,11 +485,12 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.step(Input::StateEncoded { index, chunks });
             }
             Some(Intake::Shutdown) => {
+                self.ask_log(LogRequest::Close)?;
                 self.stopping = true;
-                self.ask_log(LogRequest::Close);
             }
             None => self.ended = true,
         }
+        Ok(())
     }
 
     fn take_log(&mut self, done: Option<LogDone>) -> Result<(), String> {
@@ -575,39 +596,58 @@ impl<N: Net, C: Clock> Running<N, C> {
     fn carry_out(&mut self, output: Output) -> Result<(), String> {
         match output {
             Output::Persist { number, entries, hard_state } => {
-                self.ask_log(LogRequest::Append { number, entries, hard_state });
+                self.ask_log(LogRequest::Append { number, entries, hard_state })?;
             }
             Output::Install { number, meta, chunks, hard_state } => {
-                self.ask_log(LogRequest::Install { number, meta, chunks, hard_state });
+                self.ask_log(LogRequest::Install { number, meta, chunks, hard_state })?;
             }
             Output::Send { message, log_time_ms } => {
                 let to = message.to;
                 let frame = PeerFrame { raft: Some(message), ops: Vec::new(), log_time_ms };
                 self.links.send(to, &frame);
             }
-            Output::Forward { to, ops } => {
-                self.links.send(to, &PeerFrame { raft: None, ops, log_time_ms: 0 });
-            }
+            Output::Forward { to, ops } => self.forward(to, ops),
             Output::SendSnapshot { message } => {
                 let to = message.to;
                 self.announced.insert(to, message);
-                self.ask_log(LogRequest::LoadSnapshot { to });
+                self.ask_log(LogRequest::LoadSnapshot { to })?;
             }
             Output::Apply { entries } => self.out(Outlet::Apply { entries }),
             Output::ReadIndex { round, index } => self.out(Outlet::ReadIndex { round, index }),
             Output::TakeSnapshot => self.out(Outlet::TakeSnapshot),
             Output::SaveSnapshot { meta, chunks, compact_to } => {
-                self.ask_log(LogRequest::SaveSnapshot { meta, chunks, compact_to });
+                self.ask_log(LogRequest::SaveSnapshot { meta, chunks, compact_to })?;
             }
             Output::Fatal(text) => return Err(text),
         }
         Ok(())
     }
 
-    fn ask_log(&mut self, request: LogRequest) {
-        // A full or closed queue shows up as the writer's end: it is bounded by what raft lets be under way.
-        if self.log.try_send(request).is_err() {
-            tracing::error!("the log writer does not take requests any more");
+    /// Sends ops in frames of a bounded size, in order.
+    fn forward(&self, to: u64, ops: Vec<Bytes>) {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            let fits = |op: &Bytes, bytes: usize| bytes == 0 || bytes + op.len() <= FORWARD_BYTES_MAX;
+            while let Some(op) = ops.next_if(|op| fits(op, bytes)) {
+                bytes += op.len();
+                batch.push(op);
+            }
+            self.links.send(to, &PeerFrame { raft: None, ops: batch, log_time_ms: 0 });
+        }
+    }
+
+    fn ask_log(&self, request: LogRequest) -> Result<(), String> {
+        if self.stopping {
+            return Ok(()); // it was told to close: what comes now was promised to nobody
+        }
+        match self.log.try_send(request) {
+            // An ended writer says why in its last report, or by the end of its reports.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(format!(
+                "the log writer is {LOG_MESSAGES_MAX} requests behind, more than can be under way. Every acknowledged write \
+                 is in the log; start this node again, and look at its disk if it comes back."
+            )),
         }
     }
 

@@ -99,7 +99,8 @@ pub struct Forming {
 
 impl Forming {
     /// `members` are the ids of the initial list, the own one included.
-    pub fn new(node_id: u64, storage_id: u128, members: Vec<u64>) -> Self {
+    pub fn new(node_id: u64, storage_id: u128, mut members: Vec<u64>) -> Self {
+        members.sort_unstable();
         Self { node_id, storage_id, members, heard: BTreeMap::new() }
     }
 
@@ -116,7 +117,15 @@ impl Forming {
         for (peer, heard) in &self.heard {
             let Heard::Formed(record) = heard else { continue };
             return match record.storage_of(self.node_id) {
-                Some(own) if own == self.storage_id => Verdict::Form(record.clone()),
+                Some(own) if own == self.storage_id && record.voters() == self.members => {
+                    Verdict::Form(record.clone())
+                }
+                Some(own) if own == self.storage_id => Verdict::Wait(format!(
+                    "node {peer} formed a cluster of nodes {:?}, but this node was started with {:?}: start all of them with \
+                     the same --cluster",
+                    record.voters(),
+                    self.members
+                )),
                 Some(_) => Verdict::Wait(format!(
                     "node {peer} belongs to a cluster that knows this node {} with another disk: this disk is empty or was \
                      replaced, and must not vote in its old name. Bring the old data directory back, or remove node {} from \
@@ -173,6 +182,17 @@ mod tests {
         assert_eq!(record.voters(), [1, 2, 3]);
         assert_eq!(Record::decode(&record.encode()), Some(record.clone()));
         assert_eq!(two.hear(1, Heard::Formed(record.clone())), Verdict::Form(record));
+    }
+
+    /// A node that was started with another list does not join by the others' one.
+    #[test]
+    fn lists_must_agree() {
+        let mut one = Forming::new(1, 11, vec![2, 1]);
+        let Verdict::Form(record) = one.hear(2, Heard::Forming(22)) else { panic!("both agree") };
+        let verdict = forming(2).hear(1, Heard::Formed(record.clone()));
+        assert!(matches!(verdict, Verdict::Wait(text) if text.contains("[1, 2]")));
+        let verdict = forming(3).hear(1, Heard::Formed(record));
+        assert!(matches!(verdict, Verdict::Wait(text) if text.contains("does not know node 3")));
     }
 
     /// A wiped node hears that it was known with another disk, and waits, whatever else it hears.

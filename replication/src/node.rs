@@ -227,9 +227,7 @@ impl Node {
             Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
             Input::SnapshotFailed => self.taking_snapshot = false,
             Input::SnapshotReceived { message, meta, chunks } => {
-                self.received = Some((meta, chunks));
-                self.peer(now, message, 0);
-                self.received = self.received.take().filter(|_| self.raw.snap().is_some());
+                self.snapshot_received(now, message, meta, chunks);
             }
             Input::SnapshotSent { to, arrived } => {
                 let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
@@ -344,6 +342,21 @@ impl Node {
                 self.raw.transfer_leader(id);
             }
         }
+    }
+
+    fn snapshot_received(
+        &mut self,
+        now: Duration,
+        message: RaftMessage,
+        meta: SnapshotMeta,
+        chunks: Vec<Bytes>,
+    ) {
+        let earlier = self.received.replace((meta, chunks));
+        self.peer(now, message, 0);
+        // Raft takes on what is newer than all it has; what it took on in this very turn may be the earlier one.
+        let taken = self.raw.snap().map(|snapshot| snapshot.get_metadata().index);
+        let mut received = self.received.take().into_iter().chain(earlier);
+        self.received = received.find(|(meta, _)| Some(meta.index) == taken);
     }
 
     // ---- snapshots -------------------------------------------------------------------------------------------------

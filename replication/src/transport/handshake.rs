@@ -108,17 +108,8 @@ impl Identity {
                 hello.incarnation
             ));
         }
-        let storage: Option<[u8; 16]> = hello.storage_id.as_ref().try_into().ok();
-        let storage = storage.map(u128::from_le_bytes).ok_or("a hello without a storage id")?;
+        let storage = hello.storage().ok_or("a hello without a storage id")?;
         if hello.record.is_empty() {
-            if let Some(joined) = self.record.as_ref().and_then(|record| record.storage_of(peer))
-                && joined != storage
-            {
-                // It is heard out all the same: the answer tells it what is wrong.
-                tracing::warn!(
-                    "node {peer} has an empty or replaced disk and may not vote under its old id"
-                );
-            }
             return Ok(Heard::Forming(storage));
         }
         let record = Record::decode(&hello.record).ok_or("a hello with a broken record")?;
@@ -135,6 +126,12 @@ impl Identity {
 }
 
 impl Hello {
+    /// The sender's disk.
+    pub fn storage(&self) -> Option<u128> {
+        let bytes: Option<[u8; 16]> = self.storage_id.as_ref().try_into().ok();
+        bytes.map(u128::from_le_bytes)
+    }
+
     /// From a frame.
     pub fn from_bytes(bytes: Bytes) -> Option<Self> {
         Self::decode(bytes).ok()

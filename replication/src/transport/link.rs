@@ -1,27 +1,35 @@
 //! The links themselves: a task for each peer that is dialled, one for each stream that was accepted.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadHalf};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::frame;
+use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, within};
 use super::handshake::{Hello, Identity, Purpose, Welcome};
 use crate::formation::{Heard, Member};
 use crate::ports::Net;
 use crate::storage::SnapshotMeta;
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
 
-/// Frames that wait for a peer; beyond them the newest are dropped, and raft or the outbox sends again.
+/// What waits for a peer; beyond it the newest frames are dropped, and raft or the outbox sends again.
 const QUEUE_FRAMES_MAX: usize = 4096;
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Written at once, if that much waits.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Streams that are served at once: a few for each member; beyond them somebody is only knocking.
+const STREAMS_MAX: usize = 256;
+const STREAM_BUFFER_BYTES: usize = 64 << 10;
+/// Different refusals that are remembered as logged.
+const TOLD_MAX: usize = 64;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// How often an idle link says that it is alive, and how long it may be silent.
 const PING_EVERY: Duration = Duration::from_millis(300);
@@ -89,18 +97,71 @@ struct SnapshotHead {
 struct Shared<N: Net> {
     net: N,
     identity: RefCell<Identity>,
-    /// Highest incarnation heard of each peer.
-    incarnations: RefCell<BTreeMap<u64, u64>>,
+    /// Who is dialled; nobody else is listened to.
+    members: BTreeSet<u64>,
+    /// The disk of each peer, and the highest incarnation heard of it.
+    incarnations: RefCell<BTreeMap<u64, (u128, u64)>>,
+    /// The newest stream of messages of each peer. What an older one still holds comes too late.
+    newest: RefCell<BTreeMap<u64, u64>>,
     events: mpsc::Sender<PeerEvent>,
     /// Refusals that were logged already.
-    told: RefCell<BTreeMap<u64, String>>,
+    told: RefCell<BTreeSet<(u64, String)>>,
+}
+
+/// The way into a peer's queue.
+struct Queue {
+    peer: Member,
+    frames: mpsc::Sender<Vec<u8>>,
+    waiting_bytes: Rc<Cell<usize>>,
+}
+
+/// The way out of it.
+struct Waiting {
+    frames: mpsc::Receiver<Vec<u8>>,
+    waiting_bytes: Rc<Cell<usize>>,
+}
+
+impl Queue {
+    fn of(peer: Member) -> (Self, Waiting) {
+        let (sender, frames) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let waiting_bytes = Rc::new(Cell::new(0));
+        let waiting = Waiting { frames, waiting_bytes: Rc::clone(&waiting_bytes) };
+        (Self { peer, frames: sender, waiting_bytes }, waiting)
+    }
+
+    fn push(&self, frame: Vec<u8>) {
+        let bytes = self.waiting_bytes.get() + frame.len();
+        if bytes <= QUEUE_BYTES_MAX && self.frames.try_send(frame).is_ok() {
+            self.waiting_bytes.set(bytes);
+        }
+    }
+}
+
+impl Waiting {
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        let frame = self.frames.recv().await;
+        self.left(frame)
+    }
+
+    fn try_next(&mut self) -> Option<Vec<u8>> {
+        let frame = self.frames.try_recv().ok();
+        self.left(frame)
+    }
+
+    fn left(&self, frame: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let bytes = frame.as_ref().map_or(0, Vec::len);
+        self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
+        frame
+    }
 }
 
 /// All links of one node.
 pub struct Links<N: Net> {
     shared: Rc<Shared<N>>,
-    peers: BTreeMap<u64, (Member, mpsc::Sender<Vec<u8>>)>,
+    peers: BTreeMap<u64, Queue>,
     tasks: Vec<JoinHandle<()>>,
+    /// Snapshots under way to peers.
+    transfers: RefCell<JoinSet<()>>,
 }
 
 impl<N: Net> Links<N> {
@@ -115,7 +176,9 @@ impl<N: Net> Links<N> {
         let shared = Rc::new(Shared {
             net,
             identity: RefCell::new(identity),
+            members: peers.iter().map(|peer| peer.id).collect(),
             incarnations: RefCell::default(),
+            newest: RefCell::default(),
             events,
             told: RefCell::default(),
         });
@@ -125,11 +188,11 @@ impl<N: Net> Links<N> {
         }
         let mut queues = BTreeMap::new();
         for peer in peers {
-            let (queue, frames) = mpsc::channel(QUEUE_FRAMES_MAX);
-            tasks.push(spawn_local(dial(Rc::clone(&shared), peer.clone(), frames)));
-            queues.insert(peer.id, (peer, queue));
+            let (queue, waiting) = Queue::of(peer.clone());
+            queues.insert(peer.id, queue);
+            tasks.push(spawn_local(dial(Rc::clone(&shared), peer, waiting)));
         }
-        Self { shared, peers: queues, tasks }
+        Self { shared, peers: queues, tasks, transfers: RefCell::default() }
     }
 
     /// From now on this node is part of a cluster.
@@ -139,16 +202,18 @@ impl<N: Net> Links<N> {
 
     /// Puts a frame into a peer's queue; it may be dropped.
     pub fn send(&self, to: u64, frame: &PeerFrame) {
-        if let Some((_, queue)) = self.peers.get(&to) {
-            let _ = queue.try_send(frame.to_bytes()); // full: dropped, see QUEUE_FRAMES_MAX
+        if let Some(queue) = self.peers.get(&to) {
+            queue.push(frame.to_bytes());
         }
     }
 
     /// Sends a snapshot on a stream of its own and reports how it went.
     pub fn send_snapshot(&self, message: RaftMessage, meta: SnapshotMeta, chunks: Vec<Bytes>) {
-        let Some((peer, _)) = self.peers.get(&message.to) else { return };
-        let (shared, peer) = (Rc::clone(&self.shared), peer.clone());
-        drop(spawn_local(async move {
+        let Some(queue) = self.peers.get(&message.to) else { return };
+        let (shared, peer) = (Rc::clone(&self.shared), queue.peer.clone());
+        let mut transfers = self.transfers.borrow_mut();
+        while transfers.try_join_next().is_some() {}
+        transfers.spawn_local(async move {
             let sent = transfer(&shared, &peer, message, meta, chunks).await;
             if let Err(error) = &sent {
                 tracing::warn!(
@@ -157,8 +222,8 @@ impl<N: Net> Links<N> {
                 );
             }
             let event = PeerEvent::SnapshotSent { to: peer.id, arrived: sent.is_ok() };
-            let _ = shared.events.send(event).await; // the driver is gone at the end only
-        }));
+            let _ = shared.tell(event).await; // the driver is gone: nobody waits for it
+        });
     }
 }
 
@@ -168,17 +233,21 @@ impl<N: Net> Drop for Links<N> {
     }
 }
 
-/// Accepts streams of peers.
+/// Accepts streams of peers. They end with this task.
 async fn accept<N: Net>(shared: Rc<Shared<N>>, mut listener: N::Listener) {
+    let mut streams = JoinSet::new();
     loop {
-        match shared.net.accept(&mut listener).await {
+        let accepted = shared.net.accept(&mut listener).await;
+        while streams.try_join_next().is_some() {}
+        match accepted {
+            Ok(_) if streams.len() >= STREAMS_MAX => {}
             Ok((stream, _)) => {
                 let shared = Rc::clone(&shared);
-                drop(spawn_local(async move {
+                streams.spawn_local(async move {
                     if let Err(error) = receive(&shared, stream).await {
                         tracing::debug!("a peer's stream ended: {error}");
                     }
-                }));
+                });
             }
             Err(error) => {
                 tracing::warn!("cannot accept a peer: {error}; trying again");
@@ -192,55 +261,70 @@ fn invalid(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(patience, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
 /// Serves one accepted stream to its end.
-async fn receive<N: Net>(shared: &Rc<Shared<N>>, mut stream: N::Stream) -> io::Result<()> {
-    let hello = within(CONNECT_PATIENCE, frame::read(&mut stream)).await?;
+async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()> {
+    let mut stream = BufReader::with_capacity(STREAM_BUFFER_BYTES, stream);
+    let hello = frame::read(&mut stream, GREETING_BYTES_MAX, CONNECT_PATIENCE).await?;
     let hello = Hello::from_bytes(hello).ok_or_else(|| invalid("no hello"))?;
     let peer = hello.from;
     let verdict = shared.judge(&hello);
     let own = shared.identity.borrow().hello(peer, Purpose::Messages);
+    let own_formed = !own.record.is_empty();
     let refusal = verdict.as_ref().err().cloned().unwrap_or_default();
     let welcome = Welcome { hello: Some(own), refusal };
-    within(CONNECT_PATIENCE, frame::write(&mut stream, &welcome.to_bytes())).await?;
+    frame::write(&mut stream, &welcome.to_bytes(), CONNECT_PATIENCE).await?;
     let Ok(heard) = verdict else { return Ok(()) };
-    let formed = matches!(heard, Heard::Formed(_)) && shared.identity.borrow().record.is_some();
-    shared.tell(PeerEvent::Heard { peer, heard }).await;
+    let formed = matches!(heard, Heard::Formed(_)) && own_formed;
+    shared.tell(PeerEvent::Heard { peer, heard }).await?;
     if !formed {
         return Ok(()); // nothing but greetings before both belong to one cluster
     }
     if hello.purpose == 1 {
-        return receive_snapshot(shared, stream).await;
+        return receive_snapshot(shared, peer, stream).await;
     }
+    let number = shared.begin_stream(peer);
+    let mut answered = Instant::now();
     loop {
-        let body = within(SILENCE_MAX, frame::read(&mut stream)).await?;
+        let body = frame::read(&mut stream, FRAME_BYTES_MAX, SILENCE_MAX).await?;
+        if shared.newest.borrow().get(&peer) != Some(&number) {
+            return Err(invalid("a newer stream of the same peer took its place"));
+        }
+        // Signs of life go back while messages come, too: a ping may stand in line behind megabytes of them.
+        if body.is_empty() || answered.elapsed() >= PING_EVERY {
+            answered = Instant::now();
+            frame::write(&mut stream, &[], SILENCE_MAX).await?;
+        }
         if body.is_empty() {
-            within(SILENCE_MAX, frame::write(&mut stream, &[])).await?;
             continue;
         }
         let frame = PeerFrame::decode(body).map_err(|_| invalid("a frame that is no message"))?;
         if frame.raft.as_ref().is_some_and(|raft| raft.from != peer) {
             return Err(invalid("a message in another node's name"));
         }
-        shared.tell(PeerEvent::Frame { from: peer, frame }).await;
+        shared.tell(PeerEvent::Frame { from: peer, frame }).await?;
     }
 }
 
-async fn receive_snapshot<N: Net>(shared: &Shared<N>, mut stream: N::Stream) -> io::Result<()> {
-    let head = within(SNAPSHOT_PATIENCE, frame::read(&mut stream)).await?;
+async fn receive_snapshot<N: Net>(
+    shared: &Shared<N>,
+    peer: u64,
+    mut stream: BufReader<N::Stream>,
+) -> io::Result<()> {
+    let head = frame::read(&mut stream, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await?;
     let head = SnapshotHead::decode(head).map_err(|_| invalid("no snapshot head"))?;
     let (Some(message), Some(metadata)) = (head.message, head.metadata) else {
         return Err(invalid("a snapshot head without its message"));
     };
+    let announced = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    if message.from != peer || announced != Some(&metadata) {
+        return Err(invalid("a snapshot that is not the one its message announces"));
+    }
     if head.bytes > SNAPSHOT_BYTES_MAX {
         return Err(invalid("a snapshot larger than any can be"));
     }
     let (mut chunks, mut bytes, mut hasher) = (Vec::new(), 0, crc32fast::Hasher::new());
     while bytes < head.bytes {
-        let chunk = within(SNAPSHOT_PATIENCE, frame::read(&mut stream)).await?;
+        let chunk = frame::read(&mut stream, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await?;
         if chunk.is_empty() {
             return Err(invalid("a snapshot that ends early"));
         }
@@ -253,25 +337,27 @@ async fn receive_snapshot<N: Net>(shared: &Shared<N>, mut stream: N::Stream) -> 
     }
     let mut meta = metadata.into_meta();
     (meta.bytes, meta.checksum) = (head.bytes, head.checksum);
-    shared.tell(PeerEvent::SnapshotReceived { message, meta, chunks }).await;
-    within(SNAPSHOT_PATIENCE, frame::write(&mut stream, &[])).await
+    shared.tell(PeerEvent::SnapshotReceived { message, meta, chunks }).await?;
+    frame::write(&mut stream, &[], SNAPSHOT_PATIENCE).await
 }
 
-/// Keeps the link to one peer up.
-async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut frames: mpsc::Receiver<Vec<u8>>) {
+/// Keeps the link to one peer up, until the driver is gone.
+async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting) {
     let mut pause = RECONNECT_FIRST;
     loop {
         match greet(&shared, &peer, Purpose::Messages).await {
             Ok((stream, true)) => {
                 pause = RECONNECT_FIRST;
-                let error = talk(stream, &mut frames).await;
+                let error = talk(stream, &mut waiting).await;
                 tracing::debug!("the link to node {} ended: {error}", peer.id);
-                shared.tell(PeerEvent::Down { peer: peer.id }).await;
+                if shared.tell(PeerEvent::Down { peer: peer.id }).await.is_err() {
+                    return;
+                }
             }
             Ok((_, false)) => pause = RECONNECT_FIRST * 4,
             Err(error) => tracing::debug!("node {} can't be reached: {error}", peer.id),
         }
-        while frames.try_recv().is_ok() {} // what waited is stale; raft and the outbox send anew
+        while waiting.try_next().is_some() {} // what waited is stale; raft and the outbox send anew
         sleep(pause).await;
         pause = (pause * 2).min(RECONNECT_MAX);
     }
@@ -285,8 +371,8 @@ async fn greet<N: Net>(
 ) -> io::Result<(N::Stream, bool)> {
     let mut stream = within(CONNECT_PATIENCE, shared.net.connect(&peer.host, peer.port)).await?;
     let hello = shared.identity.borrow().hello(peer.id, purpose);
-    within(CONNECT_PATIENCE, frame::write(&mut stream, &hello.to_bytes())).await?;
-    let welcome = within(CONNECT_PATIENCE, frame::read(&mut stream)).await?;
+    frame::write(&mut stream, &hello.to_bytes(), CONNECT_PATIENCE).await?;
+    let welcome = frame::read(&mut stream, GREETING_BYTES_MAX, CONNECT_PATIENCE).await?;
     let welcome = Welcome::from_bytes(welcome).ok_or_else(|| invalid("no welcome"))?;
     let theirs = welcome.hello.ok_or_else(|| invalid("a welcome from nobody"))?;
     if !welcome.refusal.is_empty() {
@@ -301,14 +387,14 @@ async fn greet<N: Net>(
     let heard = shared.judge(&theirs).map_err(|_| invalid("the peer is not ours"))?;
     let own_formed = !hello.record.is_empty();
     let formed = matches!(heard, Heard::Formed(_)) && own_formed && welcome.refusal.is_empty();
-    shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await;
+    shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
     Ok((stream, formed))
 }
 
 /// Sends frames until the link fails; answers why it ended.
 async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     stream: S,
-    frames: &mut mpsc::Receiver<Vec<u8>>,
+    waiting: &mut Waiting,
 ) -> io::Error {
     let (reader, mut writer) = tokio::io::split(stream);
     let heard = Rc::new(Cell::new(Instant::now()));
@@ -319,23 +405,22 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let error = loop {
         out.clear();
         tokio::select! {
-            biased; // messages carry heartbeats; a ping is only for silence
-            first = frames.recv() => {
+            biased; // the ping first: it comes seldom, and must come under a constant stream of messages, too
+            _ = beat.tick() => frame::encode(&mut out, &[]),
+            first = waiting.next() => {
                 let Some(first) = first else { break io::ErrorKind::BrokenPipe.into() };
                 frame::encode(&mut out, &first);
-                while let Ok(next) = frames.try_recv() {
+                while out.len() < BATCH_BYTES_MAX
+                    && let Some(next) = waiting.try_next()
+                {
                     frame::encode(&mut out, &next);
-                    if out.len() > frame::FRAME_BYTES_MAX {
-                        break;
-                    }
                 }
             }
-            _ = beat.tick() => frame::encode(&mut out, &[]),
         }
         if heard.get().elapsed() > SILENCE_MAX {
             break io::ErrorKind::TimedOut.into();
         }
-        if let Err(error) = within(SILENCE_MAX, flush(&mut writer, &out)).await {
+        if let Err(error) = frame::write_encoded(&mut writer, &out, SILENCE_MAX).await {
             break error;
         }
     };
@@ -343,14 +428,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     error
 }
 
-async fn flush<S: AsyncRead + AsyncWrite>(writer: &mut WriteHalf<S>, out: &[u8]) -> io::Result<()> {
-    writer.write_all(out).await?;
-    writer.flush().await
-}
-
 /// Notes each sign of life.
 async fn listen<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>, heard: Rc<Cell<Instant>>) {
-    while frame::read(&mut reader).await.is_ok() {
+    while frame::read(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await.is_ok() {
         heard.set(Instant::now());
     }
     heard.set(Instant::now() - 2 * SILENCE_MAX);
@@ -370,33 +450,74 @@ async fn transfer<N: Net>(
     let metadata = Some(SnapshotMetadata::from_meta(&meta));
     let message = Some(message);
     let head = SnapshotHead { message, metadata, bytes: meta.bytes, checksum: meta.checksum };
-    within(SNAPSHOT_PATIENCE, frame::write(&mut stream, &head.encode_to_vec())).await?;
+    frame::write(&mut stream, &head.encode_to_vec(), SNAPSHOT_PATIENCE).await?;
     for chunk in chunks {
-        within(SNAPSHOT_PATIENCE, frame::write(&mut stream, &chunk)).await?;
+        frame::write(&mut stream, &chunk, SNAPSHOT_PATIENCE).await?;
     }
-    within(SNAPSHOT_PATIENCE, frame::read(&mut stream)).await.map(drop)
+    frame::read(&mut stream, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await.map(drop)
 }
 
 impl<N: Net> Shared<N> {
-    async fn tell(&self, event: PeerEvent) {
-        let _ = self.events.send(event).await; // the driver is gone at the end only
+    /// An error means that the driver is gone: then every stream ends.
+    async fn tell(&self, event: PeerEvent) -> io::Result<()> {
+        self.events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Names a new stream of a peer; older ones end.
+    fn begin_stream(&self, peer: u64) -> u64 {
+        let mut newest = self.newest.borrow_mut();
+        let number = newest.entry(peer).or_default();
+        *number += 1;
+        *number
     }
 
     /// Checks a peer's words and remembers its incarnation.
     fn judge(&self, hello: &Hello) -> Result<Heard, String> {
-        let known = self.incarnations.borrow().get(&hello.from).copied().unwrap_or_default();
-        let heard = self.identity.borrow().check(hello, known);
+        let heard = self.check(hello);
         match &heard {
-            Ok(_) => drop(self.incarnations.borrow_mut().insert(hello.from, hello.incarnation)),
             Err(text) => self.log_refusal(hello.from, text),
+            // It is heard out all the same: the answer tells it what is wrong.
+            Ok(Heard::Forming(storage)) if self.joined_with_another(hello.from, *storage) => {
+                let text = "it has an empty or replaced disk and may not vote under its old id";
+                self.log_refusal(hello.from, text);
+            }
+            Ok(_) => {}
         }
         heard
     }
 
+    fn check(&self, hello: &Hello) -> Result<Heard, String> {
+        let peer = hello.from;
+        let known = self.incarnations.borrow().get(&peer).copied();
+        let storage = hello.storage().unwrap_or_default();
+        let highest = known.filter(|(of, _)| *of == storage).map_or(0, |(_, highest)| highest);
+        let heard = self.identity.borrow().check(hello, highest)?;
+        if !self.members.contains(&peer) {
+            return Err(format!(
+                "node {peer} is not in this node's --cluster: all members must be started with the same list"
+            ));
+        }
+        // Start numbers count per disk: one that never joined says nothing about the one that did.
+        if !self.joined_with_another(peer, storage) {
+            self.incarnations.borrow_mut().insert(peer, (storage, hello.incarnation));
+        }
+        Ok(heard)
+    }
+
+    /// Whether the cluster knows this peer with another disk.
+    fn joined_with_another(&self, peer: u64, storage: u128) -> bool {
+        let identity = self.identity.borrow();
+        let joined = identity.record.as_ref().and_then(|record| record.storage_of(peer));
+        joined.is_some_and(|joined| joined != storage)
+    }
+
     /// Logs a refusal once.
     fn log_refusal(&self, peer: u64, text: &str) {
-        let old = self.told.borrow_mut().insert(peer, text.to_owned());
-        if old.as_deref() != Some(text) {
+        let mut told = self.told.borrow_mut();
+        if told.len() >= TOLD_MAX {
+            told.clear();
+        }
+        if told.insert((peer, text.to_owned())) {
             tracing::warn!("no link with node {peer}: {text}");
         }
     }
