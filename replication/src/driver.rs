@@ -628,7 +628,8 @@ impl<N: Net, C: Clock> Running<N, C> {
         let mut ops = ops.into_iter().peekable();
         while ops.peek().is_some() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
-            let fits = |op: &Bytes, bytes: usize| bytes == 0 || bytes + op.len() <= FORWARD_BYTES_MAX;
+            let fits =
+                |op: &Bytes, bytes: usize| bytes == 0 || bytes + op.len() <= FORWARD_BYTES_MAX;
             while let Some(op) = ops.next_if(|op| fits(op, bytes)) {
                 bytes += op.len();
                 batch.push(op);

@@ -1,0 +1,295 @@
+//! Whole nodes (driver, log writer, links) without a server around them: from a data directory to applied parcels.
+
+mod world;
+
+use steadfast_replication::gateway::Intake;
+use steadfast_replication::storage::memory::{Failure, MemoryDisk};
+use world::{MemoryNet, Running, config, run, wait_for};
+
+const THREE: [u64; 3] = [1, 2, 3];
+
+async fn start(net: &MemoryNet, id: u64, disk: MemoryDisk) -> Running {
+    Running::start(net, config(id, &THREE), disk).await.expect("it opens")
+}
+
+async fn start_three(net: &MemoryNet) -> Vec<Running> {
+    let mut nodes = Vec::new();
+    for id in THREE {
+        nodes.push(start(net, id, MemoryDisk::default()).await);
+    }
+    wait_for("all gateways are registered", || nodes.iter().all(Running::is_registered)).await;
+    nodes
+}
+
+async fn leader_of(nodes: &[Running]) -> usize {
+    wait_for("one leads", || nodes.iter().any(Running::is_leader)).await;
+    nodes.iter().position(Running::is_leader).expect("one leads")
+}
+
+/// All that was handed over is applied, once, everywhere, in the same order.
+async fn assert_settled(nodes: &[Running]) {
+    wait_for("all parcels are applied", || nodes.iter().all(Running::is_settled)).await;
+    wait_for("all nodes are equal", || {
+        nodes.windows(2).all(|pair| pair[0].machine() == pair[1].machine())
+    })
+    .await;
+    let applied = nodes[0].machine().applied;
+    let mut once = applied.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), applied.len(), "nothing was applied twice");
+    assert_eq!(nodes[0].machine().bootstraps, 1);
+}
+
+/// A node on its own: opens, leads, applies in order, keeps everything over a stop and over a power cut, counts its starts.
+#[test]
+fn one_node_end_to_end() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut disk = MemoryDisk::default();
+        let mut kept = Vec::new();
+        for start in 1..=4 {
+            let mut node = Running::start(&net, config(1, &[]), disk).await.expect("it opens");
+            assert_eq!(node.incarnation, start);
+            wait_for("it is registered", || node.is_registered()).await;
+            assert!(node.status.sole_voter() && node.is_leader());
+            assert_eq!(node.machine().applied, kept, "what was applied before is there");
+            (0..20).for_each(|_| node.submit(100));
+            wait_for("all is applied", || node.is_settled()).await;
+            kept = node.machine().applied;
+            assert_eq!(kept.len() as u64, start * 20);
+            node.send(Intake::Read { round: 7 });
+            wait_for("the round is answered", || {
+                node.seen.borrow().read_indexes.iter().any(|(round, _)| *round == 7)
+            })
+            .await;
+            disk = if start % 2 == 0 { node.crash().await } else { node.stop().await };
+        }
+    });
+}
+
+/// Parcels of all three gateways reach the log through whoever leads; a read index on a follower covers what was applied
+/// anywhere before it was asked for.
+#[test]
+fn three_nodes_apply_everything_once() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        for _ in 0..20 {
+            nodes.iter_mut().for_each(|node| node.submit(100));
+        }
+        assert_settled(&nodes).await;
+        assert_eq!(nodes[0].machine().applied.len(), 60);
+
+        let leader = leader_of(&nodes).await;
+        let follower = (leader + 1) % 3;
+        nodes[leader].submit(10);
+        wait_for("the leader has applied it", || nodes[leader].is_settled()).await;
+        let index = nodes[leader].machine().index;
+        nodes[follower].send(Intake::Read { round: 1 });
+        wait_for("the round is answered", || {
+            !nodes[follower].seen.borrow().read_indexes.is_empty()
+        })
+        .await;
+        assert!(nodes[follower].seen.borrow().read_indexes[0].1 >= index);
+    });
+}
+
+/// The leader loses its power again and again: the others go on, and it comes back with all that it had promised.
+#[test]
+fn the_leader_dies() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        for _ in 0..3 {
+            let leader = leader_of(&nodes).await;
+            nodes.iter_mut().for_each(|node| node.submit(1000));
+            let dead = nodes.remove(leader);
+            let (id, disk) = (dead.id, dead.crash().await);
+            nodes.iter_mut().for_each(|node| node.submit(1000));
+            wait_for("the survivors go on", || nodes.iter().all(Running::is_settled)).await;
+            nodes.push(start(&net, id, disk).await);
+            wait_for("it is registered anew", || nodes.iter().all(Running::is_registered)).await;
+        }
+        assert_settled(&nodes).await;
+    });
+}
+
+/// The leader's streams die without a word: the others elect, its own parcels are applied once the net is whole again.
+#[test]
+fn the_leader_is_cut_off() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        let leader = leader_of(&nodes).await;
+        let own = nodes[leader].id;
+        THREE.into_iter().filter(|id| *id != own).for_each(|id| net.cut(own, id));
+        (0..10).for_each(|_| nodes.iter_mut().for_each(|node| node.submit(100)));
+        wait_for("the others go on", || {
+            nodes.iter().filter(|node| node.id != own).all(Running::is_settled)
+        })
+        .await;
+        wait_for("the old leader steps down", || !nodes[leader].is_leader()).await;
+        assert!(!nodes[leader].is_settled());
+        net.heal();
+        assert_settled(&nodes).await;
+        assert_eq!(nodes[0].machine().applied.len(), 30);
+    });
+}
+
+/// A follower that was away for longer than the log reaches back gets the state, and goes on from there.
+#[test]
+fn a_follower_far_behind_gets_a_snapshot() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        let leader = leader_of(&nodes).await;
+        let away = nodes.remove((leader + 1) % 3);
+        let reached = away.status.last_index();
+        let (id, disk) = (away.id, away.stop().await);
+        for node in std::mem::take(&mut nodes) {
+            let (id, disk) = (node.id, node.stop().await);
+            let config = driver_config_with_snapshots(id);
+            nodes.push(Running::start(&net, config, disk).await.expect("it opens"));
+        }
+        wait_for("both are registered", || nodes.iter().all(Running::is_registered)).await;
+        for _ in 0..20 {
+            (0..8).for_each(|_| nodes.iter_mut().for_each(|node| node.submit(4000)));
+            wait_for("all is applied", || nodes.iter().all(Running::is_settled)).await;
+        }
+        wait_for("snapshots are taken", || {
+            nodes.iter().all(|node| node.status.snapshot_index() > reached)
+        })
+        .await;
+        let config = driver_config_with_snapshots(id);
+        nodes.push(Running::start(&net, config, disk).await.expect("it opens"));
+        wait_for("it is registered", || nodes.iter().all(Running::is_registered)).await;
+        assert_eq!(nodes[2].seen.borrow().restores, 1, "the state came whole");
+        nodes.iter_mut().for_each(|node| node.submit(10));
+        assert_settled(&nodes).await;
+
+        // What it was sent is on its disk.
+        let last = nodes.remove(2);
+        let (machine, disk) = (last.machine(), last.crash().await);
+        let config = driver_config_with_snapshots(id);
+        nodes.push(Running::start(&net, config, disk).await.expect("it opens"));
+        wait_for("it is registered", || nodes.iter().all(Running::is_registered)).await;
+        assert!(nodes[2].machine().applied.starts_with(&machine.applied));
+        assert_settled(&nodes).await;
+    });
+}
+
+fn driver_config_with_snapshots(id: u64) -> steadfast_replication::driver::ReplicationConfig {
+    let mut config = config(id, &THREE);
+    config.snapshot_log_bytes = 128 << 10;
+    config
+}
+
+/// A node waits for the members it has not heard of, names them, and forms when the last one comes.
+#[test]
+fn formation_waits_for_everybody() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = vec![start(&net, 1, MemoryDisk::default()).await];
+        wait_for("it waits for both", || {
+            nodes[0].status.waiting().contains("waits for node 2 and 3")
+        })
+        .await;
+        nodes.push(start(&net, 2, MemoryDisk::default()).await);
+        wait_for("they wait for the third", || {
+            nodes.iter().all(|node| node.status.waiting().contains("waits for node 3 "))
+        })
+        .await;
+        assert!(
+            nodes.iter().all(|node| node.status.term() == 0),
+            "no raft before the cluster forms"
+        );
+        // A power cut while forming changes nothing: the disk keeps its id.
+        let disk = nodes.remove(0).crash().await;
+        nodes.insert(0, start(&net, 1, disk).await);
+        nodes.push(start(&net, 3, MemoryDisk::default()).await);
+        wait_for("it forms", || nodes.iter().all(Running::is_registered)).await;
+        assert!(nodes.iter().all(|node| node.status.waiting().is_empty()));
+        assert_settled(&nodes).await;
+    });
+}
+
+/// Two of three disks are wiped: neither the wiped nodes nor the third serve, and the wiped ones say why. With one disk
+/// back there is a quorum again, and the node that stays wiped still waits.
+#[test]
+fn wiped_nodes_never_vote() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        nodes[0].submit(10);
+        assert_settled(&nodes).await;
+        let mut disks = Vec::new();
+        for node in nodes {
+            disks.push(node.stop().await);
+        }
+        let one = start(&net, 1, disks.remove(0)).await;
+        let mut wiped_config = config(2, &THREE);
+        wiped_config.seed = 4711; // another start draws another storage id
+        let two =
+            Running::start(&net, wiped_config, MemoryDisk::default()).await.expect("it opens");
+        let mut wiped_config = config(3, &THREE);
+        wiped_config.seed = 4712;
+        let three =
+            Running::start(&net, wiped_config, MemoryDisk::default()).await.expect("it opens");
+        for wiped in [&two, &three] {
+            wait_for("it says why", || wiped.status.waiting().contains("another disk")).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+        assert!(!one.is_leader() && !one.is_registered(), "one of three is no quorum");
+        assert_eq!((two.status.term(), three.status.term()), (0, 0));
+
+        drop(two.crash().await);
+        let two = start(&net, 2, disks.remove(0)).await;
+        wait_for("the two serve", || one.is_registered() && two.is_registered()).await;
+        assert_eq!(two.machine().applied.len(), 1, "nothing was lost");
+        assert!(three.status.waiting().contains("another disk") && three.status.term() == 0);
+    });
+}
+
+/// A directory of one node or cluster is not taken by another.
+#[test]
+fn foreign_directories_are_refused() {
+    run(async {
+        let net = MemoryNet::new();
+        let node = Running::start(&net, config(1, &[]), MemoryDisk::default()).await;
+        let disk = node.expect("it opens").stop().await;
+        let refusal = |id: u64, members: Vec<u64>| {
+            let (net, disk) = (net.clone(), disk.clone());
+            async move {
+                let started = Running::start(&net, config(id, &members), disk).await;
+                started.err().expect("it must be refused").to_string()
+            }
+        };
+        assert!(refusal(2, vec![]).await.contains("belongs to node 1"));
+        assert!(refusal(1, vec![1, 2, 3]).await.contains("[1, 2, 3]"));
+    });
+}
+
+/// A sync that fails ends the node with a sentence; what was acknowledged is there at the next start.
+#[test]
+fn a_failed_sync_is_the_end() {
+    run(async {
+        let net = MemoryNet::new();
+        let disk = MemoryDisk::default();
+        let mut node = Running::start(&net, config(1, &[]), disk).await.expect("it opens");
+        wait_for("it is registered", || node.is_registered()).await;
+        node.submit(10);
+        wait_for("it is applied", || node.is_settled()).await;
+        node.disk.fail_at(node.disk.operations() + 1, Failure::Sync);
+        node.submit(10);
+        wait_for("it ends", || node.seen.borrow().end.is_some()).await;
+        assert!(!node.is_settled(), "what is not durable is not applied");
+        let end = node.seen.borrow().end.clone();
+        let Some(Err(text)) = end else { panic!("it must say why") };
+        assert!(text.contains("could not sync"), "{text}");
+        let node =
+            Running::start(&net, config(1, &[]), node.crash().await).await.expect("it opens");
+        wait_for("it is registered", || node.is_registered()).await;
+        assert!(!node.machine().applied.is_empty(), "the acknowledged one is there");
+    });
+}

@@ -1,0 +1,277 @@
+//! Links between nodes: strangers, garbage, silence and slow networks.
+
+mod world;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use steadfast_replication::formation::{Member, Record};
+use steadfast_replication::ports::Net;
+use steadfast_replication::transport::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX};
+use steadfast_replication::transport::{Hello, Identity, Links, PeerEvent, Purpose, Welcome};
+use steadfast_replication::wire::PeerFrame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use world::{MemoryNet, Wire, run};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Nodes 1 and 2 joined with disks 11 and 22.
+fn record() -> Record {
+    let pair = |node: u64, disk: u128| [&node.to_le_bytes()[..], &disk.to_le_bytes()].concat();
+    Record::decode(&[pair(1, 11), pair(2, 22)].concat()).expect("a record")
+}
+
+fn identity(node_id: u64) -> Identity {
+    let storage_id = u128::from(node_id) * 11;
+    Identity { node_id, incarnation: 5, storage_id, record: Some(record()) }
+}
+
+fn member(id: u64) -> Member {
+    Member { id, host: format!("node-{id}"), port: id as u16 }
+}
+
+async fn links(
+    net: &MemoryNet,
+    own: u64,
+    peer: u64,
+) -> (Links<MemoryNet>, mpsc::Receiver<PeerEvent>) {
+    let net = net.of(own);
+    let listener = net.bind("", own as u16).await.expect("the port is free");
+    let (sender, events) = mpsc::channel(1024);
+    (Links::start(net, identity(own), vec![member(peer)], Some(listener), sender), events)
+}
+
+/// Says hello to node 1 by hand.
+async fn greet(net: &MemoryNet, hello: &Hello) -> (Wire, Welcome) {
+    let mut wire = net.of(2).connect("", 1).await.expect("it listens");
+    frame::write(&mut wire, &hello.to_bytes(), PATIENCE).await.expect("it is read");
+    let welcome = frame::read(&mut wire, GREETING_BYTES_MAX, PATIENCE).await.expect("an answer");
+    (wire, Welcome::from_bytes(welcome).expect("a welcome"))
+}
+
+fn op(number: u8) -> PeerFrame {
+    PeerFrame { raft: None, ops: vec![Bytes::from(vec![number])], log_time_ms: 0 }
+}
+
+async fn next_op(events: &mut mpsc::Receiver<PeerEvent>) -> u8 {
+    loop {
+        let event = timeout(PATIENCE, events.recv()).await.expect("in time").expect("links live");
+        if let PeerEvent::Frame { frame, .. } = event {
+            return frame.ops[0][0];
+        }
+    }
+}
+
+/// Whoever does not belong here is answered in words and nothing else; who does is let in all the same.
+#[test]
+fn strangers_are_refused_in_words() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_links, mut events) = links(&net, 1, 2).await;
+        let good = identity(2).hello(1, Purpose::Messages);
+        let other_record = Record::alone(2, 22).encode();
+        let forged = Hello {
+            storage_id: Bytes::copy_from_slice(&[9; 16]),
+            incarnation: 999,
+            ..good.clone()
+        };
+        let cases = [
+            (Hello { to: 3, ..good.clone() }, "meant to reach node 3"),
+            (Hello { from: 1, ..good.clone() }, "calls itself node 1"),
+            (Hello { from: 0, ..good.clone() }, "calls itself node 0"),
+            (Hello { protocol: 2, ..good.clone() }, "version 2"),
+            (Hello { record: other_record.into(), ..good.clone() }, "another cluster"),
+            (Hello { record: Bytes::from_static(b"broken"), ..good.clone() }, "broken record"),
+            (
+                Hello { from: 7, record: Bytes::new(), ..good.clone() },
+                "not in this node's --cluster",
+            ),
+            (Hello { storage_id: Bytes::from_static(b"short"), ..good.clone() }, "storage id"),
+            (forged.clone(), "another disk"),
+        ];
+        for (hello, words) in cases {
+            let (mut wire, welcome) = greet(&net, &hello).await;
+            assert!(welcome.refusal.contains(words), "{words}: {}", welcome.refusal);
+            let end = timeout(PATIENCE, wire.read(&mut [0; 1])).await.expect("it is closed");
+            assert_eq!(end.expect("an end"), 0);
+        }
+        // A wiped disk is heard out and learns the record, but its stream ends; what it claims changes nothing.
+        let (mut wire, welcome) = greet(&net, &Hello { record: Bytes::new(), ..forged }).await;
+        assert_eq!(welcome.refusal, "");
+        assert_eq!(welcome.hello.expect("who it is").record, record().encode());
+        assert_eq!(wire.read(&mut [0; 1]).await.expect("an end"), 0);
+
+        let (mut wire, welcome) = greet(&net, &good).await;
+        assert_eq!(welcome.refusal, "");
+        frame::write(&mut wire, &op(1).to_bytes(), PATIENCE).await.expect("it is read");
+        assert_eq!(next_op(&mut events).await, 1);
+
+        let (_, welcome) = greet(&net, &Hello { incarnation: 4, ..good.clone() }).await;
+        assert!(welcome.refusal.contains("back in time"), "{}", welcome.refusal);
+        let (_, welcome) = greet(&net, &Hello { incarnation: 6, ..good }).await;
+        assert_eq!(welcome.refusal, "");
+    });
+}
+
+/// Bytes that mean nothing, at any moment, end the stream that they came on and nothing else.
+#[test]
+fn garbage_ends_its_stream_only() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_links, mut events) = links(&net, 1, 2).await;
+        let framed = |body: &[u8]| {
+            let mut bytes = Vec::new();
+            frame::encode(&mut bytes, body);
+            bytes
+        };
+        let noise: Vec<u8> =
+            (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let hello = framed(&identity(2).hello(1, Purpose::Messages).to_bytes());
+        let to_snapshots = framed(&identity(2).hello(1, Purpose::Snapshot).to_bytes());
+        let impostor = steadfast_replication::wire::RaftMessage { from: 1, ..Default::default() };
+        let impostor = PeerFrame { raft: Some(impostor), ..PeerFrame::default() };
+        let cases = [
+            noise.clone(),
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            vec![0xFF; 64],
+            framed(&noise[..1000]),
+            (GREETING_BYTES_MAX as u32 + 1).to_le_bytes().repeat(4),
+            [&hello[..], &noise].concat(),
+            [&hello[..], &framed(&noise[..1000])].concat(),
+            [&hello[..], &(FRAME_BYTES_MAX as u32 + 1).to_le_bytes().repeat(4)].concat(),
+            [&hello[..], &framed(&impostor.to_bytes())].concat(),
+            [&to_snapshots[..], &framed(&noise[..1000])].concat(),
+            [&to_snapshots[..], &framed(b"")].concat(),
+        ];
+        for (case, bytes) in cases.into_iter().enumerate() {
+            let mut wire = net.of(2).connect("", 1).await.expect("it listens");
+            let _ = timeout(PATIENCE, wire.write_all(&bytes)).await; // it may be closed before it is read
+            let mut rest = Vec::new();
+            let ended = timeout(PATIENCE, wire.read_to_end(&mut rest)).await;
+            assert!(ended.is_ok(), "case {case} is closed");
+        }
+        while let Ok(event) = events.try_recv() {
+            assert!(matches!(event, PeerEvent::Heard { .. }), "{event:?}");
+        }
+        let (mut wire, welcome) = greet(&net, &identity(2).hello(1, Purpose::Messages)).await;
+        assert_eq!(welcome.refusal, "");
+        frame::write(&mut wire, &op(1).to_bytes(), PATIENCE).await.expect("it is read");
+        assert_eq!(next_op(&mut events).await, 1);
+    });
+}
+
+/// Who knocks and says nothing is shown out; so is a stream that falls silent.
+#[test]
+fn silence_ends_a_stream() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_links, _events) = links(&net, 1, 2).await;
+        let mut silent = net.of(2).connect("", 1).await.expect("it listens");
+        let (mut greeted, _) = greet(&net, &identity(2).hello(1, Purpose::Messages)).await;
+        for wire in [&mut silent, &mut greeted] {
+            let end = timeout(PATIENCE, wire.read(&mut [0; 1])).await.expect("it is closed");
+            assert_eq!(end.expect("an end"), 0);
+        }
+    });
+}
+
+/// Many who knock at once do not keep a member out for longer than their silence is borne.
+#[test]
+fn knocking_does_not_keep_members_out() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_links, mut events) = links(&net, 1, 2).await;
+        let mut knocking = Vec::new();
+        for _ in 0..1000 {
+            knocking.push(net.of(2).connect("", 1).await.expect("it listens"));
+        }
+        sleep(PATIENCE).await;
+        let (mut wire, _) = greet(&net, &identity(2).hello(1, Purpose::Messages)).await;
+        frame::write(&mut wire, &op(1).to_bytes(), PATIENCE).await.expect("it is read");
+        assert_eq!(next_op(&mut events).await, 1);
+    });
+}
+
+/// When a peer has dialled anew, what its old stream still holds is not taken any more: messages keep their order.
+#[test]
+fn the_newest_stream_counts() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_links, mut events) = links(&net, 1, 2).await;
+        let hello = identity(2).hello(1, Purpose::Messages);
+        let (mut old, _) = greet(&net, &hello).await;
+        frame::write(&mut old, &op(1).to_bytes(), PATIENCE).await.expect("it is read");
+        assert_eq!(next_op(&mut events).await, 1);
+        let (mut new, _) = greet(&net, &hello).await;
+        frame::write(&mut new, &op(2).to_bytes(), PATIENCE).await.expect("it is read");
+        assert_eq!(next_op(&mut events).await, 2);
+        let _ = frame::write(&mut old, &op(3).to_bytes(), PATIENCE).await;
+        frame::write(&mut new, &op(4).to_bytes(), PATIENCE).await.expect("it is read");
+        assert_eq!(next_op(&mut events).await, 4);
+    });
+}
+
+/// A stream that dies without a word is found out and dialled anew; what is sent after that arrives.
+#[test]
+fn dead_streams_are_dialled_anew() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_one, mut events) = links(&net, 1, 2).await;
+        let (two, mut downs) = links(&net, 2, 1).await;
+        let mut number = 0;
+        for _ in 0..3 {
+            sleep(PATIENCE).await;
+            number += 1;
+            two.send(1, &op(number));
+            assert_eq!(next_op(&mut events).await, number);
+            net.cut(1, 2);
+            let begun = Instant::now();
+            while !matches!(downs.recv().await, Some(PeerEvent::Down { peer: 1 })) {
+                assert!(begun.elapsed() < PATIENCE, "it is found out in time");
+            }
+            net.heal();
+        }
+    });
+}
+
+/// A slow network is not a dead one: a backlog of many seconds gets through in order, and the link never goes down.
+#[test]
+fn slow_networks_carry_a_backlog() {
+    run(async {
+        let net = MemoryNet::new();
+        net.set_rate(1 << 20);
+        let (_one, mut events) = links(&net, 1, 2).await;
+        let (two, mut others) = links(&net, 2, 1).await;
+        sleep(PATIENCE).await;
+        for number in 0..30 {
+            let large =
+                PeerFrame { ops: vec![vec![number; 1 << 20].into()], ..PeerFrame::default() };
+            two.send(1, &large);
+        }
+        let begun = Instant::now();
+        for number in 0..30 {
+            assert_eq!(next_op(&mut events).await, number);
+        }
+        assert!(begun.elapsed() > Duration::from_secs(20), "it was slow indeed");
+        while let Ok(event) = others.try_recv() {
+            assert!(!matches!(event, PeerEvent::Down { .. }), "the link held");
+        }
+    });
+}
+
+/// When the driver is gone, its streams end: peers must not take a stopped node for a living one.
+#[test]
+fn streams_end_with_the_driver() {
+    run(async {
+        let net = MemoryNet::new();
+        let (links, events) = links(&net, 1, 2).await;
+        let (mut wire, _) = greet(&net, &identity(2).hello(1, Purpose::Messages)).await;
+        frame::write(&mut wire, &[], PATIENCE).await.expect("it is read");
+        frame::read(&mut wire, FRAME_BYTES_MAX, PATIENCE).await.expect("a sign of life");
+        drop((links, events));
+        let end = timeout(Duration::from_secs(1), wire.read(&mut [0; 1])).await;
+        assert_eq!(end.expect("at once, not after a silence").expect("an end"), 0);
+    });
+}
