@@ -97,10 +97,14 @@ impl MemoryDisk {
         for (name, at) in names {
             let Some(content) = state.files.get(at) else { continue };
             let mut bytes = content.durable.clone();
-            bytes.resize(content.durable.len().max(content.now.len()), 0);
+            if content.now.len() > bytes.len() && keep() {
+                bytes.resize(content.now.len(), 0);
+            }
             for (sector, now) in content.now.chunks(SECTOR_BYTES).enumerate() {
                 let start = sector * SECTOR_BYTES;
-                if let Some(old) = bytes.get_mut(start..start + now.len())
+                let end = (start + now.len()).min(bytes.len());
+                if let Some(old) = bytes.get_mut(start..end)
+                    && let Some(now) = now.get(..old.len())
                     && old != now
                     && keep()
                 {
@@ -117,12 +121,12 @@ impl MemoryDisk {
         self.lock().fail_at = Some((operation, failure));
     }
 
-    /// Operations so far.
+    /// Changing operations so far: creations, renames, removals, writes, syncs.
     pub fn operations(&self) -> u64 {
         self.lock().operations
     }
 
-    /// Says how much room there is; none = plenty.
+    /// Says how much room there is for files to grow; none = plenty. Removing a file gives nothing back.
     pub fn set_free_bytes(&self, bytes: Option<u64>) {
         self.lock().free_bytes = bytes;
     }
@@ -159,13 +163,14 @@ impl Disk for MemoryDisk {
     fn create(&self, name: &str) -> io::Result<MemoryFile> {
         let mut state = self.lock();
         state.step(false)?;
+        if state.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         if state.free_bytes == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let at = state.files.len();
-        if state.names.insert(name.to_owned(), at).is_some() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
+        state.names.insert(name.to_owned(), at);
         state.files.push(Content::default());
         Ok(MemoryFile { state: Arc::clone(&self.state), at })
     }
@@ -240,15 +245,23 @@ impl File for MemoryFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.lock();
         state.step(false)?;
-        let end = offset as usize + bytes.len();
+        let length = state.file(self.at)?.now.len() as u64;
+        let grows = (offset + bytes.len() as u64).saturating_sub(length);
+        let fits = state.free_bytes.map_or(grows, |free| grows.min(free));
+        state.free_bytes = state.free_bytes.map(|free| free - fits);
+        // As a system does it: what there is room for is written, then the error comes.
+        let written = (bytes.len() as u64).saturating_sub(grows - fits) as usize;
+        let end = offset as usize + written;
         let content = state.file(self.at)?;
         if content.now.len() < end {
             content.now.resize(end, 0);
         }
-        if let Some(place) = content.now.get_mut(offset as usize..end) {
-            place.copy_from_slice(bytes);
+        if let (Some(to), Some(from)) =
+            (content.now.get_mut(offset as usize..end), bytes.get(..written))
+        {
+            to.copy_from_slice(from);
         }
-        Ok(())
+        if fits < grows { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     async fn sync(&mut self) -> io::Result<()> {

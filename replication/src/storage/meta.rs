@@ -1,6 +1,8 @@
 //! The node's identity: one small file, replaced atomically and synced before anything relies on it.
 //!
-//! `magic "SFMETA\0\1" · node u64 · storage id u128 · incarnation u64 · formation length u32 · formation · crc32 u32`
+//! `magic "SFMETA\0\1" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation · crc32 u32`
+//!
+//! `group` is the last group of the log when the directory was opened: a log that ends before it has lost it.
 
 use crate::ports::{Disk, File};
 
@@ -25,18 +27,19 @@ pub struct NodeMeta {
 }
 
 impl NodeMeta {
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self, group: u64) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(self.node_id.to_le_bytes());
         bytes.extend(self.storage_id.to_le_bytes());
         bytes.extend(self.incarnation.to_le_bytes());
+        bytes.extend(group.to_le_bytes());
         bytes.extend((self.formation.len() as u32).to_le_bytes());
         bytes.extend(&self.formation);
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
         let (covered, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
         if Reader(crc).u32()? != crc32fast::hash(covered) {
             return None;
@@ -46,13 +49,18 @@ impl NodeMeta {
             return None;
         }
         let (node_id, storage_id, incarnation) = (reader.u64()?, reader.u128()?, reader.u64()?);
+        let group = reader.u64()?;
         let length = reader.u32()? as usize;
         let formation = reader.take(length)?.to_vec();
-        reader.0.is_empty().then_some(Self { node_id, storage_id, incarnation, formation })
+        let meta = Self { node_id, storage_id, incarnation, formation };
+        reader.0.is_empty().then_some((meta, group))
     }
 
-    /// Reads it; none if the directory was never used.
-    pub(super) fn load(disk: &impl Disk, names: &[String]) -> Result<Option<Self>, StoreError> {
+    /// Reads it, and the last group then; none if the directory was never used.
+    pub(super) fn load(
+        disk: &impl Disk,
+        names: &[String],
+    ) -> Result<Option<(Self, u64)>, StoreError> {
         if !names.iter().any(|name| name == NAME) {
             return Ok(None);
         }
@@ -62,11 +70,11 @@ impl NodeMeta {
     }
 
     /// Replaces it; durable when this returns.
-    pub(super) async fn save(&self, disk: &impl Disk) -> Result<(), StoreError> {
+    pub(super) async fn save(&self, disk: &impl Disk, group: u64) -> Result<(), StoreError> {
         let doing = |what: &'static str| move || format!("{what} {}", disk.describe(NAME));
         remove_if_there(disk, PART)?;
         let mut file = disk.create(PART).doing(doing("create"))?;
-        file.write_at(&self.encode(), 0).doing(doing("write"))?;
+        file.write_at(&self.encode(group), 0).doing(doing("write"))?;
         file.sync().await.doing(doing("sync"))?;
         disk.rename(PART, NAME).doing(doing("rename"))?;
         disk.sync_directory().await.doing(doing("sync the directory of"))
@@ -117,8 +125,8 @@ mod tests {
     fn identity_is_checked() {
         let meta =
             NodeMeta { node_id: 2, storage_id: 9, incarnation: 4, formation: b"formed".to_vec() };
-        let bytes = meta.encode();
-        assert_eq!(NodeMeta::decode(&bytes), Some(meta));
+        let bytes = meta.encode(7);
+        assert_eq!(NodeMeta::decode(&bytes), Some((meta, 7)));
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 4;

@@ -119,6 +119,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// An error that must not be taken for one that passes, as that of a sync, whatever its reason was.
+    fn made_final(self) -> Self {
+        match self {
+            Self::Io { doing, source } => Self::Io { doing, source: io::Error::other(source) },
+            damaged @ Self::Damaged { .. } => damaged,
+        }
+    }
+
     fn damaged(file: String, offset: u64, why: impl Into<String>) -> Self {
         Self::Damaged { file, offset, why: why.into() }
     }

@@ -3,7 +3,8 @@
 //! Groups are numbered without gaps. Where the next one is missing or invalid, the log has either been *torn* (a crash took
 //! bytes that no sync had covered) or is *damaged*. A torn group was never durable, so no record written after it can name it
 //! as synced. Hence the rule: if any later record says that the missing group was durable, it is damage; else it is cut.
-//! A segment that is not the last was synced in whole before the next was begun, so a gap at its end is damage as well.
+//! A segment that is not the last was synced in whole before the next was begun, so the next one's first group bears
+//! witness too. Nothing behind a cut can come back: the next write begins a new segment.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,9 @@ use crate::ports::{Disk, File};
 
 use super::memory::MemoryDisk;
 use super::meta::{NodeMeta, read_whole, remove_if_there};
-use super::record::{ALIGNMENT, Group, HEADER_BYTES, SegmentHeader, decode_group};
+use super::record::{
+    ALIGNMENT, HEADER_BYTES, Place, Prologue, SegmentHeader, decode_group, decode_head,
+};
 use super::segment::{Active, LogStore, SegmentFacts, segment_name, segment_of};
 use super::snapshot;
 use super::{Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError};
@@ -45,49 +48,82 @@ pub async fn open<D: Disk>(
 ) -> Result<(LogStore<D>, Recovered), StoreError> {
     let mut names = disk.list().doing(|| format!("list {}", disk.describe("")))?;
     names.sort();
-    let mut recovered = Recovered { meta: NodeMeta::load(&disk, &names)?, ..Recovered::default() };
-    let Some(meta) = recovered.meta.clone() else {
-        let stray =
-            names.iter().find(|n| segment_of(n).is_some() || snapshot::index_of(n).is_some());
-        if let Some(stray) = stray {
-            let why = "the file `meta` that says whose data this is, is missing";
-            return Err(StoreError::damaged(disk.describe(stray), 0, why));
-        }
-        return Ok((LogStore::new(disk, config, NodeMeta::default()), recovered));
+    let Some((meta, group_then)) = NodeMeta::load(&disk, &names)? else {
+        return open_unused(disk, config, &names);
     };
+    let mut recovered = Recovered { meta: Some(meta.clone()), ..Recovered::default() };
 
-    let scan = scan_segments(&disk, &meta, &names)?;
+    let mut scan = scan_segments(&disk, &meta, &names)?;
     let (snapshot, kept) = choose_snapshot(&disk, &meta, &names, &scan, &mut recovered.notes)?;
     let index = snapshot.as_ref().map_or(0, |(meta, _)| meta.index);
     let term = snapshot.as_ref().map_or(0, |(meta, _)| meta.term);
-    recovered.entries = entries_after(&disk, &scan, index, term)?;
+    let new_base = entries_after(&disk, &mut scan, index, term)?;
+    let group_then = kept.iter().map(|head| head.group).fold(group_then, u64::max);
+    if scan.group < group_then {
+        let last = scan.facts.last().map_or(0, |facts| facts.segment);
+        let why =
+            format!("group {group_then} was durable, but the log ends at group {}", scan.group);
+        return Err(StoreError::damaged(disk.describe(&segment_name(last)), scan.end, why));
+    }
+    recovered.entries = scan.entries;
     recovered.hard_state = clamp(scan.hard_state, index, term, &recovered.entries);
     recovered.snapshot = snapshot;
-    recovered.notes.extend(scan.note.clone());
+    recovered.notes.extend(scan.note);
 
     let mut store = LogStore::new(disk, config, meta);
     store.hard_state = recovered.hard_state;
     store.snapshots = kept;
     store.group = scan.group;
+    store.opened_at = scan.group;
     store.segments = scan.facts.into();
-    for name in names.iter().filter(|name| name.as_bytes().ends_with(b".part")) {
-        remove_if_there(&store.disk, name)?;
-    }
-    let first = store.segments.front().map_or(0, |facts| facts.segment);
-    for name in names.iter().filter(|name| segment_of(name).is_some_and(|segment| segment < first))
-    {
-        remove_if_there(&store.disk, name)?;
+    store.new_base = new_base.then_some((index, term));
+    store.reach = scan.reach;
+    let parts = names.iter().filter(|name| name.as_bytes().ends_with(b".part")).cloned();
+    for name in parts.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
+        remove_if_there(&store.disk, &name)?;
     }
     reopen_last(&mut store, scan.end, scan.clean).await?;
     Ok((store, recovered))
+}
+
+/// A directory without an identity: new, or left by a first start that was cut short before it saved one.
+fn open_unused<D: Disk>(
+    disk: D,
+    config: LogConfig,
+    names: &[String],
+) -> Result<(LogStore<D>, Recovered), StoreError> {
+    for name in names.iter().filter(|name| is_ours(name)) {
+        let unused = segment_of(name) == Some(1) && {
+            let bytes = read_whole(&disk, name, SEGMENT_BYTES_MAX)?;
+            bytes.iter().skip(HEADER_BYTES as usize).all(|byte| *byte == 0)
+        };
+        if !unused {
+            let why = "the file `meta` that says whose data this is, is missing";
+            return Err(StoreError::damaged(disk.describe(name), 0, why));
+        }
+    }
+    for name in names.iter().filter(|name| is_ours(name)) {
+        remove_if_there(&disk, name)?;
+    }
+    Ok((LogStore::new(disk, config, NodeMeta::default()), Recovered::default()))
+}
+
+fn is_ours(name: &str) -> bool {
+    segment_of(name).is_some() || snapshot::index_of(name).is_some()
 }
 
 /// What the segments hold, in the order of their groups.
 #[derive(Default)]
 struct Scan {
     facts: Vec<SegmentFacts>,
+    /// Segments before one that is missing: of no use.
+    stale: Vec<u64>,
     entries: Vec<LogEntry>,
     hard_state: HardState,
+    /// Whether there was a record at all, and so the hard state.
+    begun: bool,
+    /// Last index of the log.
+    reach: u64,
     /// Last group found.
     group: u64,
     /// Where the last segment's records end, and whether only zeroes follow.
@@ -99,111 +135,130 @@ struct Scan {
 fn scan_segments(disk: &impl Disk, meta: &NodeMeta, names: &[String]) -> Result<Scan, StoreError> {
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_of(name)).collect();
     numbers.sort_unstable();
-    let mut scan = Scan { clean: true, ..Scan::default() };
-    let mut previous: Option<String> = None;
-    for (at, segment) in numbers.iter().copied().enumerate() {
+    // Segments that a snapshot has made needless are removed together; a crash, or a copy of the directory taken at that
+    // moment, may keep any of them. What is needed and not there shows in the reach of the first one that is used.
+    let gap =
+        numbers.windows(2).rposition(|pair| pair.first().map(|n| n + 1) != pair.get(1).copied());
+    let used = numbers.split_off(gap.map_or(0, |at| at + 1));
+    let mut scan = Scan { stale: numbers, ..Scan::default() };
+    let Some(first) = used.first().copied() else {
+        let why = "all segments of the log (the files log-…) are missing";
+        return Err(StoreError::damaged(disk.describe(&segment_name(1)), 0, why));
+    };
+    for segment in used {
         let name = segment_name(segment);
-        let damaged =
-            |offset, why: &str| Err(StoreError::damaged(disk.describe(&name), offset, why));
+        let damaged = |offset, why: &str| StoreError::damaged(disk.describe(&name), offset, why);
         let bytes = Bytes::from(read_whole(disk, &name, SEGMENT_BYTES_MAX)?);
-        let Some(header) = SegmentHeader::decode(&bytes) else {
-            return damaged(0, "its header does not match its checksum");
+        let Some(header) = SegmentHeader::decode(&bytes).filter(|header| header.first_group > 0)
+        else {
+            return Err(damaged(0, "its header does not match its checksum"));
         };
-        if header.storage_id != meta.storage_id || header.segment != segment {
-            return damaged(
-                0,
-                "it belongs to another data directory, or to another place in this one",
-            );
+        let place = Place { storage_id: meta.storage_id, segment };
+        if header.storage_id != place.storage_id || header.segment != segment {
+            let why = "it belongs to another data directory, or to another place in this one";
+            return Err(damaged(0, why));
         }
-        let gap = previous.is_some() && numbers.get(at - 1) != Some(&(segment - 1));
-        if gap {
-            // Compaction deletes segments together; a power cut in it may keep any of them. What stands before a gap is of no
-            // use; whether something needed is missing, the entries behind the snapshot will tell.
-            scan = Scan { clean: true, ..Scan::default() };
-        } else if let Some(previous) = &previous
-            && header.first_group != scan.group + 1
-        {
+        if (bytes.len() as u64) < header.bytes {
+            let why = format!("it ends after {} of {} bytes", bytes.len(), header.bytes);
+            return Err(damaged(bytes.len() as u64, &why));
+        }
+        if segment != first && header.first_group != scan.group + 1 {
             let why = format!("groups up to {} are missing here", header.first_group - 1);
-            return Err(StoreError::damaged(disk.describe(previous), scan.end, why));
+            let previous = disk.describe(&segment_name(segment - 1));
+            return Err(StoreError::damaged(previous, scan.end, why));
         }
         scan.group = header.first_group - 1;
-        scan_segment(&mut scan, &bytes, segment);
-        previous = Some(name);
+        scan_segment(&mut scan, &bytes, place).map_err(|(offset, why)| damaged(offset, why))?;
+        judge_tail(disk, &mut scan, &bytes, place)?;
     }
-    let Some(last) = previous else { return Ok(scan) };
-    let bytes = Bytes::from(read_whole(disk, &last, SEGMENT_BYTES_MAX)?);
-    let segment = numbers.last().copied().unwrap_or_default();
-    let rest = bytes.slice((scan.end as usize).min(bytes.len())..);
-    scan.clean = rest.iter().all(|byte| *byte == 0);
-    if !scan.clean {
-        judge_tail(disk, &mut scan, &last, segment, &rest)?;
+    if first != 1 && !scan.begun {
+        let why = "it is missing, and with it the hard state";
+        return Err(StoreError::damaged(disk.describe(&segment_name(first - 1)), 0, why));
     }
     Ok(scan)
 }
 
-/// Reads the records of one segment up to the first that is missing or invalid.
-fn scan_segment(scan: &mut Scan, bytes: &Bytes, segment: u64) {
+/// Reads the records of one segment up to the first that is missing or invalid. An error says where what is wrong.
+fn scan_segment(scan: &mut Scan, bytes: &Bytes, place: Place) -> Result<(), (u64, &'static str)> {
     let mut offset = HEADER_BYTES as usize;
-    let mut last_index = 0;
-    while let Some(group) = record_at(bytes, offset, segment) {
-        if group.number != scan.group + 1 {
-            break;
+    let first_group = scan.group.wrapping_add(1);
+    let mut facts = SegmentFacts { segment: place.segment, last_index: 0, first_group };
+    while offset < bytes.len()
+        && let Some(group) = decode_group(&bytes.slice(offset..), place)
+        && group.number == scan.group.wrapping_add(1)
+    {
+        let Prologue { hard_state, base, reach } = group.prologue;
+        if group.number == first_group && (reach.is_none() || hard_state.is_none()) {
+            return Err((offset as u64, "its first record lacks the hard state"));
         }
-        scan.group = group.number;
-        offset += group.bytes;
-        scan.hard_state = group.hard_state.unwrap_or(scan.hard_state);
+        match reach {
+            Some(reach) if !scan.begun => scan.reach = reach,
+            Some(reach) if reach != scan.reach => {
+                return Err((offset as u64, "entries before this record are missing"));
+            }
+            _ => {}
+        }
+        scan.hard_state = hard_state.unwrap_or(scan.hard_state);
+        if let Some((index, _)) = base {
+            scan.entries.clear();
+            scan.reach = index;
+        }
         for entry in group.entries {
-            last_index = last_index.max(entry.index);
+            facts.last_index = facts.last_index.max(entry.index);
+            if entry.index == 0 || entry.index - 1 > scan.reach {
+                return Err((offset as u64, "the entries before this record's are missing"));
+            }
+            scan.reach = entry.index;
             append(&mut scan.entries, entry);
         }
+        scan.begun = true;
+        scan.group = group.number;
+        offset += group.bytes;
     }
     scan.end = offset as u64;
-    scan.facts.push(SegmentFacts { segment, last_index });
+    scan.facts.push(facts);
+    Ok(())
 }
 
-fn record_at(bytes: &Bytes, offset: usize, segment: u64) -> Option<Group> {
-    (offset < bytes.len()).then(|| decode_group(&bytes.slice(offset..), segment)).flatten()
-}
-
-/// An entry at an index that is there already replaces it and all behind it; one beyond a gap follows an installed snapshot.
+/// An entry at an index that is there already replaces it and all behind it.
 fn append(entries: &mut Vec<LogEntry>, entry: LogEntry) {
-    if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-        if entry.index < first.index || entry.index > last.index + 1 {
-            entries.clear();
-        } else {
-            entries.truncate((entry.index - first.index) as usize);
-        }
-    }
+    let kept = entries.first().map_or(0, |first| entry.index.saturating_sub(first.index));
+    entries.truncate(kept as usize);
     entries.push(entry);
 }
 
-/// Bytes stand behind the last record of the last segment: torn, or damage?
+/// What stands behind the last record of a segment: nothing, a torn write, or damage? The segment's records bear witness,
+/// and for one that is not the last so does the next one's first group.
 fn judge_tail(
     disk: &impl Disk,
     scan: &mut Scan,
-    name: &str,
-    segment: u64,
-    rest: &Bytes,
+    bytes: &Bytes,
+    place: Place,
 ) -> Result<(), StoreError> {
-    let missing = scan.group + 1;
-    for offset in (0..rest.len()).step_by(ALIGNMENT) {
-        let later = record_at(rest, offset, segment);
-        if later.is_some_and(|later| later.synced >= missing) {
+    let rest = bytes.get(scan.end as usize..).unwrap_or_default();
+    scan.clean = rest.iter().all(|byte| *byte == 0);
+    scan.note = None;
+    if scan.clean {
+        return Ok(());
+    }
+    let missing = scan.group.saturating_add(1);
+    let name = disk.describe(&segment_name(place.segment));
+    for later in (0..rest.len()).step_by(ALIGNMENT).filter_map(|at| rest.get(at..)) {
+        if decode_head(later, place).is_some_and(|head| head.synced >= missing) {
             let why = format!("group {missing} was durable and can't be read any more");
-            return Err(StoreError::damaged(disk.describe(name), scan.end, why));
+            return Err(StoreError::damaged(name, scan.end, why));
         }
     }
     scan.note = Some(format!(
-        "{}: a write that was under way at the end was cut off at byte {}; it had not been acknowledged as durable",
-        disk.describe(name),
+        "{name}: a write that was under way at the end was cut off at byte {}; it had not been acknowledged as durable",
         scan.end
     ));
     Ok(())
 }
 
-type Chosen = (Option<(SnapshotMeta, Vec<Bytes>)>, Vec<SnapshotMeta>);
+type Chosen = (Option<(SnapshotMeta, Vec<Bytes>)>, Vec<snapshot::Head>);
 
-/// The newest snapshot that is whole. An older one serves only if the log still begins right behind it.
+/// The newest snapshot that is whole. An older one serves if the log reaches back to it, which `entries_after` checks.
 fn choose_snapshot(
     disk: &impl Disk,
     meta: &NodeMeta,
@@ -214,18 +269,12 @@ fn choose_snapshot(
     let mut indexes: Vec<u64> = names.iter().filter_map(|name| snapshot::index_of(name)).collect();
     indexes.sort_unstable();
     let mut first_error = None;
+    let mut chosen = None;
     while let Some(index) = indexes.pop() {
         match snapshot::load(disk, meta.storage_id, index) {
             Ok(loaded) => {
-                let reaches = scan.entries.first().is_some_and(|entry| entry.index <= index + 1);
-                if let Some(error) = first_error.filter(|_| !reaches) {
-                    return Err(error);
-                }
-                let older =
-                    indexes.iter().map(|old| snapshot::load_head(disk, meta.storage_id, *old));
-                let mut kept: Vec<SnapshotMeta> = older.filter_map(Result::ok).collect();
-                kept.push(loaded.0.clone());
-                return Ok((Some(loaded), kept));
+                chosen = Some(loaded);
+                break;
             }
             Err(error) => {
                 notes.push(format!("passed over a snapshot: {error}"));
@@ -233,32 +282,47 @@ fn choose_snapshot(
             }
         }
     }
-    let whole_log = scan.entries.first().is_none_or(|entry| entry.index == 1);
-    match first_error {
-        Some(error) if !whole_log || scan.entries.is_empty() => Err(error),
-        _ => Ok((None, Vec::new())),
+    let index = chosen.as_ref().map_or(0, |(head, _)| head.meta.index);
+    if let Some(error) = first_error
+        && !reaches_back(scan, index)
+    {
+        return Err(error);
     }
+    let older = indexes.iter().map(|old| snapshot::load_head(disk, meta.storage_id, *old));
+    let mut kept: Vec<snapshot::Head> = older.filter_map(Result::ok).collect();
+    kept.extend(chosen.as_ref().map(|(head, _)| head.clone()));
+    Ok((chosen.map(|(head, chunks)| (head.meta, chunks)), kept))
 }
 
-/// The entries behind the snapshot; they must begin right there.
+/// Whether a state at `index` and the entries found make the whole log.
+fn reaches_back(scan: &Scan, index: u64) -> bool {
+    scan.entries.first().map_or(scan.reach <= index, |first| first.index - 1 <= index)
+}
+
+/// Leaves the entries behind the snapshot; they must begin right there. Answers whether the log has to be told about the
+/// snapshot: it was installed, and the crash came before a record said so.
 fn entries_after(
     disk: &impl Disk,
-    scan: &Scan,
+    scan: &mut Scan,
     index: u64,
     term: u64,
-) -> Result<Vec<LogEntry>, StoreError> {
-    let at_snapshot = scan.entries.iter().find(|entry| entry.index == index);
-    if at_snapshot.is_some_and(|entry| entry.term != term) {
-        return Ok(Vec::new()); // an installed snapshot contradicts them: they were never committed
-    }
-    let entries: Vec<LogEntry> =
-        scan.entries.iter().filter(|entry| entry.index > index).cloned().collect();
-    if entries.first().is_some_and(|first| first.index != index + 1) {
+) -> Result<bool, StoreError> {
+    if !reaches_back(scan, index) {
         let first = scan.facts.first().map_or(0, |facts| facts.segment);
-        let why = format!("entries from {} on are missing before it", index + 1);
+        let why = format!(
+            "the log reaches to index {}, but what begins here does not follow a snapshot or entry at index {index}: a snapshot or a segment before it is missing",
+            scan.reach
+        );
         return Err(StoreError::damaged(disk.describe(&segment_name(first)), HEADER_BYTES, why));
     }
-    Ok(entries)
+    let at_snapshot = scan.entries.iter().find(|entry| entry.index == index);
+    let contradicted = at_snapshot.is_some_and(|entry| entry.term != term);
+    if contradicted {
+        scan.entries.clear(); // they were never committed
+    }
+    let covered = scan.entries.partition_point(|entry| entry.index <= index);
+    scan.entries.drain(..covered);
+    Ok(contradicted || scan.reach < index)
 }
 
 /// A crash between an install and its hard state leaves that behind the snapshot.
@@ -336,7 +400,7 @@ mod tests {
         let (bytes, checksum) = snapshot::measure(&chunks);
         let membership = Membership { voters: vec![1], learners: Vec::new() };
         let meta = SnapshotMeta { index: 20, term: 1, membership, bytes, checksum };
-        super::super::memory::at_once(snapshot::save(&disk, 5, &meta, &chunks))
+        super::super::memory::at_once(snapshot::save(&disk, 5, &meta, 20, &chunks))
             .expect("it is written");
         disk.files()
     }

@@ -4,14 +4,19 @@
 //! What is left of the segment in use is therefore the reserve that a full disk leaves to ticks and deletes.
 
 use std::collections::VecDeque;
+use std::io;
+
+use bytes::Bytes;
 
 use crate::ports::{Disk, File};
 
-use super::record::{HEADER_BYTES, SegmentHeader, encode_group, group_bytes};
-use super::{Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError};
+use super::record::{HEADER_BYTES, Place, Prologue, SegmentHeader, encode_group, group_bytes};
+use super::{Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError, snapshot};
 
 /// Zeroes written into a spare at once: short enough not to hold up an append.
-const ZERO_BYTES: usize = 1 << 20;
+static ZEROES: [u8; 256 << 10] = [0; 256 << 10];
+/// A larger buffer than this is given back after use.
+const BUFFER_BYTES_KEPT: usize = 16 << 20;
 
 /// See the file's head.
 pub struct LogStore<D: Disk> {
@@ -26,8 +31,14 @@ pub struct LogStore<D: Disk> {
     /// Number of the last group written, and of the last one known to be durable.
     pub(super) group: u64,
     pub(super) synced: u64,
+    /// The last index of the log.
+    pub(super) reach: u64,
+    /// An installed snapshot (index, term) that the next group has to name as the log's base.
+    pub(super) new_base: Option<(u64, u64)>,
     /// Snapshots on disk, oldest first: the last good one is kept until the next is complete.
-    pub(super) snapshots: Vec<SnapshotMeta>,
+    pub(super) snapshots: Vec<snapshot::Head>,
+    /// The last group when the directory was opened.
+    pub(super) opened_at: u64,
     buffer: Vec<u8>,
 }
 
@@ -37,6 +48,8 @@ pub(super) struct SegmentFacts {
     pub(super) segment: u64,
     /// Highest index of an entry in it; 0 if it holds none.
     pub(super) last_index: u64,
+    /// The first group that was written into it.
+    pub(super) first_group: u64,
 }
 
 /// The segment being written.
@@ -77,7 +90,8 @@ pub(super) fn segment_name(segment: u64) -> String {
 
 /// The number in a segment's name.
 pub(super) fn segment_of(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_prefix("log-")?, 16).ok()
+    let segment = u64::from_str_radix(name.strip_prefix("log-")?, 16).ok()?;
+    (segment_name(segment) == name).then_some(segment)
 }
 
 const SPARE: &str = "spare";
@@ -94,7 +108,10 @@ impl<D: Disk> LogStore<D> {
             spare: None,
             group: 0,
             synced: 0,
+            reach: 0,
+            new_base: None,
             snapshots: Vec::new(),
+            opened_at: 0,
             buffer: Vec::new(),
         }
     }
@@ -104,39 +121,64 @@ impl<D: Disk> LogStore<D> {
         &self.meta
     }
 
-    /// Replaces the identity; durable when this returns.
+    /// Replaces the identity; durable when this returns. The first segment is made before the first identity, so that an
+    /// identity without a log is known to have lost it.
     pub async fn save_meta(&mut self, meta: NodeMeta) -> Result<(), StoreError> {
-        meta.save(&self.disk).await?;
+        if self.segments.is_empty() {
+            self.meta = meta.clone();
+            match self.roll(0).await {
+                Ok(()) => {}
+                Err(AppendError::Fatal(error)) => return Err(error),
+                Err(AppendError::NoSpace) => {
+                    let doing = format!("begin the log in {}", self.disk.describe(""));
+                    return Err(StoreError::Io {
+                        doing,
+                        source: io::ErrorKind::StorageFull.into(),
+                    });
+                }
+            }
+        }
+        meta.save(&self.disk, self.opened_at).await?;
         self.meta = meta;
         Ok(())
     }
 
-    /// Writes one group; durable only after `sync`. Nothing is written if there is no room.
+    /// Writes one group; durable only after `sync`. Nothing counts as written if there is no room.
     pub(super) async fn write_group(
         &mut self,
         hard_state: Option<HardState>,
         entries: &[LogEntry],
     ) -> Result<(), AppendError> {
-        let needed = group_bytes(entries.iter()) as u64;
+        let needed = group_bytes(entries) as u64;
         if self.active.as_ref().is_none_or(|active| active.offset + needed > active.bytes) {
             self.roll(needed).await?;
         }
         let hard_state_now = hard_state.unwrap_or(self.hard_state);
         let Some(facts) = self.segments.back_mut() else { return Err(AppendError::NoSpace) };
         let Some(active) = self.active.as_mut() else { return Err(AppendError::NoSpace) };
-        // Each segment begins with the hard state, so that older ones can be deleted.
+        // Each segment begins with the hard state and the reach, so that older ones can be deleted.
         let first = active.offset == HEADER_BYTES;
-        let written = if first { Some(hard_state_now) } else { hard_state };
+        let prologue = Prologue {
+            hard_state: if first { Some(hard_state_now) } else { hard_state },
+            base: self.new_base,
+            reach: first.then_some(self.reach),
+        };
         self.buffer.clear();
         let numbers = (self.group + 1, self.synced);
-        encode_group(&mut self.buffer, facts.segment, numbers, written, entries.iter());
+        let place = Place { storage_id: self.meta.storage_id, segment: facts.segment };
+        encode_group(&mut self.buffer, place, numbers, prologue, entries);
         let name = segment_name(facts.segment);
         let doing = || format!("write {}", self.disk.describe(&name));
         active.file.write_at(&self.buffer, active.offset).doing(doing)?;
         active.offset += self.buffer.len() as u64;
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
         self.group += 1;
         self.hard_state = hard_state_now;
         facts.last_index = entries.iter().map(|entry| entry.index).fold(facts.last_index, u64::max);
+        let base = self.new_base.take().map(|(index, _)| index);
+        self.reach = entries.last().map(|last| last.index).or(base).unwrap_or(self.reach);
         Ok(())
     }
 
@@ -161,8 +203,12 @@ impl<D: Disk> LogStore<D> {
         }
         let Some(mut spare) = self.spare.take() else { return Err(AppendError::NoSpace) };
         let segment = self.segments.back().map_or(1, |facts| facts.segment + 1);
-        let storage_id = self.meta.storage_id;
-        let header = SegmentHeader { storage_id, segment, first_group: self.group + 1 };
+        let header = SegmentHeader {
+            storage_id: self.meta.storage_id,
+            segment,
+            first_group: self.group + 1,
+            bytes: spare.bytes,
+        };
         let name = segment_name(segment);
         let doing = || format!("begin {}", self.disk.describe(&name));
         spare.file.write_at(&header.encode(), 0).doing(doing)?;
@@ -170,7 +216,8 @@ impl<D: Disk> LogStore<D> {
         self.disk.rename(SPARE, &name).doing(doing)?;
         self.disk.sync_directory().await.doing(doing).map_err(AppendError::Fatal)?;
         self.active = Some(Active { file: spare.file, offset: HEADER_BYTES, bytes: spare.bytes });
-        self.segments.push_back(SegmentFacts { segment, last_index: 0 });
+        let first_group = self.group + 1;
+        self.segments.push_back(SegmentFacts { segment, last_index: 0, first_group });
         Ok(())
     }
 
@@ -184,14 +231,15 @@ impl<D: Disk> LogStore<D> {
         half && !self.spare_is_ready(self.config.segment_bytes)
     }
 
-    /// One step towards a spare segment of at least `bytes`: a piece of zeroes, synced.
+    /// One step towards a spare segment of at least `bytes`: a piece of zeroes, synced. An error of that sync stops the node
+    /// like any other.
     pub(super) async fn prepare_spare(&mut self, bytes: u64) -> Result<(), AppendError> {
         let bytes = bytes.max(self.config.segment_bytes);
         let doing = || format!("prepare the next segment {}", self.disk.describe(SPARE));
         if self.spare.as_ref().is_none_or(|spare| spare.bytes < bytes) {
             self.spare = None;
             super::meta::remove_if_there(&self.disk, SPARE)?;
-            let snapshot = self.snapshots.last().map_or(0, |snapshot| snapshot.bytes);
+            let snapshot = self.snapshots.last().map_or(0, |snapshot| snapshot.meta.bytes);
             let free = self.disk.free_bytes().doing(doing)?;
             if free < bytes + snapshot + self.config.reserve_bytes {
                 return Err(AppendError::NoSpace);
@@ -200,10 +248,9 @@ impl<D: Disk> LogStore<D> {
             self.spare = Some(Spare { file, zeroed: 0, bytes });
         }
         let Some(spare) = &mut self.spare else { return Err(AppendError::NoSpace) };
-        let piece = (spare.bytes - spare.zeroed).min(ZERO_BYTES as u64) as usize;
-        if piece > 0 {
-            let zeroes = vec![0; piece];
-            let written = spare.file.write_at(&zeroes, spare.zeroed).doing(doing);
+        let piece = (spare.bytes - spare.zeroed).min(ZEROES.len() as u64) as usize;
+        if let Some(zeroes) = ZEROES.get(..piece).filter(|zeroes| !zeroes.is_empty()) {
+            let written = spare.file.write_at(zeroes, spare.zeroed).doing(doing);
             if written.is_err() {
                 self.spare = None; // a later try begins anew
             }
@@ -215,21 +262,38 @@ impl<D: Disk> LogStore<D> {
         Ok(())
     }
 
+    /// Writes a snapshot and makes it the newest. The log is synced before: the file says how far it reached.
+    pub(super) async fn save_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        chunks: &[Bytes],
+    ) -> Result<(), StoreError> {
+        self.sync().await.map_err(StoreError::made_final)?;
+        snapshot::save(&self.disk, self.meta.storage_id, meta, self.group, chunks).await?;
+        self.snapshots.retain(|kept| kept.meta.index != meta.index);
+        self.snapshots.push(snapshot::Head { meta: meta.clone(), group: self.group });
+        Ok(())
+    }
+
     /// Deletes what the kept snapshots make needless: older snapshots, and segments that hold nothing above `compact_to`.
-    /// The snapshot before the newest is kept with its part of the log until the next call, so that a copy of the
-    /// directory that began before is whole, and a damaged newest snapshot can be done without.
+    /// The snapshot before the newest is kept until the next call, with all of the log from the group on that was the last
+    /// when it was saved: so a copy of the directory that began before is whole, a damaged newest snapshot can be done
+    /// without, and the hard state stays in what is kept.
     pub(super) async fn compact(&mut self, compact_to: u64) -> Result<u64, StoreError> {
         while self.snapshots.len() > 2 {
-            let old = super::snapshot::name(self.snapshots.remove(0).index);
-            super::meta::remove_if_there(&self.disk, &old)?;
+            self.snapshots.remove(0);
         }
-        let kept = self.snapshots.first().map_or(0, |snapshot| snapshot.index);
-        let below = if self.snapshots.len() > 1 { kept.min(compact_to) } else { 0 };
-        // The hard state must stay in what is kept: it stands in the first record of the segment in use.
-        self.sync().await?;
-        let has_record = self.active.as_ref().is_some_and(|active| active.offset > HEADER_BYTES);
-        while has_record
-            && self.segments.len() > 1
+        let names = self.disk.list().doing(|| format!("list {}", self.disk.describe("")))?;
+        for name in names {
+            let index = snapshot::index_of(&name);
+            if index.is_some_and(|at| self.snapshots.iter().all(|kept| kept.meta.index != at)) {
+                super::meta::remove_if_there(&self.disk, &name)?;
+            }
+        }
+        let before = if self.snapshots.len() > 1 { self.snapshots.first() } else { None };
+        let (below, group) =
+            before.map_or((0, 0), |kept| (kept.meta.index.min(compact_to), kept.group));
+        while self.segments.get(1).is_some_and(|next| next.first_group <= group)
             && self.segments.front().is_some_and(|facts| facts.last_index <= below)
         {
             let Some(facts) = self.segments.pop_front() else { break };

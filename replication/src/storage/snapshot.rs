@@ -1,9 +1,11 @@
 //! Snapshot files: written under another name, synced, then renamed; verified before use.
 //!
 //! ```text
-//! snapshot = magic "SFSNAP\0\1" · storage id u128 · index u64 · term u64 · voter count u32 · voter u64* · learner count u32
+//! snapshot = magic "SFSNAP\0\1" · storage id u128 · group u64 · index u64 · term u64 · voter count u32 · voter u64* · learner count u32
 //!            · learner u64* · bytes u64 · checksum u32 (of the state) · crc32 u32 (of all before) · state
 //! ```
+
+use std::io;
 
 use bytes::Bytes;
 
@@ -28,13 +30,23 @@ pub(super) fn part_name(index: u64) -> String {
 }
 
 /// The index in a snapshot's name.
-pub(super) fn index_of(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_prefix("snapshot-")?, 16).ok()
+pub(super) fn index_of(text: &str) -> Option<u64> {
+    let index = u64::from_str_radix(text.strip_prefix("snapshot-")?, 16).ok()?;
+    (name(index) == text).then_some(index)
 }
 
-fn encode_head(meta: &SnapshotMeta, storage_id: u128) -> Vec<u8> {
+/// What a snapshot file says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) meta: SnapshotMeta,
+    /// The last group of the log that was durable when the file was written: a log that ends before it has lost it.
+    pub(super) group: u64,
+}
+
+fn encode_head(meta: &SnapshotMeta, group: u64, storage_id: u128) -> Vec<u8> {
     let mut head = MAGIC.to_vec();
     head.extend(storage_id.to_le_bytes());
+    head.extend(group.to_le_bytes());
     head.extend(meta.index.to_le_bytes());
     head.extend(meta.term.to_le_bytes());
     for members in [&meta.membership.voters, &meta.membership.learners] {
@@ -48,7 +60,7 @@ fn encode_head(meta: &SnapshotMeta, storage_id: u128) -> Vec<u8> {
 }
 
 /// The head, and how long it is.
-fn decode_head(bytes: &[u8], storage_id: u128) -> Option<(SnapshotMeta, usize)> {
+fn decode_head(bytes: &[u8], storage_id: u128) -> Option<(Head, usize)> {
     fn members(reader: &mut Reader<'_>) -> Option<Vec<u64>> {
         let count = reader.u32().filter(|count| *count <= MEMBERS_MAX)?;
         (0..count).map(|_| reader.u64()).collect()
@@ -57,14 +69,15 @@ fn decode_head(bytes: &[u8], storage_id: u128) -> Option<(SnapshotMeta, usize)> 
     if reader.take(8)? != MAGIC || reader.u128()? != storage_id {
         return None;
     }
-    let (index, term) = (reader.u64()?, reader.u64()?);
+    let (group, index, term) = (reader.u64()?, reader.u64()?, reader.u64()?);
     let membership = Membership { voters: members(&mut reader)?, learners: members(&mut reader)? };
     let (length, checksum) = (reader.u64()?, reader.u32()?);
     let covered = bytes.len() - reader.0.len();
     if reader.u32()? != crc32fast::hash(bytes.get(..covered)?) || length > STATE_BYTES_MAX {
         return None;
     }
-    Some((SnapshotMeta { index, term, membership, bytes: length, checksum }, covered + 4))
+    let meta = SnapshotMeta { index, term, membership, bytes: length, checksum };
+    Some((Head { meta, group }, covered + 4))
 }
 
 /// CRC-32 and length of a state in chunks.
@@ -79,6 +92,7 @@ pub(super) async fn save(
     disk: &impl Disk,
     storage_id: u128,
     meta: &SnapshotMeta,
+    group: u64,
     chunks: &[Bytes],
 ) -> Result<(), StoreError> {
     let part = part_name(meta.index);
@@ -88,16 +102,21 @@ pub(super) async fn save(
     };
     remove_if_there(disk, &part)?;
     let mut file = disk.create(&part).doing(doing("create"))?;
-    let head = encode_head(meta, storage_id);
+    let head = encode_head(meta, group, storage_id);
     let mut offset = head.len() as u64;
     file.write_at(&head, 0).doing(doing("write"))?;
     for chunk in chunks {
         file.write_at(chunk, offset).doing(doing("write"))?;
         offset += chunk.len() as u64;
     }
-    file.sync().await.doing(doing("sync"))?;
+    file.sync().await.map_err(final_error).doing(doing("sync"))?;
     disk.rename(&part, &name(meta.index)).doing(doing("rename"))?;
-    disk.sync_directory().await.doing(doing("sync the directory of"))
+    disk.sync_directory().await.map_err(final_error).doing(doing("sync the directory of"))
+}
+
+/// A sync that failed is never tried again, also when it failed for want of room: what it dropped is unknown.
+fn final_error(error: io::Error) -> io::Error {
+    io::Error::other(error)
 }
 
 /// Reads and verifies a snapshot.
@@ -105,14 +124,15 @@ pub(super) fn load(
     disk: &impl Disk,
     storage_id: u128,
     index: u64,
-) -> Result<(SnapshotMeta, Vec<Bytes>), StoreError> {
+) -> Result<(Head, Vec<Bytes>), StoreError> {
     let name = name(index);
     let damaged = |offset, why: &str| StoreError::damaged(disk.describe(&name), offset, why);
     let bytes = Bytes::from(read_whole(disk, &name, STATE_BYTES_MAX + HEAD_BYTES_MAX)?);
-    let (meta, head) = decode_head(&bytes, storage_id)
-        .filter(|(meta, _)| meta.index == index)
+    let (head, head_bytes) = decode_head(&bytes, storage_id)
+        .filter(|(head, _)| head.meta.index == index)
         .ok_or_else(|| damaged(0, "its head does not match its checksum"))?;
-    let state = bytes.slice(head..);
+    let meta = &head.meta;
+    let state = bytes.slice(head_bytes..);
     if state.len() as u64 != meta.bytes {
         let offset = bytes.len() as u64;
         return Err(damaged(
@@ -121,7 +141,7 @@ pub(super) fn load(
         ));
     }
     if crc32fast::hash(&state) != meta.checksum {
-        return Err(damaged(head as u64, "the state does not match its checksum"));
+        return Err(damaged(head_bytes as u64, "the state does not match its checksum"));
     }
     let mut chunks = Vec::new();
     let mut at = 0;
@@ -130,7 +150,7 @@ pub(super) fn load(
         chunks.push(state.slice(at..end));
         at = end;
     }
-    Ok((meta, chunks))
+    Ok((head, chunks))
 }
 
 /// Only the head: what the file claims to be.
@@ -138,7 +158,7 @@ pub(super) fn load_head(
     disk: &impl Disk,
     storage_id: u128,
     index: u64,
-) -> Result<SnapshotMeta, StoreError> {
+) -> Result<Head, StoreError> {
     let name = name(index);
     let doing = || format!("read {}", disk.describe(&name));
     let file = disk.open(&name).doing(doing)?;
@@ -151,7 +171,7 @@ pub(super) fn load_head(
         }
     }
     head.truncate(filled);
-    decode_head(&head, storage_id).map(|(meta, _)| meta).ok_or_else(|| {
+    decode_head(&head, storage_id).map(|(head, _)| head).ok_or_else(|| {
         StoreError::damaged(disk.describe(&name), 0, "its head does not match its checksum")
     })
 }

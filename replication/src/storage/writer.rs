@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::ports::Disk;
 
@@ -19,8 +19,6 @@ use super::{Fsync, HardState, LogEntry, NodeMeta, SnapshotMeta, StoreError, snap
 const SEAL_AFTER: Duration = Duration::from_millis(200);
 /// Pause between tries when there is no room.
 const SPACE_RETRY: Duration = Duration::from_millis(500);
-/// Pause between the steps of filling a spare segment while nothing else is to be done.
-const SPARE_STEP: Duration = Duration::from_millis(1);
 /// Bytes gathered into one group at the most.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 const EVERY_SECOND: Duration = Duration::from_secs(1);
@@ -116,17 +114,31 @@ pub enum LogDone {
     Closed,
 }
 
+/// A received snapshot that is to be made the newest.
+struct Install {
+    number: u64,
+    meta: SnapshotMeta,
+    chunks: Vec<Bytes>,
+    hard_state: Option<HardState>,
+    saved: bool,
+}
+
 struct Writer<D: Disk> {
     store: LogStore<D>,
     done: mpsc::Sender<LogDone>,
+    /// Carried out before the appends below, which follow it.
+    install: Option<Install>,
     /// Appends not yet written: gathered now, or waiting for room.
     entries: Vec<LogEntry>,
     hard_state: Option<HardState>,
     bytes: usize,
     number: Option<u64>,
     no_space: bool,
+    /// The last group behind which a seal was written or is not needed.
     sealed: u64,
+    last_write: Instant,
     last_sync: Instant,
+    last_try: Instant,
 }
 
 /// Runs until `Close`, until the driver is gone, or until the log can't go on.
@@ -135,33 +147,28 @@ pub async fn write_loop<D: Disk>(
     mut requests: mpsc::Receiver<LogRequest>,
     done: mpsc::Sender<LogDone>,
 ) {
-    let sealed = store.group;
+    let now = Instant::now();
     let mut writer = Writer {
+        sealed: store.group,
         store,
         done,
+        install: None,
         entries: Vec::new(),
         hard_state: None,
         bytes: 0,
         number: None,
         no_space: false,
-        sealed,
-        last_sync: Instant::now(),
+        last_write: now,
+        last_sync: now,
+        last_try: now,
     };
     loop {
-        let request = match writer.pause() {
-            Some(pause) => timeout(pause, requests.recv()).await,
-            None => Ok(requests.recv().await),
-        };
-        let outcome = match request {
-            Ok(Some(request)) => writer.turn(request, &mut requests).await,
-            Ok(None) => writer.close().await,
-            Err(_elapsed) => writer.while_idle().await,
-        };
-        match outcome {
+        match writer.step(&mut requests).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                writer.report(LogDone::Fatal(format!("the log can't go on: {error}")));
+                let text = format!("the log can't go on: {error}");
+                writer.report(LogDone::Fatal(text)).await;
                 return;
             }
         }
@@ -169,19 +176,41 @@ pub async fn write_loop<D: Disk>(
 }
 
 impl<D: Disk> Writer<D> {
-    /// How long to wait for requests before there is something to do without one.
-    fn pause(&self) -> Option<Duration> {
+    /// One turn of the loop: requests first, then a piece of the work that is due, so that neither holds up the other.
+    async fn step(
+        &mut self,
+        requests: &mut mpsc::Receiver<LogRequest>,
+    ) -> Result<bool, StoreError> {
+        let request = match self.due() {
+            Some(due) => timeout_at(due, requests.recv()).await,
+            None => Ok(requests.recv().await),
+        };
+        let goes_on = match request {
+            Ok(Some(request)) => self.turn(request, requests).await?,
+            Ok(None) => self.close().await?,
+            Err(_elapsed) => true,
+        };
+        if goes_on && self.due().is_some_and(|due| due <= Instant::now()) {
+            self.work().await?;
+        }
+        Ok(goes_on)
+    }
+
+    /// When there is something to do besides requests.
+    fn due(&self) -> Option<Instant> {
         if self.no_space {
-            return Some(SPACE_RETRY);
+            return Some(self.last_try + SPACE_RETRY);
         }
         if self.store.wants_spare() {
-            return Some(SPARE_STEP);
+            return Some(self.last_write);
         }
-        if self.store.synced < self.store.group && self.store.config.fsync == Fsync::EverySecond {
-            return Some(EVERY_SECOND.saturating_sub(self.last_sync.elapsed()));
+        match self.store.config.fsync {
+            Fsync::EverySecond if self.store.synced < self.store.group => {
+                Some(self.last_sync + EVERY_SECOND)
+            }
+            Fsync::Always if self.sealed < self.store.group => Some(self.last_write + SEAL_AFTER),
+            _ => None,
         }
-        (self.sealed < self.store.group && self.store.config.fsync == Fsync::Always)
-            .then_some(SEAL_AFTER)
     }
 
     /// Everything that is queued now; false at the end.
@@ -196,7 +225,7 @@ impl<D: Disk> Writer<D> {
                 LogRequest::Append { number, entries, hard_state } => {
                     self.bytes +=
                         entries.iter().map(|entry| entry.payload.len() + 32).sum::<usize>();
-                    self.entries.extend(entries);
+                    self.gather(entries);
                     self.hard_state = hard_state.or(self.hard_state);
                     self.number = Some(number);
                     if self.bytes > GROUP_BYTES_MAX {
@@ -216,6 +245,16 @@ impl<D: Disk> Writer<D> {
         Ok(true)
     }
 
+    /// Entries that replace ones still waiting leave no trace of those.
+    fn gather(&mut self, entries: Vec<LogEntry>) {
+        if self.entries.is_empty() {
+            self.entries = entries;
+        } else if let Some(first) = entries.first() {
+            self.entries.retain(|waiting| waiting.index < first.index);
+            self.entries.extend(entries);
+        }
+    }
+
     async fn carry_out(&mut self, request: LogRequest) -> Result<bool, StoreError> {
         match request {
             LogRequest::Append { .. } => {}
@@ -223,59 +262,83 @@ impl<D: Disk> Writer<D> {
                 self.save_snapshot(meta, &chunks, compact_to).await?;
             }
             LogRequest::Install { number, meta, chunks, hard_state } => {
-                self.install(&meta, &chunks).await?;
-                self.hard_state = hard_state.or(self.hard_state);
+                // What still waits was written to the log that the snapshot replaces.
+                self.entries.clear();
+                self.bytes = 0;
+                self.number = None;
+                let waiting = self.hard_state.take();
+                let hard_state = hard_state.or(waiting);
+                let saved = false;
+                self.install = Some(Install { number, meta, chunks, hard_state, saved });
                 self.write().await?;
-                self.report(LogDone::Installed { number, meta, chunks });
             }
             LogRequest::LoadSnapshot { to } => {
-                let newest = self.store.snapshots.last().map(|snapshot| snapshot.index);
+                let newest = self.store.snapshots.last().map(|kept| kept.meta.index);
                 let (disk, id) = (&self.store.disk, self.store.meta.storage_id);
                 let loaded = newest.map(|index| snapshot::load(disk, id, index));
                 if let Some(Err(error)) = &loaded {
                     tracing::error!("a snapshot can't be sent: {error}");
                 }
-                let snapshot = loaded.and_then(Result::ok);
-                self.report(LogDone::SnapshotLoaded { to, snapshot });
+                let loaded = loaded.and_then(Result::ok);
+                let snapshot = loaded.map(|(head, chunks)| (head.meta, chunks));
+                self.report(LogDone::SnapshotLoaded { to, snapshot }).await;
             }
             LogRequest::SaveMeta(meta) => {
                 self.store.save_meta(meta).await?;
-                self.report(LogDone::MetaSaved);
+                self.report(LogDone::MetaSaved).await;
             }
             LogRequest::Close => return self.close().await,
         }
         Ok(true)
     }
 
-    /// Writes what was gathered as one group, syncs as the mode says, reports.
+    /// Writes what was gathered as one group, syncs as the mode says, reports. Without room it stays gathered.
     async fn write(&mut self) -> Result<(), StoreError> {
+        if !self.install_waiting().await? {
+            return Ok(());
+        }
         let Some(number) = self.number else { return Ok(()) };
         let vital = self.hard_state.is_some_and(|new| {
             let old = self.store.hard_state;
             (new.term, new.vote) != (old.term, old.vote)
         }) || self.entries.iter().any(|entry| entry.kind != 0);
         if self.entries.is_empty() && !vital {
-            // Only the commit index moved: a hint that goes along with the next group.
+            // Only the commit index moved: a hint that goes along with a later group.
             self.store.hard_state = self.hard_state.take().unwrap_or(self.store.hard_state);
         } else {
-            match self.store.write_group(self.hard_state, &self.entries).await {
-                Ok(()) => {}
-                Err(AppendError::NoSpace) => {
-                    self.space(false);
-                    return Ok(());
-                }
-                Err(AppendError::Fatal(error)) => return Err(error),
+            let entries = std::mem::take(&mut self.entries);
+            if !self.write_group(self.hard_state, &entries).await? {
+                self.entries = entries;
+                return Ok(());
             }
             if vital || self.store.config.fsync == Fsync::Always {
                 self.sync().await?;
             }
-            self.entries.clear();
             self.hard_state = None;
             self.bytes = 0;
         }
         self.number = None;
-        self.report(LogDone::Appended { number });
+        self.report(LogDone::Appended { number }).await;
         Ok(())
+    }
+
+    /// Writes one group; false if there is no room for it now.
+    async fn write_group(
+        &mut self,
+        hard_state: Option<HardState>,
+        entries: &[LogEntry],
+    ) -> Result<bool, StoreError> {
+        match self.store.write_group(hard_state, entries).await {
+            Ok(()) => {
+                self.last_write = Instant::now();
+                Ok(true)
+            }
+            Err(AppendError::NoSpace) => {
+                self.space(false).await;
+                Ok(false)
+            }
+            Err(AppendError::Fatal(error)) => Err(error),
+        }
     }
 
     async fn sync(&mut self) -> Result<(), StoreError> {
@@ -283,41 +346,40 @@ impl<D: Disk> Writer<D> {
         self.store.sync().await
     }
 
-    /// What is done while no request comes: tries again for room, fills the spare, syncs, seals.
-    async fn while_idle(&mut self) -> Result<bool, StoreError> {
+    /// One piece of what is due: tries again for room, fills the spare, syncs, seals.
+    async fn work(&mut self) -> Result<(), StoreError> {
         if self.no_space {
+            self.last_try = Instant::now();
             self.write().await?;
-        }
-        if self.no_space && self.number.is_some() {
-            return Ok(true);
+            if self.number.is_some() || self.install.is_some() {
+                return Ok(());
+            }
         }
         if self.no_space || self.store.wants_spare() {
             match self.store.prepare_spare(0).await {
-                Ok(()) => self.space(true),
-                Err(AppendError::NoSpace) => self.space(false),
+                Ok(()) if !self.no_space || !self.store.wants_spare() => self.space(true).await,
+                Ok(()) => self.last_try = Instant::now() - SPACE_RETRY, // the next piece at once
+                Err(AppendError::NoSpace) => self.space(false).await,
                 Err(AppendError::Fatal(error)) => return Err(error),
             }
-            return Ok(true);
+            return Ok(());
         }
         if self.store.synced < self.store.group {
-            self.sync().await?;
-            return Ok(true);
+            return self.sync().await;
         }
-        if self.sealed < self.store.group {
-            match self.store.write_group(None, &[]).await {
-                Ok(()) => self.sync().await?,
-                Err(AppendError::NoSpace) => self.space(false),
-                Err(AppendError::Fatal(error)) => return Err(error),
-            }
+        if self.sealed < self.store.group && self.write_group(None, &[]).await? {
+            self.sync().await?;
             self.sealed = self.store.group;
         }
-        Ok(true)
+        Ok(())
     }
 
-    fn space(&mut self, there_is: bool) {
+    async fn space(&mut self, there_is: bool) {
+        self.last_try = Instant::now();
         if self.no_space == there_is {
             self.no_space = !there_is;
-            self.report(if there_is { LogDone::SpaceReturned } else { LogDone::NoSpace });
+            let done = if there_is { LogDone::SpaceReturned } else { LogDone::NoSpace };
+            self.report(done).await;
         }
     }
 
@@ -328,39 +390,60 @@ impl<D: Disk> Writer<D> {
         compact_to: u64,
     ) -> Result<(), StoreError> {
         (meta.bytes, meta.checksum) = snapshot::measure(chunks);
-        let saved =
-            snapshot::save(&self.store.disk, self.store.meta.storage_id, &meta, chunks).await;
-        match saved {
+        match self.store.save_snapshot(&meta, chunks).await {
             Ok(()) => {
-                self.store.snapshots.push(meta.clone());
                 let compacted_to = self.store.compact(compact_to).await?;
-                self.report(LogDone::SnapshotSaved { meta, compacted_to });
+                self.report(LogDone::SnapshotSaved { meta, compacted_to }).await;
             }
             Err(StoreError::Io { doing, source }) if super::is_no_space(&source) => {
                 let part = snapshot::part_name(meta.index);
                 super::meta::remove_if_there(&self.store.disk, &part)?;
-                self.report(LogDone::SnapshotFailed { why: format!("{doing}: {source}") });
+                let why = format!("{doing}: {source}");
+                self.report(LogDone::SnapshotFailed { why }).await;
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    async fn install(&mut self, meta: &SnapshotMeta, chunks: &[Bytes]) -> Result<(), StoreError> {
-        snapshot::save(&self.store.disk, self.store.meta.storage_id, meta, chunks).await?;
-        self.store.snapshots.push(meta.clone());
-        Ok(())
+    /// Carries out an install that waits; false if there is no room for it now.
+    async fn install_waiting(&mut self) -> Result<bool, StoreError> {
+        let Some(mut install) = self.install.take() else { return Ok(true) };
+        let meta = &install.meta;
+        if !install.saved {
+            match self.store.save_snapshot(meta, &install.chunks).await {
+                Ok(()) => {}
+                Err(StoreError::Io { source, .. }) if super::is_no_space(&source) => {
+                    let part = snapshot::part_name(meta.index);
+                    super::meta::remove_if_there(&self.store.disk, &part)?;
+                    self.install = Some(install);
+                    self.space(false).await;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+            self.store.new_base = Some((meta.index, meta.term));
+            install.saved = true;
+        }
+        if !self.write_group(install.hard_state, &[]).await? {
+            self.install = Some(install);
+            return Ok(false);
+        }
+        self.sync().await?;
+        let Install { number, meta, chunks, .. } = install;
+        self.report(LogDone::Installed { number, meta, chunks }).await;
+        Ok(true)
     }
 
     async fn close(&mut self) -> Result<bool, StoreError> {
         self.write().await?;
         self.sync().await?;
-        self.report(LogDone::Closed);
+        self.report(LogDone::Closed).await;
         Ok(false)
     }
 
-    fn report(&self, done: LogDone) {
-        // The driver drains this channel each turn; if it is gone there is nobody to tell.
-        let _ = self.done.try_send(done);
+    /// The driver takes these each turn and never waits for this loop; if it is gone there is nobody to tell.
+    async fn report(&self, done: LogDone) {
+        let _ = self.done.send(done).await;
     }
 }
