@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod access;
+pub mod canary;
 pub mod commands;
 pub mod entry;
 pub mod error;

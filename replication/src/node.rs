@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
@@ -315,7 +316,9 @@ impl Node {
         let mut sessions = Sessions::restored(gateways);
         let behind = self.raw.store().from(index + 1);
         let handed_out = behind.take_while(|entry| entry.index <= self.handed_out);
-        handed_out.for_each(|entry| sessions.follow(&entry.data));
+        if !is_planted(Canary::RestoreForgets) {
+            handed_out.for_each(|entry| sessions.follow(&entry.data));
+        }
         self.committed = Some(sessions);
     }
 
@@ -541,10 +544,16 @@ impl Node {
             self.persist(number, &entries, hard_state);
         }
         let committed = ready.take_committed_entries();
-        let messages = ready.take_persisted_messages();
+        let mut messages = ready.take_persisted_messages();
+        if is_planted(Canary::AnswerBeforeFsync) {
+            messages.drain(..).for_each(|message| self.send(message));
+        }
         self.raw.advance_append_async(ready);
         self.hand_out(committed);
         self.unpersisted.push_back(Unpersisted { number, written, messages });
+        if is_planted(Canary::AckBeforeFsync) {
+            self.persisted(number);
+        }
         if self.unpersisted.front().is_some_and(|first| !first.written) {
             self.persisted(0);
         }

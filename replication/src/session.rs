@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op};
 
 /// Per node: the registered incarnation and the last parcel of it.
@@ -50,6 +51,9 @@ impl Sessions {
                 {
                     *last = parcel.sequence;
                     true
+                }
+                Some((incarnation, _)) if is_planted(Canary::ResendApplied) => {
+                    *incarnation == parcel.incarnation
                 }
                 _ => false,
             },

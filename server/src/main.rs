@@ -12,6 +12,11 @@ use steadfast_server::{Parts, Placement, client_tool, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
+const _: () = assert!(
+    !steadfast_core::canary::POSSIBLE,
+    "the program is never built with planted bugs: leave the feature `canaries` to steadfast-sim"
+);
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     match line.command {

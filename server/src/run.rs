@@ -55,6 +55,8 @@ pub enum Placement {
 
 /// Sees the state change. For checks; must not change anything.
 pub trait Observer {
+    /// The data directory was opened, and this start's incarnation drawn.
+    fn opened(&self, _incarnation: u64) {}
     /// An entry was applied.
     fn applied(&self, _index: u64, _term: u64, _payload: &[u8], _machine: &StateMachine) {}
     /// A snapshot replaced the state.
@@ -113,6 +115,7 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
     let alone = replication.members.len() <= 1;
     let opened = driver::open(replication, disk).await.map_err(RunError::Open)?;
     let origin = crate::batch::Origin { node: opened.node_id(), incarnation: opened.incarnation() };
+    observer.opened(opened.incarnation());
     let status = Arc::new(Status::default());
     let (intake, intake_received) = mpsc::channel(CHANNEL_MESSAGES_MAX);
     let (outlet, outlet_received) = mpsc::channel(CHANNEL_MESSAGES_MAX);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, StateMachine, WatchOutcome};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
@@ -136,7 +137,7 @@ impl<C: Clock> Shell<C> {
     /// Whether applied state answers reads at once: this node alone is the quorum, so nothing is acknowledged
     /// that it has not applied.
     pub(crate) fn reads_at_once(&self) -> bool {
-        self.status.sole_voter()
+        self.status.sole_voter() || is_planted(Canary::ReadWithoutIndex)
     }
 
     // ---- writes ----------------------------------------------------------------------------------------------
@@ -153,12 +154,15 @@ impl<C: Clock> Shell<C> {
         let latest = self.latest();
         let mut line = client.line.borrow_mut();
         let batches = &mut self.batches;
-        line.batch_reads(|ticket, read| {
+        let mut take_along = |ticket, read: &WaitingRead| {
             let argv: Vec<&[u8]> = read.argv.iter().map(Vec::as_slice).collect();
             batches.push(deadline, (Rc::clone(client), ticket), |open| {
                 steadfast_core::entry::push_command(open, client.id, latest, read.db as u8, &argv);
             });
-        });
+        };
+        if !is_planted(Canary::WriteOvertakesRead) {
+            line.batch_reads(&mut take_along);
+        }
         let ticket = line.stand(place);
         batches.push(deadline, (Rc::clone(client), ticket), |open| encode(open, latest));
         self.wakes.flush.notify_one();
@@ -307,6 +311,10 @@ impl<C: Clock> Shell<C> {
         let mut replies =
             Replies { batches: &mut self.batches, origin: self.origin, stirred: &mut self.stirred };
         for entry in entries {
+            #[cfg(feature = "canaries")]
+            if is_planted(Canary::LocalClockExpiry) {
+                self.machine.expire_by_local_clock(UnixMillis(self.clock.wall_ms()));
+            }
             let applied = self.machine.apply(
                 entry.index,
                 &entry.payload,

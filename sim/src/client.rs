@@ -1,104 +1,214 @@
-//! A client of the simulation: sends one command at a time and says what became of it. It never retries one whose outcome it
-//! does not know.
+//! A client of the simulation: a connection to one node, requests one at a time or as a pipeline, and a history of what became
+//! of each. It never retries a request whose outcome it does not know, and leaves a connection that has become doubtful.
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
-use steadfast_core::reply::Reply;
-use steadfast_server::resp::read_reply;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use turmoil::net::TcpStream;
 
+use crate::evidence::Evidence;
+use crate::history::{ConnectionId, Outcome, Request, SharedHistory};
 use crate::net::CLIENT_PORT;
-use crate::trace::{SharedTrace, note, readable};
+use crate::trace::{SharedTrace, note};
+use crate::value::{Parsed, Value, argv, encode_command, parse};
 
 /// Longer than any request may wait in a node.
 const PATIENCE: Duration = Duration::from_secs(12);
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What became of a command.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// It was answered.
-    Reply(Reply<'static>),
-    /// Refused: definitely not applied.
-    NotApplied,
-    /// The connection broke, or the node could not say.
-    Unknown,
+/// Where clients note down what they do.
+#[derive(Clone)]
+pub struct Notebook {
+    /// The operations.
+    pub history: SharedHistory,
+    /// What the nodes have applied.
+    pub evidence: Rc<RefCell<Evidence>>,
+    /// The trace.
+    pub trace: SharedTrace,
+}
+
+impl Notebook {
+    /// Simulated time, and the highest index that any node has applied.
+    fn now(&self) -> (Duration, u64) {
+        (turmoil::sim_elapsed().unwrap_or_default(), self.evidence.borrow().highest())
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    id: ConnectionId,
+    input: Vec<u8>,
 }
 
 /// See the file's head.
 pub struct Client {
     name: String,
-    node: String,
-    stream: Option<TcpStream>,
-    trace: SharedTrace,
+    node: u64,
+    connection: Option<Connection>,
+    notebook: Notebook,
 }
 
 impl Client {
     /// A client of one node.
-    pub fn new(name: String, node: String, trace: SharedTrace) -> Self {
-        Self { name, node, stream: None, trace }
+    pub fn new(name: String, node: u64, notebook: Notebook) -> Self {
+        Self { name, node, connection: None, notebook }
     }
 
-    /// Sends one command and waits for what becomes of it.
-    pub async fn call(&mut self, argv: &[&[u8]]) -> Outcome {
-        let words: Vec<String> = argv.iter().map(|word| readable(word)).collect();
-        let outcome = self.attempt(argv).await;
-        if outcome == Outcome::Unknown {
-            self.stream = None;
-        }
-        note(&self.trace, &self.name, &format!("{} -> {outcome:?}", words.join(" ")));
-        outcome
+    /// Goes to another node.
+    pub fn move_to(&mut self, node: u64) {
+        (self.node, self.connection) = (node, None);
     }
 
-    async fn attempt(&mut self, argv: &[&[u8]]) -> Outcome {
-        if self.stream.is_none() {
-            let connect = TcpStream::connect((self.node.as_str(), CLIENT_PORT));
-            match timeout(CONNECT_PATIENCE, connect).await {
-                Ok(Ok(stream)) => self.stream = Some(stream),
-                _ => return Outcome::NotApplied,
+    /// Sends one request and waits for what becomes of it.
+    pub async fn call(&mut self, request: Request) -> Outcome {
+        let outcomes = self.pipeline(vec![request]).await;
+        outcomes.into_iter().next().expect("one outcome for each request")
+    }
+
+    /// Sends requests at once and waits for what becomes of each.
+    pub async fn pipeline(&mut self, requests: Vec<Request>) -> Vec<Outcome> {
+        let Some(mut connection) = self.connected().await else {
+            return requests.iter().map(|_| Outcome::NotApplied("no connection".into())).collect();
+        };
+        let until = Instant::now() + PATIENCE;
+        let mut bytes = Vec::new();
+        requests.iter().for_each(|request| encode(&mut bytes, request));
+        let tickets: Vec<usize> =
+            requests.iter().map(|request| self.invoke(connection.id, request)).collect();
+        let mut sound = connection.stream.write_all(&bytes).await.is_ok();
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for (request, ticket) in requests.iter().zip(tickets) {
+            let outcome = if sound {
+                let answer = timeout_at(until, connection.outcome(request)).await;
+                answer.ok().and_then(Result::ok)
+            } else {
+                None
+            };
+            sound &= outcome.is_some();
+            if let Some(outcome) = &outcome {
+                let now = self.notebook.now();
+                self.notebook.history.borrow_mut().complete(ticket, outcome.clone(), now);
             }
+            outcomes.push(outcome.unwrap_or_else(|| Outcome::Unknown("no answer".into())));
         }
-        let Some(stream) = &mut self.stream else { return Outcome::NotApplied };
-        match timeout(PATIENCE, exchange(stream, argv)).await {
-            Ok(Ok(Reply::Error(error))) => {
-                let refused: [&[u8]; 3] = [b"CLUSTERDOWN ", b"TRYAGAIN ", b"LOADING "];
-                if refused.iter().any(|code| error.text().starts_with(code)) {
-                    Outcome::NotApplied
-                } else if error.text().starts_with(b"UNKNOWN ") {
-                    Outcome::Unknown
-                } else {
-                    Outcome::Reply(Reply::Error(error))
+        self.note(&requests, &outcomes);
+        if sound && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown(_))) {
+            self.connection = Some(connection);
+        }
+        outcomes
+    }
+
+    /// Sends requests, the last of them without its last `short` bytes, and hangs up: it must never be executed.
+    pub async fn hang_up_inside(&mut self, requests: Vec<Request>, short: usize) {
+        let Some(mut connection) = self.connected().await else { return };
+        let mut bytes = Vec::new();
+        let mut whole = 0;
+        for request in &requests {
+            whole = bytes.len();
+            encode(&mut bytes, request);
+        }
+        bytes.truncate(bytes.len().saturating_sub(short.max(1)).max(whole));
+        let tickets: Vec<usize> =
+            requests.iter().map(|request| self.invoke(connection.id, request)).collect();
+        // Whether the bytes leave or not: nobody waits for an answer.
+        let _ = connection.stream.write_all(&bytes).await;
+        if let Some(last) = tickets.last() {
+            let outcome = Outcome::NotApplied("it was cut off".into());
+            let now = self.notebook.now();
+            self.notebook.history.borrow_mut().complete(*last, outcome, now);
+        }
+        note(&self.notebook.trace, &self.name, &format!("hangs up inside {}", listed(&requests)));
+    }
+
+    fn invoke(&self, connection: ConnectionId, request: &Request) -> usize {
+        let now = self.notebook.now();
+        let mut history = self.notebook.history.borrow_mut();
+        history.invoke(&self.name, connection, request.clone(), now)
+    }
+
+    fn note(&self, requests: &[Request], outcomes: &[Outcome]) {
+        for (request, outcome) in requests.iter().zip(outcomes) {
+            let what = format!("n{}: {} -> {}", self.node, request.readable(), outcome.readable());
+            note(&self.notebook.trace, &self.name, &what);
+        }
+    }
+
+    /// The connection, taken out; a new one first asks who it is there and whether the node serves.
+    async fn connected(&mut self) -> Option<Connection> {
+        if let Some(connection) = self.connection.take() {
+            return Some(connection);
+        }
+        let connect = TcpStream::connect((format!("n{}", self.node), CLIENT_PORT));
+        let stream = timeout(CONNECT_PATIENCE, connect).await.ok()?.ok()?;
+        let id = ConnectionId { node: self.node, incarnation: 0, client: 0 };
+        let mut connection = Connection { stream, id, input: Vec::new() };
+        let greeting = async {
+            let mut bytes = Vec::new();
+            encode_command(&mut bytes, &argv([b"CLIENT", b"ID"]));
+            encode_command(&mut bytes, &argv([b"PING"]));
+            connection.stream.write_all(&bytes).await?;
+            let id = connection.value().await?;
+            io::Result::Ok((id, connection.value().await?))
+        };
+        let (Value::Int(client), Value::Simple(_)) =
+            timeout(CONNECT_PATIENCE, greeting).await.ok()?.ok()?
+        else {
+            return None;
+        };
+        let incarnation = self.notebook.evidence.borrow().incarnation_of(self.node);
+        connection.id = ConnectionId { node: self.node, incarnation, client: client as u64 };
+        Some(connection)
+    }
+}
+
+impl Connection {
+    /// The next reply.
+    async fn value(&mut self) -> io::Result<Value> {
+        loop {
+            match parse(&self.input) {
+                Parsed::Value(value, used) => {
+                    self.input.drain(..used);
+                    return Ok(value);
                 }
+                Parsed::NeedMore => {}
+                // No reply at all: the witness will find that no command answers so.
+                Parsed::Malformed => return Ok(Value::Error("MALFORMED reply".into())),
             }
-            Ok(Ok(reply)) => Outcome::Reply(reply),
-            _ => Outcome::Unknown,
+            let mut buffer = [0; 4096];
+            let read = self.stream.read(&mut buffer).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.input.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        }
+    }
+
+    /// What became of a request: of a transaction, what EXEC says.
+    async fn outcome(&mut self, request: &Request) -> io::Result<Outcome> {
+        if let Request::Transaction(calls) = request {
+            for _ in 0..=calls.len() {
+                self.value().await?; // +OK, +QUEUED
+            }
+        }
+        self.value().await.map(Outcome::of)
+    }
+}
+
+fn encode(out: &mut Vec<u8>, request: &Request) {
+    match request {
+        Request::Command(argv) => encode_command(out, argv),
+        Request::Transaction(calls) => {
+            encode_command(out, &argv([b"MULTI"]));
+            calls.iter().for_each(|call| encode_command(out, call));
+            encode_command(out, &argv([b"EXEC"]));
         }
     }
 }
 
-async fn exchange(stream: &mut TcpStream, argv: &[&[u8]]) -> io::Result<Reply<'static>> {
-    let mut request = format!("*{}\r\n", argv.len()).into_bytes();
-    for word in argv {
-        request.extend(format!("${}\r\n", word.len()).into_bytes());
-        request.extend_from_slice(word);
-        request.extend_from_slice(b"\r\n");
-    }
-    stream.write_all(&request).await?;
-    let mut input = Vec::new();
-    loop {
-        match read_reply(&input) {
-            Ok(Some((reply, _))) => return Ok(reply),
-            Ok(None) => {}
-            Err(_) => return Err(io::ErrorKind::InvalidData.into()),
-        }
-        let mut buffer = [0; 4096];
-        let read = stream.read(&mut buffer).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        input.extend_from_slice(buffer.get(..read).unwrap_or_default());
-    }
+fn listed(requests: &[Request]) -> String {
+    requests.iter().map(Request::readable).collect::<Vec<_>>().join(" | ")
 }

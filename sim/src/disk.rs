@@ -90,6 +90,18 @@ impl Platter {
                 self.figures.names_lost += 1;
             }
         }
+        self.forget_nameless();
+    }
+
+    /// The power goes, and nothing of what was not synced survives.
+    pub fn lose_unsynced(&mut self) {
+        self.inodes.values_mut().for_each(Inode::lose_unsynced);
+        self.pending.clear();
+        self.forget_nameless();
+    }
+
+    /// Names are what the directory on the disk says; files without a name are gone.
+    fn forget_nameless(&mut self) {
         self.names = self.durable_names.clone();
         let named: BTreeSet<u64> = self.names.values().copied().collect();
         self.inodes.retain(|id, _| named.contains(id));
@@ -146,7 +158,12 @@ impl Inode {
                 figures.sectors_lost += 1;
             }
         }
+        self.lose_unsynced();
+    }
+
+    fn lose_unsynced(&mut self) {
         self.cached.clone_from(&self.durable);
+        self.dirty.clear();
         self.length_dirty = false;
     }
 

@@ -31,8 +31,8 @@ pub struct Evidence {
     pub log: BTreeMap<u64, LogRecord>,
     /// Applied index and digest of each node, in its present start.
     pub applied: BTreeMap<u64, (u64, u128)>,
-    /// Incarnation of each start of each node.
-    pub incarnations: BTreeMap<(u64, u64), u64>,
+    /// Incarnation of each node's present start.
+    pub incarnations: BTreeMap<u64, u64>,
     /// What was found wrong while it ran, the first first.
     pub violations: Vec<Violation>,
     /// Snapshots that replaced a state.
@@ -43,6 +43,11 @@ impl Evidence {
     /// Highest index that any node has applied.
     pub fn highest(&self) -> u64 {
         self.log.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
+    /// Incarnation of a node's present start; 0 before its first.
+    pub fn incarnation_of(&self, node: u64) -> u64 {
+        self.incarnations.get(&node).copied().unwrap_or(0)
     }
 
     fn applied(&mut self, node: u64, index: u64, record: LogRecord) {
@@ -90,32 +95,22 @@ impl Evidence {
 pub struct NodeObserver {
     /// The node.
     pub node: u64,
-    /// Which start.
-    pub start: u64,
     /// Where it reports.
     pub evidence: Rc<RefCell<Evidence>>,
     /// The trace.
     pub trace: SharedTrace,
 }
 
-impl NodeObserver {
-    fn see_incarnation(&self, machine: &StateMachine) {
-        if let Some(own) = machine.gateway(self.node) {
-            self.evidence
-                .borrow_mut()
-                .incarnations
-                .insert((self.node, self.start), own.incarnation);
-        }
-    }
-}
-
 impl Observer for NodeObserver {
+    fn opened(&self, incarnation: u64) {
+        self.evidence.borrow_mut().incarnations.insert(self.node, incarnation);
+    }
+
     fn applied(&self, index: u64, term: u64, payload: &[u8], machine: &StateMachine) {
         let digest = machine.digest();
         let record =
             LogRecord { term, payload: payload.to_vec(), digest, revision: machine.revision() };
         self.evidence.borrow_mut().applied(self.node, index, record);
-        self.see_incarnation(machine);
         let what =
             format!("applied {index} (term {term}, {} bytes) state {digest:032x}", payload.len());
         note(&self.trace, &format!("n{}", self.node), &what);
@@ -124,7 +119,6 @@ impl Observer for NodeObserver {
     fn restored(&self, machine: &StateMachine) {
         let (index, digest) = (machine.applied_index(), machine.digest());
         self.evidence.borrow_mut().restored(self.node, index, digest);
-        self.see_incarnation(machine);
         note(
             &self.trace,
             &format!("n{}", self.node),

@@ -1,13 +1,18 @@
 //! The simulator: the product's own `server::run` on a simulated network, disks and clocks, broken by a seed.
 
+pub mod canary;
 pub mod check;
 pub mod client;
 pub mod clock;
 pub mod disk;
 pub mod draw;
 pub mod evidence;
+pub mod history;
+pub mod model;
 pub mod net;
 pub mod pause;
+pub mod sweep;
 pub mod trace;
+pub mod value;
 pub mod workload;
 pub mod world;

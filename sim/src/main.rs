@@ -1,12 +1,17 @@
-//! The simulator's command line: `run --seed N` prints one run's trace, `run --seeds A..B` runs many, each in a process of its
-//! own. Exit code 0: all promises held; 1: one did not, with the command that shows it again.
+//! The simulator's command line. Exit codes: 0 all promises held, 1 one did not, 3 a planted bug was not found, 4 the command
+//! line or the build does not allow what was asked for.
 #![allow(clippy::print_stdout)] // a tool on the command line
 
-use std::io::{IsTerminal, Write};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use steadfast_sim::canary::{self, Entry};
+use steadfast_sim::sweep::{Progress, sweep};
 use steadfast_sim::world::simulate;
+
+const VIOLATED: u8 = 1;
+const NOT_FOUND: u8 = 3;
+const NOT_POSSIBLE: u8 = 4;
 
 #[derive(Debug, Parser)]
 #[command(name = "steadfast-sim", version)]
@@ -17,9 +22,9 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Run seeds.
+    /// Run seeds: one with its trace on standard output, or many.
     Run {
-        /// One seed, with its trace on standard output.
+        /// One seed.
         #[arg(long, conflicts_with = "seeds")]
         seed: Option<u64>,
         /// A range of seeds, such as 0..1000.
@@ -28,64 +33,135 @@ enum Action {
         /// Runs at once.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+        /// Do not print the trace.
+        #[arg(long)]
+        quiet: bool,
+        /// Plant this bug (`canary list`).
+        #[arg(long)]
+        planted: Option<String>,
+    },
+    /// Planted bugs: does the simulator find them?
+    Canary {
+        #[command(subcommand)]
+        action: CanaryAction,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CanaryAction {
+    /// What there is to be found, and by which checks.
+    List,
+    /// Plant one, or all one after the other, and run seeds until it is found.
+    Run {
+        /// Its name.
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        name: Option<String>,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+        /// Runs at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
     },
 }
 
 fn main() -> ExitCode {
-    let Action::Run { seed, seeds, jobs } = CommandLine::parse().command;
-    if let Some(seed) = seed {
-        return run_one(seed);
-    }
-    let range =
-        seeds.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-    let Some((from, to)) = range else {
-        eprintln!("--seeds {seeds}: a range looks like 0..1000");
-        return ExitCode::from(4);
+    let code = match CommandLine::parse().command {
+        Action::Run { seed: Some(seed), quiet, planted, .. } => run_one(seed, quiet, planted),
+        Action::Run { seeds, jobs, planted, .. } => run_many(&seeds, jobs, planted.as_deref()),
+        Action::Canary { action: CanaryAction::List } => list(),
+        Action::Canary { action: CanaryAction::Run { name, jobs, .. } } => {
+            find_planted(name.as_deref(), jobs)
+        }
     };
-    run_many(from, to, jobs.max(1))
+    ExitCode::from(code.unwrap_or_else(|text| {
+        eprintln!("{text}");
+        NOT_POSSIBLE
+    }))
 }
 
-fn run_one(seed: u64) -> ExitCode {
-    let report = simulate(seed);
-    print!("{}", report.trace);
+/// The planted bug of that name, if this build can hold it.
+fn entry(name: &str) -> Result<&'static Entry, String> {
+    if !canary::are_possible() {
+        return Err("this build holds no planted bugs. Build the simulator with them: \
+                    cargo run --release -p steadfast-sim --features canaries -- canary run --all"
+            .to_owned());
+    }
+    canary::named(name).ok_or_else(|| format!("no planted bug is called {name}; see: canary list"))
+}
+
+fn run_one(seed: u64, quiet: bool, planted: Option<String>) -> Result<u8, String> {
+    let planted = planted.map(|name| entry(&name)).transpose()?.map(|entry| entry.planted);
+    let report = simulate(seed, planted);
+    if !quiet {
+        print!("{}", report.trace);
+    }
     println!("trace {:032x}", report.hash);
     for violation in &report.violations {
         println!("VIOLATED {}: {}", violation.check, violation.text);
     }
-    ExitCode::from(u8::from(!report.violations.is_empty()))
+    Ok(if report.violations.is_empty() { 0 } else { VIOLATED })
 }
 
-/// Each seed in a process of its own, so that none sees anything of another.
-fn run_many(from: u64, to: u64, jobs: usize) -> ExitCode {
-    let own = std::env::current_exe().expect("the running binary has a path");
-    let mut running: Vec<(u64, Child)> = Vec::new();
-    let (mut next, mut done, mut failed) = (from, 0, Vec::new());
-    while next < to || !running.is_empty() {
-        while next < to && running.len() < jobs {
-            let mut command = Command::new(&own);
-            command
-                .args(["run", "--seed", &next.to_string()])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            running.push((next, command.spawn().expect("the own binary runs")));
-            next += 1;
+fn run_many(seeds: &str, jobs: usize, planted: Option<&str>) -> Result<u8, String> {
+    let range: Option<(u64, u64)> =
+        seeds.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let Some((from, to)) = range else {
+        return Err(format!("--seeds {seeds}: a range looks like 0..1000"));
+    };
+    planted.map(entry).transpose()?;
+    let mut progress = Progress::new(to.saturating_sub(from));
+    let mut failed = Vec::new();
+    let swept = sweep((from, to), jobs, planted, |ended| {
+        progress.step(!ended.found.is_empty());
+        if !ended.found.is_empty() {
+            failed.push(ended.clone());
         }
-        let (seed, mut child) = running.remove(0);
-        let status = child.wait().expect("it is our child");
-        done += 1;
-        if !status.success() {
-            failed.push(seed);
-        }
-        if std::io::stdout().is_terminal() {
-            print!("\r{done}/{} seeds, {} failed", to - from, failed.len());
-            let _ = std::io::stdout().flush(); // a progress line that can't be shown is no failure
-        }
-    }
-    println!("\r{done} seeds run, {} failed", failed.len());
-    for seed in &failed {
+        true
+    });
+    swept.map_err(|error| format!("a run can't be started: {error}"))?;
+    progress.end();
+    println!("{} seeds run, {} failed", to.saturating_sub(from), failed.len());
+    let more = planted.map(|name| format!(" --planted {name}")).unwrap_or_default();
+    for ended in &failed {
         println!(
-            "seed {seed} failed; see it with: cargo run --release -p steadfast-sim -- run --seed {seed}"
+            "seed {} failed ({}); see it with: cargo run --release -p steadfast-sim -- run --seed {}{more}",
+            ended.seed,
+            ended.found.join(", "),
+            ended.seed
         );
     }
-    ExitCode::from(u8::from(!failed.is_empty()))
+    Ok(if failed.is_empty() { 0 } else { VIOLATED })
+}
+
+fn list() -> Result<u8, String> {
+    for entry in &canary::ALL {
+        println!("{:22} {:68} found by {}", entry.name, entry.story, entry.found_by.join(", "));
+    }
+    Ok(0)
+}
+
+fn find_planted(name: Option<&str>, jobs: usize) -> Result<u8, String> {
+    let entries = match name {
+        Some(name) => vec![entry(name)?],
+        None => canary::ALL.iter().map(|any| entry(any.name)).collect::<Result<Vec<_>, _>>()?,
+    };
+    let mut missing = 0;
+    for entry in entries {
+        let mut found = None;
+        let swept = sweep((0, canary::SEEDS), jobs, Some(entry.name), |ended| {
+            let by = ended.found.iter().find(|check| entry.found_by.contains(&check.as_str()));
+            found = by.map(|check| (ended.seed, check.clone()));
+            found.is_none()
+        });
+        swept.map_err(|error| format!("a run can't be started: {error}"))?;
+        let name = entry.name;
+        if let Some((seed, check)) = found {
+            println!("{name:22} found by {check:14} at seed {seed:3} of {}", canary::SEEDS);
+        } else {
+            missing += 1;
+            println!("{name:22} NOT FOUND in {} seeds: {}", canary::SEEDS, entry.story);
+        }
+    }
+    Ok(if missing == 0 { 0 } else { NOT_FOUND })
 }

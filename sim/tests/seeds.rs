@@ -4,7 +4,8 @@ use steadfast_sim::world::simulate;
 
 fn clean(seed: u64) -> u128 {
     // A thread of its own: nothing of one run can be seen by the next.
-    let report = std::thread::spawn(move || simulate(seed)).join().expect("a run does not panic");
+    let report =
+        std::thread::spawn(move || simulate(seed, None)).join().expect("a run does not panic");
     assert!(report.violations.is_empty(), "seed {seed}: {:?}", report.violations);
     assert!(report.counts[0] >= 360, "seed {seed}: the clients did not do their work");
     report.hash
@@ -23,12 +24,4 @@ fn runs_repeat() {
     let again: Vec<u128> = (1..6).map(clean).collect();
     assert_eq!(hashes, again);
     assert!(hashes.windows(2).all(|pair| pair[0] != pair[1]));
-}
-
-/// One line a past failure: the seed, what it showed, where it was mended.
-#[test]
-fn past_failures() {
-    // A leader restarted from a snapshot forgot the parcels that it handed out while the state was being restored, and took
-    // the gateways' next ones for gaps, for ever (node.rs, `restored`).
-    [9, 22, 77, 230].into_iter().for_each(|seed| assert_ne!(clean(seed), 0));
 }

@@ -1,5 +1,8 @@
 //! What must hold on every run, and what is said when it does not.
 
+pub mod promise;
+pub mod witness;
+
 /// A promise that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {

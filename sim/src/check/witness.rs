@@ -1,0 +1,305 @@
+//! The log as witness. The committed log is replayed through the independent model; every operation of every client must have
+//! its place in it: what was acknowledged stands there once, what was refused does not, each reply is the model's, the order is
+//! that of real time and of each connection. Reads served without the log must fit some state between what was
+//! acknowledged before they began and what was applied when they returned.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::check::Violation;
+use crate::evidence::LogRecord;
+use crate::history::{ConnectionId, Operation, Outcome};
+use crate::model::{Executed, Model};
+use crate::value::Value;
+
+/// Judges a run.
+pub fn check(operations: &[Operation], log: &BTreeMap<u64, LogRecord>) -> Vec<Violation> {
+    let mut model = Model::default();
+    let mut executed: BTreeMap<ConnectionId, Vec<Executed>> = BTreeMap::new();
+    for (index, record) in log {
+        match model.apply(*index, &record.payload, record.revision) {
+            Ok(done) => {
+                for request in done {
+                    executed.entry(request.connection()).or_default().push(request);
+                }
+            }
+            Err(text) => return vec![Violation::new("one-log", text)],
+        }
+    }
+    let mut connections: BTreeMap<ConnectionId, Vec<usize>> = BTreeMap::new();
+    for (at, operation) in operations.iter().enumerate() {
+        connections.entry(operation.connection).or_default().push(at);
+    }
+    let mut violations = Vec::new();
+    let mut places = vec![None; operations.len()];
+    for (connection, own) in &connections {
+        let logged = executed.remove(connection).unwrap_or_default();
+        let sent: Vec<&Operation> = own.iter().filter_map(|at| operations.get(*at)).collect();
+        match align(&sent, &logged) {
+            Ok(found) => {
+                for (at, place) in own.iter().zip(found) {
+                    if let Some(slot) = places.get_mut(*at) {
+                        *slot = place;
+                    }
+                }
+            }
+            Err(violation) => violations.push(violation),
+        }
+    }
+    for request in executed.values().flatten() {
+        let text = format!("{} stands in the log, but nobody sent it", request.readable());
+        violations.push(Violation::new("exactly-once", text));
+    }
+    if violations.is_empty() {
+        violations.extend(Reads { operations, model: &model }.check(&places, &connections));
+    }
+    violations
+}
+
+// ---- what stands in the log ------------------------------------------------------------------------------------------
+
+/// Whether a logged request may be that operation, and if not, which promise that breaks.
+fn fits(operation: &Operation, request: &Executed) -> Result<(), &'static str> {
+    if request.calls != operation.request.calls() {
+        return Err("durability");
+    }
+    let index = request.at.0;
+    match (&operation.outcome, &request.reply) {
+        (Outcome::Reply(given), Some(due)) if given.same(due) => {}
+        (Outcome::Unknown(_), _) | (Outcome::NotApplied(_), None) => {}
+        (Outcome::NotApplied(_), Some(_)) => return Err("honesty"),
+        (Outcome::Reply(_), _) => return Err("replies"),
+    }
+    // What was left open may be applied long after its client was told so.
+    let answered = operation.outcome.reply().is_some();
+    if index <= operation.applied_at_invocation || answered && index > operation.applied_at_return {
+        return Err("real-time");
+    }
+    Ok(())
+}
+
+/// Whether an operation may have no place in the log.
+fn may_be_missing(operation: &Operation) -> bool {
+    operation.outcome.reply().is_none() || operation.request.is_read()
+}
+
+/// Finds for each operation of a connection its place in the log, in order, so that nothing is left over on either side.
+fn align(sent: &[&Operation], logged: &[Executed]) -> Result<Vec<Option<usize>>, Violation> {
+    // possible[i][j]: operations from i on fit logged requests from j on.
+    let mut possible = vec![vec![false; logged.len() + 1]; sent.len() + 1];
+    let at = |table: &[Vec<bool>], i: usize, j: usize| {
+        table.get(i).and_then(|row| row.get(j)).copied().unwrap_or(false)
+    };
+    for i in (0..=sent.len()).rev() {
+        for j in (0..=logged.len()).rev() {
+            let fit = match (sent.get(i), logged.get(j)) {
+                (None, None) => true,
+                (None, Some(_)) => false,
+                (Some(operation), request) => {
+                    may_be_missing(operation) && at(&possible, i + 1, j)
+                        || request.is_some_and(|request| fits(operation, request).is_ok())
+                            && at(&possible, i + 1, j + 1)
+                }
+            };
+            if let Some(cell) = possible.get_mut(i).and_then(|row| row.get_mut(j)) {
+                *cell = fit;
+            }
+        }
+    }
+    if !at(&possible, 0, 0) {
+        return Err(explain(sent, logged));
+    }
+    let (mut places, mut next) = (Vec::with_capacity(sent.len()), 0);
+    for (i, operation) in sent.iter().enumerate() {
+        let request = logged.get(next);
+        let takes = request.is_some_and(|request| fits(operation, request).is_ok())
+            && at(&possible, i + 1, next + 1);
+        places.push(request.filter(|_| takes).map(|request| request.at.0 as usize));
+        next += usize::from(takes);
+    }
+    Ok(places)
+}
+
+/// Says what does not fit: the first operation at which a walk from the front comes to its end.
+fn explain(sent: &[&Operation], logged: &[Executed]) -> Violation {
+    let mut rest = logged.iter().peekable();
+    for operation in sent {
+        let Some(request) = rest.peek() else {
+            if may_be_missing(operation) {
+                continue;
+            }
+            let text = format!("{}: acknowledged, and not in the log", operation.readable());
+            return Violation::new("durability", text);
+        };
+        match fits(operation, request) {
+            Ok(()) => {
+                rest.next();
+            }
+            Err("durability") if may_be_missing(operation) => {}
+            Err("replies" | "real-time") if operation.request.is_read() => {}
+            Err("durability") => {
+                let text = format!(
+                    "{}: acknowledged; in the log its connection goes on with {}",
+                    operation.readable(),
+                    request.readable()
+                );
+                return Violation::new("durability", text);
+            }
+            Err(check) => {
+                let due = request
+                    .reply
+                    .as_ref()
+                    .map_or_else(|| "not to be applied".into(), Value::readable);
+                let text = format!(
+                    "{}: in the log at {} it is {due} (applied {} when sent, {} when answered)",
+                    operation.readable(),
+                    request.at.0,
+                    operation.applied_at_invocation,
+                    operation.applied_at_return
+                );
+                return Violation::new(check, text);
+            }
+        }
+    }
+    let extra = rest.next().map_or_else(String::new, Executed::readable);
+    Violation::new("exactly-once", format!("{extra} is in the log more often than it was sent"))
+}
+
+// ---- reads without the log -------------------------------------------------------------------------------------------
+
+struct Reads<'a> {
+    operations: &'a [Operation],
+    model: &'a Model,
+}
+
+impl Reads<'_> {
+    /// Gives each read the earliest state that it fits, in the order of invocation: if that fails, no choice succeeds,
+    /// since an earlier state for one read never takes a state from another.
+    fn check(
+        &self,
+        places: &[Option<usize>],
+        connections: &BTreeMap<ConnectionId, Vec<usize>>,
+    ) -> Vec<Violation> {
+        let before_next_write = self.ceilings(places, connections);
+        let mut floors: BTreeMap<ConnectionId, u64> = BTreeMap::new();
+        let mut returned: Vec<(Duration, u64)> = Vec::new();
+        let mut watching: BTreeMap<ConnectionId, Vec<Watching<'_>>> = BTreeMap::new();
+        for (at, operation) in self.operations.iter().enumerate() {
+            let earlier = returned.iter().filter(|(when, _)| *when < operation.invoked);
+            let own = floors.entry(operation.connection).or_default();
+            let floor = earlier.map(|(_, index)| *index).max().unwrap_or(0).max(*own);
+            let place = places.get(at).copied().flatten().map(|index| index as u64);
+            let ceiling = before_next_write.get(at).copied().unwrap_or(u64::MAX);
+            let ceiling = ceiling.min(operation.applied_at_return);
+            let index = match (place, &operation.outcome) {
+                (Some(index), _) => index,
+                (None, Outcome::Reply(reply)) if operation.request.is_read() => {
+                    match self.state_of(operation, reply, floor, ceiling) {
+                        Ok(index) => index,
+                        Err(violation) => return vec![violation],
+                    }
+                }
+                _ => floor,
+            };
+            *own = index;
+            if let Some(when) = operation.returned.filter(|_| operation.outcome.reply().is_some()) {
+                returned.push((when, index));
+            }
+            let watched = watching.entry(operation.connection).or_default();
+            match operation.request.name() {
+                b"WATCH" if operation.outcome.reply().is_some() => {
+                    let keys =
+                        operation.request.calls().iter().flat_map(|call| call.iter().skip(1));
+                    watched.extend(keys.map(|key| Watching { key, from: floor, to: ceiling }));
+                }
+                b"EXEC" => {
+                    let watched = std::mem::take(watched);
+                    if let Some(text) =
+                        place.and_then(|at| self.watch_broken(operation, at, &watched))
+                    {
+                        return vec![Violation::new("watch", text)];
+                    }
+                }
+                b"UNWATCH" => watched.clear(),
+                _ => {}
+            }
+        }
+        Vec::new()
+    }
+
+    /// For each operation: the last state before its connection's next request in the log.
+    fn ceilings(
+        &self,
+        places: &[Option<usize>],
+        connections: &BTreeMap<ConnectionId, Vec<usize>>,
+    ) -> Vec<u64> {
+        let mut ceilings = vec![u64::MAX; self.operations.len()];
+        for own in connections.values() {
+            let mut ceiling = u64::MAX;
+            for at in own.iter().rev() {
+                if let Some(slot) = ceilings.get_mut(*at) {
+                    *slot = ceiling;
+                }
+                if let Some(index) = places.get(*at).copied().flatten() {
+                    ceiling = index as u64 - 1;
+                }
+            }
+        }
+        ceilings
+    }
+
+    /// The earliest state from `floor` to `ceiling` that gives this reply.
+    fn state_of(
+        &self,
+        operation: &Operation,
+        reply: &Value,
+        floor: u64,
+        ceiling: u64,
+    ) -> Result<u64, Violation> {
+        let Some(call) = operation.request.calls().first() else { return Ok(floor) };
+        let keys = call.get(1..).unwrap_or_default();
+        let changes = self.model.changes(keys, floor, ceiling);
+        let fitting = std::iter::once(floor).chain(changes);
+        let mut fitting = fitting.filter(|index| *index <= ceiling);
+        if let Some(index) = fitting.find(|index| self.model.reads_as(call, *index, reply)) {
+            return Ok(index);
+        }
+        let mut older = self.model.changes(keys, 0, floor).into_iter();
+        let stale = older.any(|index| self.model.reads_as(call, index, reply));
+        let text = format!(
+            "{}: no state from entry {floor} to {ceiling} answers so{}",
+            operation.readable(),
+            if stale { "; an earlier one does" } else { "" }
+        );
+        Err(Violation::new(if stale { "stale-read" } else { "replies" }, text))
+    }
+
+    /// EXEC is nil if and only if a watched key changed since it was watched.
+    fn watch_broken(&self, exec: &Operation, at: u64, watched: &[Watching<'_>]) -> Option<String> {
+        let reply = exec.outcome.reply()?;
+        let changed = |from: u64, watching: &Watching<'_>| {
+            !self.model.changes(std::slice::from_ref(watching.key), from, at - 1).is_empty()
+        };
+        let surely = watched.iter().find(|watching| changed(watching.to, watching));
+        let perhaps = watched.iter().any(|watching| {
+            changed(watching.from, watching) || self.model.changed_within(watching.key, at)
+        });
+        match (reply, surely) {
+            (Value::Array(_), Some(_)) => {
+                Some(format!("{}: ran although a watched key had changed", exec.readable()))
+            }
+            (Value::Nil, _) if !perhaps => {
+                Some(format!("{}: aborted although no watched key had changed", exec.readable()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A key that a connection watches; it was looked at in one of these states.
+#[derive(Debug, Clone, Copy)]
+struct Watching<'a> {
+    key: &'a Vec<u8>,
+    from: u64,
+    to: u64,
+}

@@ -1,0 +1,254 @@
+//! The independent model: the committed log replayed through a map, written without a look at the product's own commands. It
+//! knows what the workloads send. Its answers are what the clients must have seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use steadfast_core::entry::{self, Body, Op, Part};
+
+use crate::history::ConnectionId;
+use crate::value::{Argv, Value, readable_argv};
+
+mod command;
+pub mod scripts;
+
+/// A key's life between two changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The value.
+    pub value: Vec<u8>,
+    /// Gone from this stamp on.
+    pub deadline: Option<u64>,
+}
+
+/// Where something stands in the log: index, then number of the request within the whole log.
+pub type Position = (u64, u64);
+
+/// A request that the log held and the sequence check let through.
+#[derive(Debug, Clone)]
+pub struct Executed {
+    /// Where.
+    pub at: Position,
+    /// Its gateway.
+    pub node: u64,
+    /// Its gateway's incarnation.
+    pub incarnation: u64,
+    /// The client's id there.
+    pub client: u64,
+    /// The calls; one, unless it is a transaction.
+    pub calls: Vec<Argv>,
+    /// What it must have been answered; none if it came too late and was not executed.
+    pub reply: Option<Value>,
+}
+
+impl Executed {
+    /// The connection that it came by.
+    pub fn connection(&self) -> ConnectionId {
+        ConnectionId { node: self.node, incarnation: self.incarnation, client: self.client }
+    }
+
+    /// For messages.
+    pub fn readable(&self) -> String {
+        let calls: Vec<String> = self.calls.iter().map(readable_argv).collect();
+        format!("entry {}: {} (n{})", self.at.0, calls.join("; "), self.node)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Gateway {
+    incarnation: u64,
+    passed: u64,
+    joined: Vec<u8>,
+}
+
+/// See the file's head.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    items: BTreeMap<Vec<u8>, Item>,
+    /// Position of the last change of a key, its end included.
+    changed: BTreeMap<Vec<u8>, Position>,
+    scripts: BTreeSet<Vec<u8>>,
+    gateways: BTreeMap<u64, Gateway>,
+    stamp: u64,
+    position: Position,
+    /// Stamp after each index.
+    stamps: BTreeMap<u64, u64>,
+    /// Revision after each index, as the product counts it.
+    revisions: BTreeMap<u64, u64>,
+    /// Each key at each index where it changed.
+    past: BTreeMap<Vec<u8>, BTreeMap<u64, Option<Item>>>,
+}
+
+impl Model {
+    /// Replays the next entry. `revision` is the product's revision after it, to which WATCH refers.
+    ///
+    /// # Errors
+    /// What can't be decoded.
+    pub fn apply(
+        &mut self,
+        index: u64,
+        payload: &[u8],
+        revision: u64,
+    ) -> Result<Vec<Executed>, String> {
+        let mut executed = Vec::new();
+        self.position.0 = index;
+        if !payload.is_empty() {
+            let wrong = |error: entry::EntryError| format!("entry {index}: {error}");
+            let (stamp, ops) = entry::decode_entry(payload).map_err(wrong)?;
+            self.stamp = self.stamp.max(stamp.time.0);
+            self.expire();
+            for op in ops {
+                match op.map_err(wrong)? {
+                    Op::Register { node, incarnation } => self.register(node, incarnation),
+                    Op::Parcel(parcel) => self.parcel(&parcel, &mut executed).map_err(wrong)?,
+                    Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick => {}
+                }
+            }
+        }
+        self.stamps.insert(index, self.stamp);
+        self.revisions.insert(index, revision);
+        Ok(executed)
+    }
+
+    fn register(&mut self, node: u64, incarnation: u64) {
+        let gateway = self.gateways.entry(node).or_default();
+        if incarnation > gateway.incarnation {
+            *gateway = Gateway { incarnation, ..Gateway::default() };
+        }
+    }
+
+    fn parcel(
+        &mut self,
+        parcel: &entry::Parcel<'_>,
+        executed: &mut Vec<Executed>,
+    ) -> Result<(), entry::EntryError> {
+        let Some(gateway) = self.gateways.get_mut(&parcel.node) else { return Ok(()) };
+        if gateway.incarnation != parcel.incarnation || gateway.passed + 1 != parcel.sequence {
+            return Ok(());
+        }
+        gateway.passed = parcel.sequence;
+        gateway.joined.extend_from_slice(parcel.bytes);
+        if parcel.part == Part::More {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut gateway.joined);
+        for request in entry::decode_batch(&batch) {
+            let request = request?;
+            self.position.1 += 1;
+            let calls = calls(&request.body);
+            let reply =
+                (self.stamp <= request.latest.0).then(|| self.request(&request.body, &calls));
+            executed.push(Executed {
+                at: self.position,
+                node: parcel.node,
+                incarnation: parcel.incarnation,
+                client: request.client,
+                calls,
+                reply,
+            });
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, body: &Body<'_>, calls: &[Argv]) -> Value {
+        let Body::Transaction(transaction) = body else {
+            return calls.first().map_or(Value::Nil, |call| self.command(call));
+        };
+        let broken =
+            transaction.watches().any(|watch| self.has_changed_since(watch.key, watch.revision));
+        if broken {
+            return Value::Nil;
+        }
+        Value::Array(calls.iter().map(|call| self.command(call)).collect())
+    }
+
+    /// Whether a key changed after the state had this revision.
+    fn has_changed_since(&self, key: &[u8], revision: u64) -> bool {
+        let seen = self
+            .revisions
+            .iter()
+            .find(|(_, after)| **after >= revision)
+            .map_or(u64::MAX, |(index, _)| *index);
+        self.changed.get(key).is_some_and(|(index, _)| *index > seen)
+    }
+
+    /// Indexes above `from`, up to `to`, at which one of these keys changed.
+    pub fn changes(&self, keys: &[Vec<u8>], from: u64, to: u64) -> BTreeSet<u64> {
+        let past = keys.iter().filter_map(|key| self.past.get(key));
+        past.flat_map(|past| past.keys().copied())
+            .filter(|index| (from + 1..=to).contains(index))
+            .collect()
+    }
+
+    /// Whether a key changed at exactly this index.
+    pub fn changed_within(&self, key: &[u8], index: u64) -> bool {
+        self.past.get(key).is_some_and(|past| past.contains_key(&index))
+    }
+
+    /// Whether a read of the state after `index` may answer this.
+    pub fn reads_as(&self, call: &Argv, index: u64, reply: &Value) -> bool {
+        let item = |key: &Vec<u8>| self.item_at(key, index);
+        let get =
+            |key: &Vec<u8>| item(key).map_or(Value::Nil, |item| Value::Bulk(item.value.clone()));
+        let Some((name, keys)) = call.split_first() else { return false };
+        match (name.as_slice(), keys) {
+            (b"GET", [key]) => get(key).same(reply),
+            (b"MGET", keys) => Value::Array(keys.iter().map(get).collect()).same(reply),
+            (b"EXISTS", keys) => {
+                Value::Int(keys.iter().filter(|key| item(key).is_some()).count() as i64).same(reply)
+            }
+            (b"STRLEN", [key]) => {
+                Value::Int(item(key).map_or(0, |item| item.value.len() as i64)).same(reply)
+            }
+            (b"PTTL", [key]) => match (item(key), reply) {
+                (None, reply) => reply.same(&Value::Int(-2)),
+                (Some(Item { deadline: None, .. }), reply) => reply.same(&Value::Int(-1)),
+                // The clock has gone on since the entry, nobody knows how far.
+                (Some(Item { deadline: Some(deadline), .. }), Value::Int(left)) => {
+                    (0..=deadline.saturating_sub(self.stamp_at(index)) as i64).contains(left)
+                }
+                _ => false,
+            },
+            (b"WATCH" | b"UNWATCH", _) => Value::ok().same(reply),
+            _ => false,
+        }
+    }
+
+    fn stamp_at(&self, index: u64) -> u64 {
+        self.stamps.range(..=index).next_back().map_or(0, |(_, stamp)| *stamp)
+    }
+
+    fn item_at(&self, key: &[u8], index: u64) -> Option<&Item> {
+        let past = self.past.get(key)?;
+        past.range(..=index).next_back().and_then(|(_, item)| item.as_ref())
+    }
+
+    fn expire(&mut self) {
+        let due = |item: &Item| item.deadline.is_some_and(|deadline| deadline <= self.stamp);
+        let gone: Vec<Vec<u8>> =
+            self.items.iter().filter(|(_, item)| due(item)).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.put(&key, None);
+        }
+    }
+
+    fn put(&mut self, key: &[u8], item: Option<Item>) {
+        self.changed.insert(key.to_vec(), self.position);
+        self.past.entry(key.to_vec()).or_default().insert(self.position.0, item.clone());
+        match item {
+            Some(item) => self.items.insert(key.to_vec(), item),
+            None => self.items.remove(key),
+        };
+    }
+}
+
+fn calls(body: &Body<'_>) -> Vec<Argv> {
+    let owned = |call: &entry::Call<'_>| {
+        let mut words = Vec::new();
+        call.argv_into(&mut words);
+        words.iter().map(|word| word.to_vec()).collect()
+    };
+    match body {
+        Body::Command(call) => vec![owned(call)],
+        Body::Transaction(transaction) => transaction.calls().map(|call| owned(&call)).collect(),
+    }
+}

@@ -1,0 +1,63 @@
+//! The Lua scripts that the workloads send: those of redis-py's `Lock`, word for word, and one that is wrong on purpose.
+
+use steadfast_core::script::sha1_hex;
+
+/// Deletes the lock if the token is the caller's.
+pub const RELEASE: &str = "
+        local token = redis.call('get', KEYS[1])
+        if not token or token ~= ARGV[1] then
+            return 0
+        end
+        redis.call('del', KEYS[1])
+        return 1
+    ";
+
+/// Adds to the lock's time, or replaces it, if the token is the caller's.
+pub const EXTEND: &str = "
+        local token = redis.call('get', KEYS[1])
+        if not token or token ~= ARGV[1] then
+            return 0
+        end
+        local expiration = redis.call('pttl', KEYS[1])
+        if not expiration then
+            expiration = 0
+        end
+        if expiration < 0 then
+            return 0
+        end
+
+        local newttl = ARGV[2]
+        if ARGV[3] == \"0\" then
+            newttl = ARGV[2] + expiration
+        end
+        redis.call('pexpire', KEYS[1], newttl)
+        return 1
+    ";
+
+/// Sets the lock's time anew if the token is the caller's.
+pub const REACQUIRE: &str = "
+        local token = redis.call('get', KEYS[1])
+        if not token or token ~= ARGV[1] then
+            return 0
+        end
+        redis.call('pexpire', KEYS[1], ARGV[2])
+        return 1
+    ";
+
+/// What people write instead of `RELEASE`: the planted bug of a release without a look at the token.
+pub const RELEASE_UNCHECKED: &str = "
+        redis.call('del', KEYS[1])
+        return 1
+    ";
+
+/// Name of a script.
+pub fn sha(body: &[u8]) -> Vec<u8> {
+    sha1_hex(body).to_vec()
+}
+
+/// The script of a name.
+pub fn named(name: &[u8]) -> Option<&'static str> {
+    [RELEASE, EXTEND, REACQUIRE, RELEASE_UNCHECKED]
+        .into_iter()
+        .find(|body| sha(body.as_bytes()) == name)
+}
