@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, within};
 use super::handshake::{Hello, Identity, Purpose, Welcome};
@@ -99,6 +99,8 @@ struct Shared<N: Net> {
     identity: RefCell<Identity>,
     /// Who is dialled; nobody else is listened to.
     members: BTreeSet<u64>,
+    /// Rung when a peer has dialled us: it is there, so a link to it need not wait any longer before it tries again.
+    back: BTreeMap<u64, Notify>,
     /// The disk of each peer, and the highest incarnation heard of it.
     incarnations: RefCell<BTreeMap<u64, (u128, u64)>>,
     /// The newest stream of messages of each peer. What an older one still holds comes too late.
@@ -177,6 +179,7 @@ impl<N: Net> Links<N> {
             net,
             identity: RefCell::new(identity),
             members: peers.iter().map(|peer| peer.id).collect(),
+            back: peers.iter().map(|peer| (peer.id, Notify::new())).collect(),
             incarnations: RefCell::default(),
             newest: RefCell::default(),
             events,
@@ -283,6 +286,9 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
         return receive_snapshot(shared, peer, stream).await;
     }
     let number = shared.begin_stream(peer);
+    if let Some(back) = shared.back.get(&peer) {
+        back.notify_waiters();
+    }
     let mut answered = Instant::now();
     loop {
         let body = frame::read(&mut stream, FRAME_BYTES_MAX, SILENCE_MAX).await?;
@@ -358,7 +364,8 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
             Err(error) => tracing::debug!("node {} can't be reached: {error}", peer.id),
         }
         while waiting.try_next().is_some() {} // what waited is stale; raft and the outbox send anew
-        sleep(pause).await;
+        let back = shared.back.get(&peer.id).expect("every peer has one");
+        let _ = timeout(pause, back.notified()).await; // either way it is time to try again
         pause = (pause * 2).min(RECONNECT_MAX);
     }
 }
@@ -398,7 +405,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 ) -> io::Error {
     let (reader, mut writer) = tokio::io::split(stream);
     let heard = Rc::new(Cell::new(Instant::now()));
-    let listener = spawn_local(listen(reader, Rc::clone(&heard)));
+    let mut listener = spawn_local(listen(reader, Rc::clone(&heard)));
     let mut beat = interval(PING_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut out = Vec::new();
@@ -407,6 +414,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         tokio::select! {
             biased; // the ping first: it comes seldom, and must come under a constant stream of messages, too
             _ = beat.tick() => frame::encode(&mut out, &[]),
+            // The other end is gone: what is written from here on would be lost without a word.
+            _ = &mut listener => break io::ErrorKind::UnexpectedEof.into(),
             first = waiting.next() => {
                 let Some(first) = first else { break io::ErrorKind::BrokenPipe.into() };
                 frame::encode(&mut out, &first);
@@ -433,7 +442,6 @@ async fn listen<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>, heard: Rc<Ce
     while frame::read(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await.is_ok() {
         heard.set(Instant::now());
     }
-    heard.set(Instant::now() - 2 * SILENCE_MAX);
 }
 
 async fn transfer<N: Net>(
