@@ -404,8 +404,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     waiting: &mut Waiting,
 ) -> io::Error {
     let (reader, mut writer) = tokio::io::split(stream);
-    let heard = Rc::new(Cell::new(Instant::now()));
-    let mut listener = spawn_local(listen(reader, Rc::clone(&heard)));
+    let mut listener = spawn_local(listen(reader));
     let mut beat = interval(PING_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut out = Vec::new();
@@ -414,7 +413,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         tokio::select! {
             biased; // the ping first: it comes seldom, and must come under a constant stream of messages, too
             _ = beat.tick() => frame::encode(&mut out, &[]),
-            // The other end is gone: what is written from here on would be lost without a word.
+            // The other end is gone or silent: what is written from here on would be lost without a word.
             _ = &mut listener => break io::ErrorKind::UnexpectedEof.into(),
             first = waiting.next() => {
                 let Some(first) = first else { break io::ErrorKind::BrokenPipe.into() };
@@ -426,9 +425,6 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
                 }
             }
         }
-        if heard.get().elapsed() > SILENCE_MAX {
-            break io::ErrorKind::TimedOut.into();
-        }
         if let Err(error) = frame::write_encoded(&mut writer, &out, SILENCE_MAX).await {
             break error;
         }
@@ -437,11 +433,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     error
 }
 
-/// Notes each sign of life.
-async fn listen<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>, heard: Rc<Cell<Instant>>) {
-    while frame::read(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await.is_ok() {
-        heard.set(Instant::now());
-    }
+/// Listens to signs of life; ends when the other end is gone or silent for too long.
+async fn listen<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>) {
+    while frame::read(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await.is_ok() {}
 }
 
 async fn transfer<N: Net>(
