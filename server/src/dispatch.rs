@@ -17,6 +17,7 @@ use crate::refusal;
 use crate::resp::Protocol;
 use crate::session::QueuedCall;
 use crate::shell::Shell;
+use crate::surroundings::contain_read;
 
 /// Commands that make room and are therefore taken even when the disk is full.
 const MAKES_ROOM: [&str; 4] = ["DEL", "UNLINK", "FLUSHDB", "FLUSHALL"];
@@ -126,7 +127,8 @@ impl<C: Clock> Shell<C> {
             let mut line = client.line.borrow_mut();
             if line.is_empty() {
                 let (clock, seed) = (self.log_time(), self.figures.read_seed());
-                if let ReadOutcome::Reply(reply) = self.machine.read(facts.db, argv, clock, seed) {
+                let read = || self.machine.read(facts.db, argv, clock, seed);
+                if let ReadOutcome::Reply(reply) = contain_read(read) {
                     line.answer(facts.protocol, &reply);
                     return;
                 }

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::reads::Rounds;
 use crate::refusal;
 use crate::run::Observer;
-use crate::surroundings::LuaSurroundings;
+use crate::surroundings::{LuaSurroundings, contain_read};
 
 /// Parcels under way at once. One is being synced while the next gathers; more would only make each one smaller.
 const PARCELS_UNDERWAY_ALONE: usize = 2;
@@ -242,7 +242,7 @@ impl<C: Clock> Shell<C> {
             let outcome = if read.watch {
                 self.watch_keys(client, read.db, &argv, clock)
             } else {
-                self.machine.read(read.db, &argv, clock, seed)
+                contain_read(|| self.machine.read(read.db, &argv, clock, seed))
             };
             match outcome {
                 ReadOutcome::Reply(reply) => Some(reply),
