@@ -203,6 +203,10 @@ struct Running<N: Net, C: Clock> {
     status: Arc<Status>,
     /// Announcements of snapshots that are being read from disk, by receiver.
     announced: BTreeMap<u64, RaftMessage>,
+    /// Beats that are left for handing leadership over before the log is closed.
+    leaving: Option<usize>,
+    /// Beats that it may take: an election takes no longer.
+    hand_over_beats: usize,
     stopping: bool,
     ended: bool,
 }
@@ -263,6 +267,8 @@ impl Driver {
             backlog: VecDeque::new(),
             status,
             announced: BTreeMap::new(),
+            leaving: None,
+            hand_over_beats: self.config.election_ticks,
             stopping: false,
             ended: false,
         };
@@ -289,6 +295,7 @@ impl Driver {
                 running.take(Event::Beat)?;
             }
             running.turn()?;
+            running.leave()?;
         }
         // The last words matter: what is still held back goes out before the end.
         for message in running.backlog {
@@ -441,7 +448,10 @@ impl<N: Net, C: Clock> Running<N, C> {
 
     fn take(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::Beat => self.step(Input::Tick),
+            Event::Beat => {
+                self.leaving = self.leaving.map(|beats| beats.saturating_sub(1));
+                self.step(Input::Tick);
+            }
             Event::Peer(event) => self.take_peer(event),
             Event::Intake(message) => return self.take_intake(message),
             Event::Log(done) => return self.take_log(done),
@@ -485,10 +495,22 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.step(Input::StateEncoded { index, chunks });
             }
             Some(Intake::Shutdown) => {
-                self.ask_log(LogRequest::Close)?;
-                self.stopping = true;
+                // Otherwise the others would wait for a whole election timeout before they miss it.
+                self.step(Input::HandOver);
+                self.leaving = Some(self.hand_over_beats);
             }
             None => self.ended = true,
+        }
+        Ok(())
+    }
+
+    /// Closes the log once leadership is another's, or nobody took it in time.
+    fn leave(&mut self) -> Result<(), String> {
+        let alone = self.node.is_sole_leader();
+        let Some(beats) = self.leaving else { return Ok(()) };
+        if !self.stopping && (alone || beats == 0 || self.node.role() != Role::Leader) {
+            self.ask_log(LogRequest::Close)?;
+            self.stopping = true;
         }
         Ok(())
     }

@@ -62,6 +62,8 @@ pub enum Input {
     },
     /// The log has no room (true) or has room again (false).
     NoSpace(bool),
+    /// This node is about to stop: if it leads, another is to lead.
+    HandOver,
     /// The own state was encoded at this index.
     StateEncoded {
         /// Applied index of the state.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use steadfast_core::canary::{Canary, is_planted};
-use steadfast_core::entry::{self, Op};
+use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
 use crate::event::{Input, Output};
@@ -224,6 +224,7 @@ impl Node {
             Input::Restored { index, gateways } => self.restored(index, &gateways),
             Input::Persisted { number } => self.persisted(number),
             Input::NoSpace(none) => self.space(none),
+            Input::HandOver => self.hand_over(),
             Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
             Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
             Input::SnapshotFailed => self.taking_snapshot = false,
@@ -292,7 +293,18 @@ impl Node {
             Op::Register { node, .. } => *node == from,
             Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick => from == self.config.node_id,
         };
-        if own && admitted.admit(&decoded) {
+        if !own {
+            return;
+        }
+        // What no replica could apply must not get into the log: every node would stop at it.
+        if let Op::Parcel(parcel) = &decoded
+            && parcel.part == Part::Whole
+            && let Err(error) = entry::check_batch(parcel.bytes)
+        {
+            tracing::error!("a batch of node {from} was dropped, not applied: {error}");
+            return;
+        }
+        if admitted.admit(&decoded) {
             self.gathered.push(op);
         }
     }
@@ -334,16 +346,24 @@ impl Node {
         }
     }
 
-    /// A leader that can't append hands over to the peer that has most of the log.
+    /// A leader that can't append hands over.
     fn space(&mut self, none: bool) {
         self.no_space = none;
-        if none && self.raw.raft.state == StateRole::Leader {
-            let own = self.config.node_id;
-            let peers = self.raw.raft.prs().iter().filter(|(id, _)| **id != own);
-            let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
-            if let Some(id) = best.map(|(id, _)| *id) {
-                self.raw.transfer_leader(id);
-            }
+        if none {
+            self.hand_over();
+        }
+    }
+
+    /// A leader hands over to the peer that has most of the log.
+    fn hand_over(&mut self) {
+        if self.raw.raft.state != StateRole::Leader {
+            return;
+        }
+        let own = self.config.node_id;
+        let peers = self.raw.raft.prs().iter().filter(|(id, _)| **id != own);
+        let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
+        if let Some(id) = best.map(|(id, _)| *id) {
+            self.raw.transfer_leader(id);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod world;
 
+use steadfast_core::entry::{self, Part};
 use steadfast_replication::gateway::Intake;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use world::{MemoryNet, Running, config, run, wait_for};
@@ -110,6 +111,56 @@ fn the_leader_dies() {
             wait_for("the survivors go on", || nodes.iter().all(Running::is_settled)).await;
             nodes.push(start(&net, id, disk).await);
             wait_for("it is registered anew", || nodes.iter().all(Running::is_registered)).await;
+        }
+        assert_settled(&nodes).await;
+    });
+}
+
+/// What no replica could read never gets into the log, where every node would stop at it; the others' parcels do.
+#[test]
+fn an_unreadable_batch_is_not_logged() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        for node in &mut nodes {
+            let op = entry::encode_parcel(node.id, node.incarnation, 1, Part::Whole, b"garbage");
+            node.send(Intake::Parcel { sequence: 1, op: op.into() });
+        }
+        let logged = |node: &Running| node.status.last_index();
+        let before: Vec<u64> = nodes.iter().map(logged).collect();
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await; // of simulated time: it is sent again and again
+        assert_eq!(nodes.iter().map(logged).collect::<Vec<_>>(), before);
+        assert!(nodes.iter().all(|node| node.seen.borrow().end.is_none()));
+    });
+}
+
+/// A leader that is asked to stop hands over first: the others do not wait for an election timeout.
+#[test]
+fn a_leader_that_stops_hands_over() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = Vec::new();
+        let patient = |id| {
+            let mut config = config(id, &THREE);
+            config.election_ticks = 600; // half a minute
+            config
+        };
+        for id in THREE {
+            let disk = MemoryDisk::default();
+            nodes.push(Running::start(&net, patient(id), disk).await.expect("it opens"));
+        }
+        wait_for("all gateways are registered", || nodes.iter().all(Running::is_registered)).await;
+        for _ in 0..2 {
+            let leader = leader_of(&nodes).await;
+            nodes.iter_mut().for_each(|node| node.submit(100));
+            wait_for("all is applied", || nodes.iter().all(Running::is_settled)).await;
+            let asked = tokio::time::Instant::now();
+            let id = nodes[leader].id;
+            let disk = nodes.remove(leader).stop().await;
+            leader_of(&nodes).await;
+            assert!(asked.elapsed().as_secs() < 30, "on simulated time");
+            nodes.push(Running::start(&net, patient(id), disk).await.expect("it opens"));
+            wait_for("it is back", || nodes.iter().all(Running::is_registered)).await;
         }
         assert_settled(&nodes).await;
     });
