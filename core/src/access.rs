@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::commands::args::Args;
-use crate::commands::{Flags, Handler, resolve};
+use crate::commands::{Handler, resolve_in_script};
 use crate::error::{ReplyError, Result};
 use crate::hash::SLOTS;
 use crate::keyspace::{Keyspace, Place, ScriptSha};
@@ -390,12 +390,7 @@ impl<'a> Txn<'a> {
 impl ScriptHost for Txn<'_> {
     fn call(&mut self, argv: &[&[u8]]) -> Reply<'static> {
         self.script.calls += 1;
-        let outcome = resolve(argv).and_then(|spec| {
-            if spec.flags.has(Flags::NO_SCRIPT) {
-                return Err(ReplyError::fixed("ERR This Redis command is not allowed from script"));
-            }
-            self.run(spec.handler, argv)
-        });
+        let outcome = resolve_in_script(argv).and_then(|spec| self.run(spec.handler, argv));
         outcome.unwrap_or_else(Reply::Error)
     }
 

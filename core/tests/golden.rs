@@ -3,7 +3,8 @@
 //! each block the second machine is replaced by one restored from the first one's snapshot.
 //! `UPDATE_GOLDENFILES=1 cargo test -p steadfast-core --test golden` writes the replies; read them before they land.
 //!
-//! `> COMMAND word…` runs a command, `name: > …` on another connection; `advance N` moves log time by N ms.
+//! `> COMMAND word…` runs a command, `name: > …` on another connection; `advance N` moves log time by N ms. A word `@x.lua`
+//! is the file of that name in `scripts/scripting`, `#x.lua` its SHA-1.
 
 mod script;
 mod world;
@@ -21,7 +22,8 @@ use steadfast_core::error::ReplyError;
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, WatchOutcome};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
-use world::{NO_LIMIT, NODE, World};
+use steadfast_lua::Engine;
+use world::{NO_LIMIT, NODE, Net, World};
 
 /// A queued call: its database and its words.
 type Queued = (u8, Vec<Vec<u8>>);
@@ -86,9 +88,9 @@ fn error(text: &'static str) -> Answer {
 
 impl Golden {
     fn new() -> Self {
-        let mut mirror = World::new();
-        mirror.deaf = true;
-        Self { world: World::new(), mirror, connections: BTreeMap::new() }
+        let world = || World::with(Net::around(|| Box::new(Engine::new())));
+        let mirror = World { deaf: true, ..world() };
+        Self { world: world(), mirror, connections: BTreeMap::new() }
     }
 
     /// Applies one request on both machines.

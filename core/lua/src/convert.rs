@@ -4,6 +4,8 @@ use mlua::{Lua, Table, Value};
 use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
 
+use crate::{Refused, Thrown};
+
 /// Nesting that is followed.
 const DEPTH_MAX: usize = 128;
 
@@ -13,7 +15,7 @@ pub(crate) fn to_lua(lua: &Lua, reply: &Reply<'_>) -> mlua::Result<Value> {
     Ok(match reply {
         Reply::Ok => field(lua, "ok", b"OK")?,
         Reply::Status(text) => field(lua, "ok", text)?,
-        Reply::Error(_) => error_table(lua, reply)?,
+        Reply::Error(error) => error_table(lua, error)?,
         Reply::Int(value) => Value::Number(*value as f64),
         Reply::Bulk(bytes) | Reply::Verbatim(bytes) => string(bytes)?,
         Reply::Nil | Reply::NilArray => Value::Boolean(false),
@@ -43,21 +45,31 @@ fn field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// An error reply as the table that `redis.call` throws; it remembers the script's line.
-pub(crate) fn error_table(lua: &Lua, reply: &Reply<'_>) -> mlua::Result<Value> {
-    let Reply::Error(error) = reply else { return Ok(Value::Nil) };
-    let table = lua.create_table()?;
-    table.raw_set("err", lua.create_string(error.text())?)?;
-    let line = (0..16).find_map(|level| {
-        lua.inspect_stack(level, |frame| {
-            let own = frame.source().short_src.is_some_and(|source| source == "user_script");
-            own.then(|| frame.current_line()).flatten()
-        })
-        .flatten()
-    });
-    table.raw_set("source", "@user_script")?;
-    table.raw_set("line", line.unwrap_or(1).to_string())?;
-    Ok(Value::Table(table))
+/// An error reply as a script sees it.
+pub(crate) fn error_table(lua: &Lua, error: &ReplyError) -> mlua::Result<Value> {
+    field(lua, "err", error.text())
+}
+
+/// What `redis.error_reply` makes of a text: one word alone is no code and gets the general one.
+pub(crate) fn error_text(text: &[u8]) -> Vec<u8> {
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let blank = text.iter().position(|byte| *byte == b' ');
+    let (code, message) = blank.map_or((&b"ERR"[..], text), |at| (&text[..at], &text[at + 1..]));
+    let mut message = message;
+    while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = message {
+        message = rest;
+    }
+    [code, b" ", message].concat()
+}
+
+/// The command's error at the bottom of what was thrown, however often it crossed the border.
+pub(crate) fn refusal(thrown: &Value) -> Option<ReplyError> {
+    let Value::Error(error) = thrown else { return None };
+    let mut error: &mlua::Error = error;
+    while let mlua::Error::CallbackError { cause, .. } = error {
+        error = cause;
+    }
+    error.downcast_ref::<Refused>().map(|refused| refused.0.clone())
 }
 
 /// A number as Redis hands it on: `%.17g`.
@@ -106,17 +118,22 @@ fn convert(value: &Value, depth: usize) -> mlua::Result<Reply<'static>> {
     Ok(match value {
         Value::Boolean(true) => Reply::Int(1),
         Value::Integer(number) => Reply::Int(*number),
-        Value::Number(number) => Reply::Int(*number as i64),
+        Value::Number(number) => Reply::Int(truncate(*number)),
         Value::String(text) => Reply::bulk_owned(text.as_bytes().to_vec()),
         Value::Table(table) => convert_table(table, depth)?,
         _ => Reply::Nil,
     })
 }
 
+/// As x86-64 makes an integer of a number: what does not fit becomes the smallest one.
+fn truncate(number: f64) -> i64 {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if (-LIMIT..LIMIT).contains(&number) { number as i64 } else { i64::MIN }
+}
+
 fn convert_table(table: &Table, depth: usize) -> mlua::Result<Reply<'static>> {
     if let Value::String(text) = table.raw_get::<Value>("err")? {
-        let text = text.as_bytes().to_vec();
-        return Ok(Reply::Error(ReplyError::made(text.strip_prefix(b"-").unwrap_or(&text))));
+        return Ok(Reply::Error(ReplyError::made(text.as_bytes().to_vec())));
     }
     if let Value::String(text) = table.raw_get::<Value>("ok")? {
         let line = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
@@ -136,25 +153,28 @@ fn convert_table(table: &Table, depth: usize) -> mlua::Result<Reply<'static>> {
 }
 
 /// The text for the client of something that a script threw and nobody caught.
-pub(crate) fn uncaught(thrown: &Value, sha: &str) -> ReplyError {
-    match thrown {
-        Value::Table(table) => {
-            let text = |name: &str| {
-                table
-                    .raw_get::<Value>(name)
-                    .ok()
-                    .and_then(|v| v.as_string().map(|s| s.as_bytes().to_vec()))
-            };
-            let error = text("err").unwrap_or_else(|| b"ERR unknown error".to_vec());
-            let line = text("line").unwrap_or_else(|| b"1".to_vec());
-            let parts =
-                [&error[..], b" script: ", sha.as_bytes(), b", on @user_script:", &line, b"."];
-            ReplyError::made(parts.concat())
-        }
-        Value::String(text) => uncaught_text(&String::from_utf8_lossy(&text.as_bytes()), sha),
-        Value::Error(error) => uncaught_text(&innermost(error), sha),
-        other => uncaught_text(other.type_name(), sha),
+pub(crate) fn uncaught(thrown: &Thrown, sha: &str) -> ReplyError {
+    let (value, line) = (&thrown.value, thrown.line);
+    if let Some(error) = refusal(value) {
+        return located(error.text(), line, sha);
     }
+    match value {
+        Value::Table(table) => {
+            let text = table.raw_get::<Value>("err").ok();
+            let text = text.and_then(|text| text.as_string().map(|s| s.as_bytes().to_vec()));
+            located(&text.unwrap_or_else(|| b"ERR unknown error".to_vec()), line, sha)
+        }
+        Value::String(text) => uncaught_text(&text.as_bytes(), line, sha),
+        Value::Error(error) => uncaught_text(innermost(error).as_bytes(), line, sha),
+        Value::Boolean(flag) => uncaught_text(flag.to_string().as_bytes(), line, sha),
+        other => uncaught_text(other.type_name().as_bytes(), line, sha),
+    }
+}
+
+/// Where Redis 7 says that an error happened.
+fn located(text: &[u8], line: usize, sha: &str) -> ReplyError {
+    let place = format!(" script: {sha}, on @user_script:{line}.");
+    ReplyError::made([text, place.as_bytes()].concat())
 }
 
 /// The message at the bottom of an error that crossed the border several times.
@@ -167,11 +187,8 @@ fn innermost(error: &mlua::Error) -> String {
 }
 
 /// As Redis 7 words a runtime error.
-pub(crate) fn uncaught_text(text: &str, sha: &str) -> ReplyError {
-    let text = text.lines().next().unwrap_or_default();
-    let line = text.strip_prefix("user_script:").and_then(|rest| rest.split(':').next());
-    let line = line.filter(|line| line.bytes().all(|b| b.is_ascii_digit())).unwrap_or("1");
-    ReplyError::made(format!("ERR {text} script: {sha}, on @user_script:{line}."))
+pub(crate) fn uncaught_text(text: &[u8], line: usize, sha: &str) -> ReplyError {
+    located(&[b"ERR ", text].concat(), line, sha)
 }
 
 #[cfg(test)]

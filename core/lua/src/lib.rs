@@ -8,7 +8,7 @@ mod convert;
 mod pattern;
 mod strings;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
@@ -22,8 +22,8 @@ const CHUNK_NAME: &str = "@user_script";
 const HOOK_INSTRUCTIONS: u32 = 1000;
 /// Steps of pattern matching that count as one instruction.
 const STEPS_PER_INSTRUCTION: u64 = 4;
-/// Lua's own `pcall`, kept where no script finds it.
-const RAW_PCALL: &str = "raw_pcall";
+/// Lua's own `xpcall`, kept where no script finds it.
+const RAW_XPCALL: &str = "raw_xpcall";
 const OUT_OF_MEMORY: &[u8] = b"not enough memory";
 const STOPPED: &str = "the script ran out of its budget";
 
@@ -99,7 +99,7 @@ impl ScriptEngine for Engine {
         let outcome = run_sandboxed(&lua, &script, (keys, argv), budget, &meter, host);
         let out_of_memory = match &outcome {
             Err(error) => is_memory_error(error),
-            Ok(Err(thrown)) => is_out_of_memory(thrown),
+            Ok(Err(thrown)) => is_out_of_memory(&thrown.value),
             Ok(Ok(_)) => false,
         };
         if meter.stopped.get() || out_of_memory {
@@ -111,9 +111,11 @@ impl ScriptEngine for Engine {
         match outcome {
             Ok(Ok(value)) => convert::to_reply(&value).map_err(|error| failed(&error)),
             Ok(Err(thrown)) => Err(ScriptFailure::Error(convert::uncaught(&thrown, sha))),
-            Err(error) => {
-                Err(ScriptFailure::Error(convert::uncaught_text(&error.to_string(), sha)))
-            }
+            Err(error) => Err(ScriptFailure::Error(convert::uncaught_text(
+                error.to_string().as_bytes(),
+                1,
+                sha,
+            ))),
         }
     }
 
@@ -141,6 +143,24 @@ fn is_memory_error(error: &mlua::Error) -> bool {
     }
 }
 
+/// What a script threw and nobody caught, and the script's line at that time.
+pub(crate) struct Thrown {
+    pub(crate) value: Value,
+    pub(crate) line: usize,
+}
+
+/// The error of a command in flight through the interpreter, from `redis.call` to whoever catches it.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused(pub(crate) ReplyError);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.0.text()))
+    }
+}
+
+impl std::error::Error for Refused {}
+
 /// Runs the script in its sandbox: what it returned, or what it threw.
 fn run_sandboxed(
     lua: &Lua,
@@ -149,7 +169,7 @@ fn run_sandboxed(
     budget: ScriptBudget,
     meter: &Rc<Meter>,
     host: &mut dyn ScriptHost,
-) -> mlua::Result<Result<Value, Value>> {
+) -> mlua::Result<Result<Value, Thrown>> {
     let functions = lua.create_table()?;
     functions.set("keys", words(lua, keys)?)?;
     functions.set("argv", words(lua, argv)?)?;
@@ -160,12 +180,31 @@ fn run_sandboxed(
         lua.create_string(sha1_hex(&text.as_bytes()))
     })?;
     functions.set("sha1hex", sha1)?;
+    let error_text = lua.create_function(|lua, text: mlua::LuaString| {
+        lua.create_string(convert::error_text(&text.as_bytes()))
+    })?;
+    functions.set("error_text", error_text)?;
+    let host = RefCell::new(host);
+    let line = Rc::new(Cell::new(1));
+    let seen = Rc::clone(&line);
+    let handler = lua.create_function(move |lua, thrown: Value| {
+        seen.set(current_line(lua).unwrap_or(1));
+        Ok(thrown)
+    })?;
     lua.scope(|scope| {
-        let call = scope.create_function_mut(|lua, words: MultiValue| {
+        let run = |words: &MultiValue| -> mlua::Result<Reply<'static>> {
             meter.use_up(10)?;
-            call(lua, &mut *host, &words)
+            Ok(call(&mut **host.borrow_mut(), words).unwrap_or_else(Reply::Error))
+        };
+        let call = scope.create_function(move |lua, words: MultiValue| match run(&words)? {
+            Reply::Error(error) => Err(mlua::Error::external(Refused(error))),
+            reply => convert::to_lua(lua, &reply),
         })?;
         functions.set("call", call)?;
+        let pcall = scope.create_function(move |lua, words: MultiValue| {
+            run(&words).and_then(|reply| convert::to_lua(lua, &reply))
+        })?;
+        functions.set("pcall", pcall)?;
         lua.load(PRELUDE).set_name("=prelude").call::<()>(functions.clone())?;
         let counted = Rc::clone(meter);
         let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
@@ -173,10 +212,21 @@ fn run_sandboxed(
             counted.use_up(u64::from(HOOK_INSTRUCTIONS)).map(|()| VmState::Continue)
         })?;
         lua.set_memory_limit(lua.used_memory() + budget.memory_bytes_max)?;
-        let raw: Function = lua.named_registry_value(RAW_PCALL)?;
-        let (ok, value): (bool, Value) = raw.call(script.clone())?;
+        let raw: Function = lua.named_registry_value(RAW_XPCALL)?;
+        let (ok, value): (bool, Value) = raw.call((script, handler))?;
         lua.remove_global_hook();
-        Ok(if ok { Ok(value) } else { Err(value) })
+        Ok(if ok { Ok(value) } else { Err(Thrown { value, line: line.get() }) })
+    })
+}
+
+/// The line of the innermost function of the script.
+fn current_line(lua: &Lua) -> Option<usize> {
+    (0..16).find_map(|level| {
+        lua.inspect_stack(level, |frame| {
+            let own = frame.source().short_src.is_some_and(|source| source == "user_script");
+            own.then(|| frame.current_line()).flatten()
+        })
+        .flatten()
     })
 }
 
@@ -188,30 +238,28 @@ fn words(lua: &Lua, words: &[&[u8]]) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// `redis.call` and `redis.pcall`: whether it went well, and the reply.
-fn call(lua: &Lua, host: &mut dyn ScriptHost, words: &MultiValue) -> mlua::Result<(bool, Value)> {
-    let refused = |text: &str| -> mlua::Result<(bool, Value)> {
-        let reply = Reply::Error(ReplyError::made(text));
-        Ok((false, convert::error_table(lua, &reply)?))
-    };
+/// Runs the command that `redis.call` or `redis.pcall` was given.
+fn call(host: &mut dyn ScriptHost, words: &MultiValue) -> Result<Reply<'static>, ReplyError> {
     if words.is_empty() {
-        return refused("ERR Please specify at least one argument for this redis.call() call");
+        return Err(ReplyError::fixed(
+            "ERR Please specify at least one argument for this redis lib call",
+        ));
     }
     let mut argv: Vec<Vec<u8>> = Vec::with_capacity(words.len());
     for word in words {
-        match word {
-            Value::String(text) => argv.push(text.as_bytes().to_vec()),
-            Value::Integer(number) => argv.push(number.to_string().into_bytes()),
-            Value::Number(number) => argv.push(convert::number_text(*number).into_bytes()),
-            _ => return refused("ERR Lua redis lib command arguments must be strings or integers"),
-        }
+        argv.push(match word {
+            Value::String(text) => text.as_bytes().to_vec(),
+            Value::Integer(number) => number.to_string().into_bytes(),
+            Value::Number(number) => convert::number_text(*number).into_bytes(),
+            _ => {
+                return Err(ReplyError::fixed(
+                    "ERR Lua redis lib command arguments must be strings or integers",
+                ));
+            }
+        });
     }
     let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-    let reply = host.call(&argv);
-    match &reply {
-        Reply::Error(_) => Ok((false, convert::error_table(lua, &reply)?)),
-        reply => Ok((true, convert::to_lua(lua, reply)?)),
-    }
+    Ok(host.call(&argv))
 }
 
 /// `math.random` as Redis has it: its own 48-bit generator, begun anew for each script.
@@ -247,10 +295,10 @@ fn install_random(lua: &Lua, functions: &Table, seed: u64) -> mlua::Result<()> {
     functions.set("randomseed", reseed)
 }
 
-/// Called wherever an error was caught: a budget that ran out is thrown again.
+/// Called wherever an error was caught: a budget that ran out is thrown again; what a command answered becomes a table.
 fn install_check(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
-    let raw: Function = lua.globals().get("pcall")?;
-    lua.set_named_registry_value(RAW_PCALL, raw)?;
+    let raw: Function = lua.globals().get("xpcall")?;
+    lua.set_named_registry_value(RAW_XPCALL, raw)?;
     let meter = Rc::clone(meter);
     let check = lua.create_function(move |_, (ok, thrown): (bool, Value)| {
         if !ok && is_out_of_memory(&thrown) {
@@ -260,5 +308,10 @@ fn install_check(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Resul
         }
         meter.use_up(0)
     })?;
-    functions.set("check", check)
+    functions.set("check", check)?;
+    let thrown = lua.create_function(|lua, thrown: Value| match convert::refusal(&thrown) {
+        Some(error) => convert::error_table(lua, &error),
+        None => Ok(thrown),
+    })?;
+    functions.set("thrown", thrown)
 }

@@ -10,13 +10,23 @@ for _, name in ipairs({ 'dofile', 'loadfile', 'print', 'newproxy', 'collectgarba
 end
 string.dump = nil
 
--- A budget that ran out can't be caught: whoever catches an error passes it on.
-local function passed(...)
-  host.check(...)
-  return ...
+-- A budget that ran out can't be caught: whoever catches an error passes it on. What `redis.call` throws is a table to
+-- whoever catches it, and its text to `pcall`.
+local function passed(ok, ...)
+  host.check(ok, (...))
+  if ok then return true, ... end
+  return false, host.thrown((...))
 end
-function pcall(...) return passed(raw_pcall(...)) end
-function xpcall(f, handler) return passed(raw_xpcall(f, handler)) end
+local function texts(ok, ...)
+  if ok then return true, ... end
+  local thrown = ...
+  local text = raw_type(thrown) == 'table' and rawget(thrown, 'err')
+  return false, (raw_type(text) == 'string' or raw_type(text) == 'number') and text or thrown
+end
+function pcall(...) return texts(passed(raw_pcall(...))) end
+function xpcall(f, handler)
+  return passed(raw_xpcall(f, function(thrown) return handler(host.thrown(thrown)) end))
+end
 function coroutine.resume(...) return passed(resume(...)) end
 function coroutine.wrap(f)
   local inner = wrap(f)
@@ -86,20 +96,12 @@ math.random, math.randomseed = host.random, host.randomseed
 
 redis = { LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3, REPL_NONE = 0, REPL_SLAVE = 1,
   REPL_REPLICA = 1, REPL_AOF = 2, REPL_ALL = 3, REDIS_VERSION = '7.4.1', REDIS_VERSION_NUM = 0x00070401 }
-function redis.call(...)
-  local ok, reply = host.call(...)
-  if ok then return reply end
-  raw_error(reply, 0)
-end
-function redis.pcall(...)
-  local _, reply = host.call(...)
-  return reply
-end
+-- No Lua function: `return redis.call(…)` in a script would leave its frame, and with it the line that the error names.
+redis.call, redis.pcall = host.call, host.pcall
 redis.sha1hex = host.sha1hex
 function redis.error_reply(text)
   if raw_type(text) ~= 'string' then return { err = 'ERR wrong number or type of arguments' } end
-  if text:byte(1) == 45 then text = text:sub(2) end
-  return { err = text }
+  return { err = host.error_text(text) }
 end
 function redis.status_reply(text)
   if raw_type(text) ~= 'string' then return { err = 'ERR wrong number or type of arguments' } end

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Arity, CommandSpec, FAMILIES, Handler, Keys};
+use super::{Arity, CommandSpec, FAMILIES, Flags, GATEWAY_COMMANDS, Handler, Keys};
 use crate::error::{ReplyError, Result};
 use crate::number::parse_int;
 
@@ -77,15 +77,49 @@ pub fn resolve(argv: &[&[u8]]) -> Result<&'static CommandSpec> {
     Ok(spec)
 }
 
+/// The same for a script's call, to which Redis says less.
+///
+/// # Errors
+/// Redis's own texts for an unknown command, a wrong number of arguments, and a command that no script may call.
+pub fn resolve_in_script(argv: &[&[u8]]) -> Result<&'static CommandSpec> {
+    let name = argv.first().copied().unwrap_or_default();
+    let refused = "ERR This Redis command is not allowed from script";
+    let text = match resolve(argv) {
+        Ok(spec) if !spec.flags.has(Flags::NO_SCRIPT) => return Ok(spec),
+        Ok(_) => refused,
+        Err(_) if GATEWAY_COMMANDS.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)) => {
+            refused
+        }
+        Err(_) if is_known(argv) => "ERR Wrong number of args calling Redis command from script",
+        Err(_) => "ERR Unknown Redis command called from script",
+    };
+    Err(ReplyError::fixed(text))
+}
+
+/// Whether there is a command of this name, whatever its arguments.
+fn is_known(argv: &[&[u8]]) -> bool {
+    match argv {
+        [] => false,
+        [name] => lookup(name).is_some() || is_container(name),
+        [name, sub, ..] => {
+            lookup(name).is_some() || lookup(&[*name, b"|", *sub].concat()).is_some()
+        }
+    }
+}
+
 fn subcommand(name: &[u8], argv: &[&[u8]]) -> Result<&'static CommandSpec> {
     let prefix = [name, b"|"].concat();
-    if !FAMILIES.iter().flat_map(|f| f.commands).any(|spec| is_container_of(spec.name, name)) {
+    if !is_container(name) {
         return Err(unknown_command(argv));
     }
     let Some(sub) = argv.get(1) else {
         return Err(wrong_arity(&String::from_utf8_lossy(name)));
     };
     lookup(&[&prefix, *sub].concat()).ok_or_else(|| unknown_subcommand(name, sub))
+}
+
+fn is_container(name: &[u8]) -> bool {
+    FAMILIES.iter().flat_map(|f| f.commands).any(|spec| is_container_of(spec.name, name))
 }
 
 /// Whether `spec_name` is a subcommand of the container `name`.

@@ -16,7 +16,8 @@ mod scripting;
 mod string;
 
 pub use lookup::{
-    check_arity, is_container_of, keys_of, lookup, resolve, unknown_subcommand, wrong_arity,
+    check_arity, is_container_of, keys_of, lookup, resolve, resolve_in_script, unknown_subcommand,
+    wrong_arity,
 };
 
 /// Redis's command groups, as `COMMAND DOCS` names them.
@@ -160,3 +161,10 @@ pub struct Family<H: 'static = Handler> {
 /// Every family, in the order of docs/commands.md.
 pub const FAMILIES: &[Family] =
     &[connection::FAMILY, generic::FAMILY, keyspace::FAMILY, scripting::FAMILY, string::FAMILY];
+
+/// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told
+/// that it may not, instead of that there is no such command.
+pub const GATEWAY_COMMANDS: &[&str] = &[
+    "AUTH", "CLIENT", "COMMAND", "CONFIG", "DISCARD", "EXEC", "HELLO", "INFO", "MULTI", "QUIT",
+    "RESET", "SELECT", "SHUTDOWN", "TIME", "UNWATCH", "WATCH",
+];

@@ -6,11 +6,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use steadfast_core::script::sha1_hex;
+
+/// Where the scripts are, a folder a group of commands.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts")
+}
+
 /// Every script, in order of path.
 pub fn scripts() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let mut found = Vec::new();
-    for family in fs::read_dir(root).expect("the scripts are part of the repository").flatten() {
+    for family in fs::read_dir(root()).expect("the scripts are part of the repository").flatten() {
         let files = fs::read_dir(family.path()).expect("families are folders").flatten();
         found.extend(
             files
@@ -24,6 +30,7 @@ pub fn scripts() -> Vec<PathBuf> {
 }
 
 /// Splits a line as redis-cli does: blanks part words; `"…"` knows `\n`, `\r`, `\t`, `\\`, `\"` and `\xHH`.
+/// `@x.lua` without quotes is that file, `#x.lua` its SHA-1.
 pub fn split(line: &str) -> Vec<Vec<u8>> {
     let (mut words, mut bytes) = (Vec::new(), line.bytes().peekable());
     loop {
@@ -56,9 +63,20 @@ pub fn split(line: &str) -> Vec<Vec<u8>> {
             while let Some(byte) = bytes.next_if(|byte| *byte != b' ') {
                 word.push(byte);
             }
+            word = lua_file(&word).unwrap_or(word);
         }
         words.push(word);
     }
+}
+
+/// What `@x.lua` and `#x.lua` stand for, so that scripts of many lines, and what they are called by, can be read.
+fn lua_file(word: &[u8]) -> Option<Vec<u8>> {
+    let (kind, name) = std::str::from_utf8(word).ok()?.split_at_checked(1)?;
+    if !["@", "#"].contains(&kind) || Path::new(name).extension() != Some("lua".as_ref()) {
+        return None;
+    }
+    let body = fs::read(root().join("scripting").join(name)).expect("it stands beside the scripts");
+    Some(if kind == "@" { body } else { sha1_hex(&body).to_vec() })
 }
 
 /// Repeats `{N*x}` as N times x, so that scripts can hold long values.

@@ -1,5 +1,5 @@
 //! A machine with what surrounds it in tests: a gateway that numbers its parcels, a sink that keeps every
-//! outcome, and an interpreter whose scripts are lists of commands, so that no test here depends on Lua.
+//! outcome, and an interpreter whose scripts are lists of commands, so that only tests that ask for Lua depend on it.
 
 #![allow(dead_code, unreachable_pub)] // each test file uses its own part of this
 
@@ -74,15 +74,31 @@ impl ScriptEngine for WordEngine {
     fn forget(&mut self) {}
 }
 
-/// The net under panics, around the word engine.
-#[derive(Default)]
+/// Makes an interpreter.
+pub type MakeEngine = fn() -> Box<dyn ScriptEngine>;
+
+/// The net under panics, around an interpreter.
 pub struct Net {
-    engine: WordEngine,
+    engine: Box<dyn ScriptEngine>,
+    make: MakeEngine,
+}
+
+impl Net {
+    pub fn around(make: MakeEngine) -> Self {
+        Self { engine: make(), make }
+    }
+}
+
+/// The word engine.
+impl Default for Net {
+    fn default() -> Self {
+        Self::around(|| Box::new(WordEngine))
+    }
 }
 
 impl Surroundings for Net {
     fn contain(&mut self, work: &mut dyn FnMut(&mut dyn ScriptEngine)) -> bool {
-        catch_unwind(AssertUnwindSafe(|| work(&mut self.engine))).is_ok()
+        catch_unwind(AssertUnwindSafe(|| work(&mut *self.engine))).is_ok()
     }
 }
 
@@ -175,7 +191,12 @@ pub struct World {
 impl World {
     /// After bootstrap and registration.
     pub fn new() -> Self {
-        let mut world = Self::empty();
+        Self::with(Net::default())
+    }
+
+    /// The same with an interpreter of the test's choice.
+    pub fn with(net: Net) -> Self {
+        let mut world = Self { net, ..Self::empty() };
         let ops = [encode_bootstrap(0xC1, [11, 22]), encode_register(NODE, 1)];
         world.entry(&ops);
         world
@@ -198,7 +219,7 @@ impl World {
         let machine = StateMachine::restore(&mut bytes.chunks(cut)).expect("it was just written");
         Self {
             machine,
-            net: Net::default(),
+            net: Net::around(self.net.make),
             now: self.now,
             sequence: self.sequence,
             deaf: self.deaf,

@@ -195,6 +195,17 @@ mod tests {
         }
     }
 
+    /// The core knows the names of all of them, and no other name, to tell scripts that they may not.
+    #[test]
+    fn the_core_knows_their_names() {
+        let specs = FAMILIES.iter().flat_map(|family| family.commands);
+        let mut names: Vec<&str> =
+            specs.map(|spec| spec.name.split('|').next().expect("split answers one")).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names, commands::GATEWAY_COMMANDS);
+    }
+
     /// Containers resolve to their subcommands, in any case.
     #[test]
     fn subcommands_are_found() {
