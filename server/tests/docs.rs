@@ -1,0 +1,169 @@
+//! docs/commands.md is made from the two command tables and the differences below; a page that says something else fails here.
+//! `UPDATE_GOLDENFILES=1 cargo test -p steadfast-server --test docs` writes it anew.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use steadfast_core::commands::{self, Arity, CommandSpec, Docs, Group, Handler};
+use steadfast_server::commands::{self as local, LocalHandler};
+
+const HEAD: &str = "\
+# Commands
+
+Made from the command tables; `server/tests/docs.rs` says how. \"Arguments\" is all that is supported. Arity counts the command's
+name; `-N` means N or more. \"Since\" is the Redis release whose form it is.
+
+What runs a command: a **read** is answered by the node that was asked, from state that a quorum confirmed after the read came.
+A **write** goes through the log and is applied on every node. **Node** commands are about the connection or the node that was
+asked, never enter the log and can't be called from scripts.
+
+All times are log time, which follows the leader's wall clock at a bounded rate. Reads and writes can also answer
+`CLUSTERDOWN`, `TRYAGAIN`, `LOADING` or `UNKNOWN`: see [consistency.md](consistency.md). Commands that are not on this page answer
+`ERR unknown command`.
+";
+
+/// How a command differs from Redis 7.0, beyond what the page says of all of them.
+const DIFFERENCES: &[(&str, &str)] = &[
+    (
+        "CLIENT|INFO",
+        "has no fields about buffers, memory and file descriptors (`fd` is 0, `laddr` empty)",
+    ),
+    ("CLIENT|LIST", "takes no filter, and lists the clients of this node"),
+    ("CLIENT|NO-EVICT", "nothing is ever evicted: it has no effect"),
+    ("CLIENT|NO-TOUCH", "is of Redis 7.2; there is no access time to touch: it has no effect"),
+    ("CLIENT|SETINFO", "is of Redis 7.2"),
+    ("COMMAND|DOCS", "arguments are words of the syntax, without types"),
+    ("COMMAND|LIST", "has no FILTERBY"),
+    ("CONFIG|GET", "knows the parameters of this server only"),
+    ("CONFIG|RESETSTAT", "resets the counters of this node only"),
+    ("CONFIG|SET", "changes this node only, until it ends"),
+    ("EVAL", SCRIPTS),
+    ("EVALSHA", SCRIPTS),
+    ("FLUSHALL", "SYNC and ASYNC are the same"),
+    ("FLUSHDB", "SYNC and ASYNC are the same"),
+    ("HELLO", "the only user is `default`"),
+    ("AUTH", "the only user is `default`"),
+    ("INFO", "has sections and fields of this server"),
+    ("KEYS", "in another order"),
+    ("SCAN", "in another order, which is the same on every node"),
+    ("SCRIPT|FLUSH", "SYNC and ASYNC are the same"),
+    (
+        "SCRIPT|LOAD",
+        "the cache is part of the state: loaded once, a script is known to every node and survives restarts",
+    ),
+    (
+        "SHUTDOWN",
+        "SAVE, NOSAVE, NOW and FORCE are the same: every acknowledged write is in the log",
+    ),
+    ("TIME", "is log time"),
+    ("TOUCH", "there is no access time to touch: it counts keys"),
+    ("UNLINK", "is DEL"),
+];
+
+const SCRIPTS: &str = "is stopped by a budget of instructions and memory, and then writes nothing, instead of by time; no `cjson`, \
+    `cmsgpack`, `struct` and `bit`; `redis.setresp` and `redis.set_repl` have no effect; node commands (SELECT, TIME, INFO) can't be \
+    called; tables whose keys are objects have no order; maps, sets and big numbers are not replied";
+
+/// One row's facts.
+struct Row {
+    group: Group,
+    name: &'static str,
+    arity: Arity,
+    runs: &'static str,
+    docs: Docs,
+}
+
+fn row<H>(group: Group, spec: &CommandSpec<H>, runs: &'static str) -> Row {
+    Row { group, name: spec.name, arity: spec.arity, runs, docs: spec.docs }
+}
+
+/// Both tables, in their order.
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for family in commands::FAMILIES {
+        rows.extend(family.commands.iter().map(|spec| {
+            let runs = if matches!(spec.handler, Handler::Write(_)) { "write" } else { "read" };
+            row(family.group, spec, runs)
+        }));
+    }
+    for family in local::FAMILIES {
+        let own = family.commands.iter();
+        rows.extend(own.map(|spec: &CommandSpec<LocalHandler>| {
+            let runs = match spec.handler {
+                LocalHandler::Exec => "write",
+                LocalHandler::Watch => "read",
+                _ => "node",
+            };
+            row(family.group, spec, runs)
+        }));
+    }
+    rows
+}
+
+fn page() -> String {
+    let groups = [
+        (Group::String, "Strings"),
+        (Group::Generic, "Keys"),
+        (Group::Scripting, "Scripts"),
+        (Group::Transactions, "Transactions"),
+        (Group::Connection, "Connections"),
+        (Group::Server, "Server"),
+    ];
+    let (rows, mut page) = (rows(), HEAD.to_owned());
+    let mut shown = 0;
+    for (group, title) in groups {
+        page += &["\n## ", title, "\n\n"].concat();
+        page += "| Command | Arguments | Arity | Since | Runs as | What it does | Differs from Redis 7.0 |\n";
+        page += "|---|---|---|---|---|---|---|\n";
+        let mut own: Vec<&Row> = rows.iter().filter(|row| row.group == group).collect();
+        own.sort_by_key(|row| row.name);
+        shown += own.len();
+        for row in own {
+            let arity = match row.arity {
+                Arity::Exactly(count) => count.to_string(),
+                Arity::AtLeast(count) => format!("-{count}"),
+            };
+            let syntax = match row.docs.syntax {
+                "" => String::new(),
+                syntax => format!("`{}`", syntax.replace('|', "\\|")),
+            };
+            let (name, docs) = (row.name.replace('|', " "), row.docs);
+            let differs =
+                DIFFERENCES.iter().find(|(name, _)| *name == row.name).map_or("", |(_, how)| how);
+            writeln!(
+                page,
+                "| {name} | {syntax} | {arity} | {} | {} | {} | {differs} |",
+                docs.since, row.runs, docs.summary
+            )
+            .expect("a string takes everything");
+        }
+    }
+    assert_eq!(shown, rows.len(), "a group has no place on the page");
+    page
+}
+
+/// The page is what the tables say.
+#[test]
+fn the_page_says_what_the_tables_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/commands.md");
+    let page = page();
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+        fs::write(&path, &page).expect("the repository is writable");
+    }
+    let file = fs::read_to_string(path).expect("the page is part of the repository");
+    for (line, (ours, theirs)) in file.lines().zip(page.lines()).enumerate() {
+        assert_eq!(ours, theirs, "line {}: UPDATE_GOLDENFILES=1 writes the page anew", line + 1);
+    }
+    assert_eq!(file.len(), page.len());
+}
+
+/// Differences are of commands that there are, one text a command.
+#[test]
+fn differences_are_of_commands() {
+    let rows = rows();
+    for (at, (name, _)) in DIFFERENCES.iter().enumerate() {
+        assert!(rows.iter().any(|row| row.name == *name), "{name} is in no table");
+        assert!(!DIFFERENCES[..at].iter().any(|(other, _)| other == name), "{name} has two texts");
+    }
+}
