@@ -8,7 +8,6 @@ use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 use crate::access::{DATABASES, KeyFacts, Txn, TypeName, View};
 use crate::error::{ReplyError, Result};
 use crate::glob;
-use crate::number::parse_int;
 use crate::reply::Reply;
 use crate::stamp::UnixMillis;
 
@@ -298,7 +297,7 @@ fn copy(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
         if args.eat("REPLACE") {
             replace = true;
         } else if args.eat("DB") {
-            db = database(args.int()?)?;
+            db = database(index(&mut args)?)?;
         } else {
             return Err(ReplyError::SYNTAX);
         }
@@ -347,9 +346,7 @@ fn keys<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
 
 fn move_key(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let key = args.bytes()?;
-    let db =
-        args.int().map_err(|_| ReplyError::fixed("ERR value is not an integer or out of range"))?;
-    let db = database(db)?;
+    let db = database(index(&mut args)?)?;
     if db == tx.db() {
         return Err(ReplyError::fixed("ERR source and destination objects are the same"));
     }
@@ -415,11 +412,7 @@ fn renamenx(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
 }
 
 fn scan<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
-    let invalid = ReplyError::fixed("ERR invalid cursor");
-    let cursor: u64 = core::str::from_utf8(args.bytes()?)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(invalid)?;
+    let cursor = parse_cursor(args.bytes()?).ok_or(ReplyError::fixed("ERR invalid cursor"))?;
     let (mut pattern, mut count, mut wanted) = (None, 10_i64, None);
     while args.has_more() {
         if args.eat("MATCH") {
@@ -461,9 +454,37 @@ const fn name_of(kind: TypeName) -> &'static str {
     }
 }
 
-fn database(index: i64) -> Result<usize> {
+/// The database of an index.
+pub(super) fn database(index: i64) -> Result<usize> {
     let index = usize::try_from(index).ok().filter(|index| *index < DATABASES);
     index.ok_or(ReplyError::fixed("ERR DB index is out of range"))
+}
+
+/// A number of 32 bits, as Redis reads indices of databases.
+pub(super) fn index(args: &mut Args<'_>) -> Result<i64> {
+    let index = args.int()?;
+    if i32::try_from(index).is_err() {
+        return Err(ReplyError::fixed(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
+    Ok(index)
+}
+
+/// Reads as C's `strtoul` does, with its end at a NUL and the wrap of a minus; blanks before the number are refused.
+fn parse_cursor(word: &[u8]) -> Option<u64> {
+    let text = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (negative, digits) = match text {
+        [] => return Some(0),
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value: u64 = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 /// -2 without the key, -1 without an expiry, else what `tell` makes of the deadline and now.
@@ -519,9 +540,4 @@ fn expire_by(
         return Ok(Reply::Int(0));
     }
     Ok(Reply::flag(tx.set_expiry(key, Some(at))))
-}
-
-/// SWAPDB and SELECT parse their numbers alike.
-pub(super) fn database_word(word: &[u8], error: &'static str) -> Result<usize> {
-    database(parse_int(word).ok_or_else(|| ReplyError::fixed(error))?)
 }

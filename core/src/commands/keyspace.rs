@@ -1,7 +1,7 @@
 //! Commands on whole databases. Table first; handlers below in the same order. Scripts: tests/scripts/server.
 
 use super::args::Args;
-use super::generic::database_word;
+use super::generic::{database, index};
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 use crate::access::{DATABASES, Txn, View};
 use crate::error::{ReplyError, Result};
@@ -82,8 +82,10 @@ fn flushdb(tx: &mut Txn<'_>, args: Args<'_>) -> Result<Reply<'static>> {
 }
 
 fn swapdb(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
-    let one = database_word(args.bytes()?, "ERR invalid first DB index")?;
-    let other = database_word(args.bytes()?, "ERR invalid second DB index")?;
+    let invalid = |text| move |_| ReplyError::fixed(text);
+    let one = index(&mut args).map_err(invalid("ERR invalid first DB index"))?;
+    let other = index(&mut args).map_err(invalid("ERR invalid second DB index"))?;
+    let (one, other) = (database(one)?, database(other)?);
     if one != other {
         tx.swap_dbs(one, other);
     }

@@ -70,8 +70,8 @@ pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
 pub fn resolve(argv: &[&[u8]]) -> Result<&'static CommandSpec> {
     let Some(name) = argv.first() else { return Err(ReplyError::SYNTAX) };
     let spec = match lookup(name) {
-        Some(spec) => spec,
-        None => subcommand(name, argv)?,
+        Some(spec) if !spec.name.contains('|') => spec,
+        _ => subcommand(name, argv)?,
     };
     check_arity(spec.name, spec.arity, argv.len())?;
     Ok(spec)
@@ -100,6 +100,7 @@ pub fn resolve_in_script(argv: &[&[u8]]) -> Result<&'static CommandSpec> {
 fn is_known(argv: &[&[u8]]) -> bool {
     match argv {
         [] => false,
+        [name, ..] if name.contains(&b'|') => false,
         [name] => lookup(name).is_some() || is_container(name),
         [name, sub, ..] => {
             lookup(name).is_some() || lookup(&[*name, b"|", *sub].concat()).is_some()
@@ -149,15 +150,20 @@ pub fn wrong_arity(name: &str) -> ReplyError {
 /// `ERR unknown subcommand 'x'. Try SCRIPT HELP.`
 pub fn unknown_subcommand(name: &[u8], sub: &[u8]) -> ReplyError {
     let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-    let sub = sub.get(..SHOWN_BYTES_MAX).unwrap_or(sub);
+    let sub = shown(sub, SHOWN_BYTES_MAX);
     ReplyError::made(
         [b"ERR unknown subcommand '", sub, b"'. Try ", name.as_bytes(), b" HELP."].concat(),
     )
 }
 
+/// What an error repeats of a word: not more than there is room for, and nothing from a NUL on, where Redis's texts end.
+fn shown(word: &[u8], room: usize) -> &[u8] {
+    let word = word.get(..room).unwrap_or(word);
+    word.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// `ERR unknown command 'x', with args beginning with: 'a' 'b' `
 fn unknown_command(argv: &[&[u8]]) -> ReplyError {
-    let shown = |word: &[u8], room: usize| word.get(..room).unwrap_or(word).to_vec();
     let name = shown(argv.first().copied().unwrap_or_default(), SHOWN_BYTES_MAX);
     let mut shown_args: Vec<u8> = Vec::new();
     for word in argv.iter().skip(1) {
@@ -166,12 +172,11 @@ fn unknown_command(argv: &[&[u8]]) -> ReplyError {
         }
         let room = SHOWN_BYTES_MAX - shown_args.len();
         shown_args.push(b'\'');
-        shown_args.extend(shown(word, room));
+        shown_args.extend_from_slice(shown(word, room));
         shown_args.extend_from_slice(b"' ");
     }
     ReplyError::made(
-        [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &shown_args]
-            .concat(),
+        [b"ERR unknown command '", name, b"', with args beginning with: ", &shown_args].concat(),
     )
 }
 

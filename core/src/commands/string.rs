@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::args::Args;
-use super::expiry::{ExpiryOption, deadline};
+use super::expiry::{ExpiryOption, Lifetime, deadline};
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 use crate::access::{Expiry, Txn, View};
 use crate::error::{ReplyError, Result};
@@ -322,25 +322,18 @@ fn getdel(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
 
 fn getex(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let key = args.bytes()?;
-    let mut change = None;
+    let mut lifetime = Lifetime::Unsaid;
     while args.has_more() {
-        let next = if args.eat("PERSIST") {
-            Expiry::Clear
-        } else {
-            let option = ExpiryOption::eat(&mut args).ok_or(ReplyError::SYNTAX)?;
-            Expiry::At(deadline(tx.now(), option, args.bytes()?, "getex")?)
-        };
-        if change.replace(next).is_some() {
-            return Err(ReplyError::SYNTAX);
-        }
+        lifetime.eat(&mut args, "PERSIST")?;
     }
-    let old = old_value(tx, key)?;
-    match change {
-        Some(Expiry::At(at)) => drop(tx.set_expiry(key, Some(at))),
-        Some(_) if tx.view().facts(key).is_some_and(|facts| facts.expires_at.is_some()) => {
+    let Some(old) = tx.view().string(key)? else { return Ok(Reply::Nil) };
+    let old = Reply::bulk_owned(old.into_owned());
+    match lifetime.expiry(tx.now(), "getex", Expiry::Clear, Expiry::Keep)? {
+        Expiry::At(at) => drop(tx.set_expiry(key, Some(at))),
+        Expiry::Clear if tx.view().facts(key).is_some_and(|facts| facts.expires_at.is_some()) => {
             tx.set_expiry(key, None);
         }
-        _ => {}
+        Expiry::Clear | Expiry::Keep => {}
     }
     Ok(old)
 }
@@ -419,7 +412,7 @@ fn psetex(tx: &mut Txn<'_>, args: Args<'_>) -> Result<Reply<'static>> {
 
 fn set(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let (key, value) = (args.bytes()?, args.bytes()?);
-    let (mut nx, mut xx, mut get, mut expiry) = (false, false, false, None);
+    let (mut nx, mut xx, mut get, mut lifetime) = (false, false, false, Lifetime::Unsaid);
     while args.has_more() {
         if !xx && args.eat("NX") {
             nx = true;
@@ -427,20 +420,17 @@ fn set(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
             xx = true;
         } else if args.eat("GET") {
             get = true;
-        } else if expiry.is_none() && args.eat("KEEPTTL") {
-            expiry = Some(Expiry::Keep);
-        } else if let Some(option) = ExpiryOption::eat(&mut args).filter(|_| expiry.is_none()) {
-            expiry = Some(Expiry::At(deadline(tx.now(), option, args.bytes()?, "set")?));
         } else {
-            return Err(ReplyError::SYNTAX);
+            lifetime.eat(&mut args, "KEEPTTL")?;
         }
     }
+    let expiry = lifetime.expiry(tx.now(), "set", Expiry::Keep, Expiry::Clear)?;
     let old = if get { Some(old_value(tx, key)?) } else { None };
     let exists = tx.view().facts(key).is_some();
     if (nx && exists) || (xx && !exists) {
         return Ok(old.unwrap_or(Reply::Nil));
     }
-    tx.set_string(key, value, expiry.unwrap_or(Expiry::Clear));
+    tx.set_string(key, value, expiry);
     Ok(old.unwrap_or(Reply::Ok))
 }
 

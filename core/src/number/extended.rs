@@ -7,16 +7,25 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-/// Largest decimal exponent that is looked at; beyond it a value is infinite or zero.
-const EXPONENT_MAX: i64 = 4950;
+/// Power of ten of the largest finite number.
+const POWER_MAX: i64 = 4932;
+/// Power of ten of the smallest number that is not zero, and the digits up to which a number of that power is zero.
+const POWER_MIN: i64 = -4951;
+const ZERO_UP_TO: &[u8] = b"18225997659412373012";
+/// Numbers below this power of ten add nothing to what is printed.
+const POWER_SEEN: i64 = -60;
+/// Decimals that can decide which way a number not below that is rounded; the rest says only that there is more.
+const DECIMALS_READ: usize = 200;
 const BINARY_EXPONENT_MAX: i64 = 16383;
 const BINARY_EXPONENT_MIN: i64 = -16445;
+/// Exponent of an infinity.
+const INFINITE: i64 = i64::MAX;
 /// Decimals that are printed.
 const DECIMALS: usize = 17;
-/// Digits that are looked at; Redis's buffer holds fewer.
-const DIGITS_MAX: usize = 256;
+/// Longest text of a number: Redis's buffer.
+const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 
-/// A finite number: `significand * 2^exponent`, significand normalised to 64 bits unless 0.
+/// A number: `significand * 2^exponent`, significand normalised to 64 bits unless 0. Infinities have an exponent of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extended {
     negative: bool,
@@ -118,53 +127,80 @@ impl Extended {
     /// Zero.
     pub const ZERO: Self = Self { negative: false, significand: 0, exponent: 0 };
 
-    /// Parses what Redis's `getLongDoubleFromObject` takes; none for anything else, for infinities and NaN.
+    /// Parses what Redis's `getLongDoubleFromObject` takes, hexadecimal numbers and infinities with it; none for anything else,
+    /// for NaN, and for what is too large or too small to be told from infinity or zero.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > TEXT_BYTES_MAX {
+            return None;
+        }
         let (negative, rest) = match bytes {
             [b'-', rest @ ..] => (true, rest),
             [b'+', rest @ ..] => (false, rest),
             _ => (false, bytes),
         };
-        if rest.len() > DIGITS_MAX {
-            return None;
+        if rest.eq_ignore_ascii_case(b"inf") || rest.eq_ignore_ascii_case(b"infinity") {
+            return Some(Self { negative, significand: 1 << 63, exponent: INFINITE });
         }
-        let (mantissa, exponent) = match rest.iter().position(|b| matches!(b, b'e' | b'E')) {
-            Some(at) => (rest.get(..at)?, parse_exponent(rest.get(at + 1..)?)?),
-            None => (rest, 0),
-        };
-        let mut digits = Big(vec![0]);
-        let (mut seen, mut point, mut decimals) = (false, false, 0_i64);
-        for byte in mantissa {
-            match byte {
-                b'0'..=b'9' => {
-                    digits.mul_add(10, u32::from(byte - b'0'));
-                    seen = true;
-                    decimals += i64::from(point);
-                }
-                b'.' if !point => point = true,
-                _ => return None,
-            }
+        match rest {
+            [b'0', b'x' | b'X', rest @ ..] => Self::parse_hex(negative, rest),
+            _ => Self::parse_decimal(negative, rest),
         }
-        let exponent = exponent.checked_sub(decimals)?;
-        (seen && exponent <= EXPONENT_MAX)
-            .then(|| Self::from_decimal(negative, digits, exponent))?
     }
 
-    fn from_decimal(negative: bool, mut digits: Big, exponent: i64) -> Option<Self> {
-        if digits.bits() == 0 || exponent < -(EXPONENT_MAX + DIGITS_MAX as i64) {
-            return Some(Self { negative, significand: 0, exponent: 0 });
+    fn parse_hex(negative: bool, text: &[u8]) -> Option<Self> {
+        let text = Text::read(text, 16, b'p')?;
+        let mut big = Big(vec![0]);
+        text.digits.iter().for_each(|digit| big.mul_add(16, u32::from(*digit)));
+        let exponent = text.exponent - 4 * text.decimals;
+        let (bits, lowest) = (big.bits(), BINARY_EXPONENT_MIN - 1);
+        let top = bits as i64 - 1 + exponent;
+        // Half of the smallest number is rounded to zero, like what is below.
+        let is_power = (0..bits.saturating_sub(1)).all(|at| !big.bit(at));
+        if bits > 0 && (top < lowest || (top == lowest && is_power)) {
+            return None;
         }
+        Self::round(negative, &big, exponent, false)
+    }
+
+    fn parse_decimal(negative: bool, text: &[u8]) -> Option<Self> {
+        let Text { mut digits, decimals, exponent } = Text::read(text, 10, b'e')?;
+        let used = digits.iter().rposition(|digit| *digit != 0).map_or(0, |at| at + 1);
+        let mut exponent = exponent - decimals + (digits.len() - used) as i64;
+        digits.truncate(used);
+        let zero = Self { negative, significand: 0, exponent: 0 };
+        let power = used as i64 + exponent - 1;
+        if used == 0 {
+            return Some(zero);
+        }
+        if power < POWER_SEEN {
+            let is_zero = digits.iter().map(|digit| b'0' + digit).le(ZERO_UP_TO.iter().copied());
+            return (power > POWER_MIN || (power == POWER_MIN && !is_zero)).then_some(zero);
+        }
+        if power > POWER_MAX {
+            return None;
+        }
+        // What stands behind the point of a number with more than 64 bits before it can't but break a tie.
+        let read = if power >= 20 { 0 } else { DECIMALS_READ };
+        let cut = usize::try_from(-exponent).unwrap_or(0).saturating_sub(read);
+        digits.truncate(used - cut);
+        exponent += cut as i64;
+        let mut big = Big(vec![0]);
+        digits.iter().for_each(|digit| big.mul_add(10, u32::from(*digit)));
+        Self::from_decimal(negative, big, exponent, cut > 0)
+    }
+
+    fn from_decimal(negative: bool, mut digits: Big, exponent: i64, more: bool) -> Option<Self> {
         if exponent >= 0 {
             (0..exponent).for_each(|_| digits.mul_add(10, 0));
-            return Self::round(negative, &digits, 0, false);
+            return Self::round(negative, &digits, 0, more);
         }
         let mut divisor = Big(vec![1]);
         (0..-exponent).for_each(|_| divisor.mul_add(10, 0));
         // Enough bits that the quotient has more than 64.
         let shift = (divisor.bits() + 66).saturating_sub(digits.bits());
         digits.shift_left(shift);
-        let (quotient, sticky) = digits.divide(&divisor);
-        Self::round(negative, &quotient, -(shift as i64), sticky)
+        let (quotient, rest) = digits.divide(&divisor);
+        Self::round(negative, &quotient, -(shift as i64), rest || more)
     }
 
     /// `big * 2^exponent` (and a little more, if `sticky`) to the nearest; none if it is infinite.
@@ -202,6 +238,9 @@ impl Extended {
 
     /// The sum, rounded; none if it is infinite.
     pub fn plus(self, other: Self) -> Option<Self> {
+        if self.exponent == INFINITE || other.exponent == INFINITE {
+            return None;
+        }
         if self.significand == 0 {
             return Some(other);
         }
@@ -282,6 +321,40 @@ impl Extended {
     }
 }
 
+/// The parts of a number's text.
+struct Text {
+    /// Values of the digits, from the first one that is not 0.
+    digits: Vec<u8>,
+    /// How many of them, leading zeroes counted, stand behind the point.
+    decimals: i64,
+    /// What the exponent says.
+    exponent: i64,
+}
+
+impl Text {
+    /// Reads the digits of a base, a point among them, and an exponent behind `mark`; none if anything else is there.
+    fn read(text: &[u8], base: u32, mark: u8) -> Option<Self> {
+        let (mantissa, exponent) = match text.iter().position(|b| b.eq_ignore_ascii_case(&mark)) {
+            Some(at) => (text.get(..at)?, parse_exponent(text.get(at + 1..)?)?),
+            None => (text, 0),
+        };
+        let (mut digits, mut seen, mut point, mut decimals) = (Vec::new(), false, false, 0_i64);
+        for byte in mantissa {
+            if *byte == b'.' && !point {
+                point = true;
+                continue;
+            }
+            let digit = char::from(*byte).to_digit(base)?;
+            seen = true;
+            decimals += i64::from(point);
+            if digit > 0 || !digits.is_empty() {
+                digits.push(digit as u8);
+            }
+        }
+        seen.then_some(Self { digits, decimals, exponent })
+    }
+}
+
 fn shift_right(big: &Big, bits: usize) -> Big {
     let mut words: Vec<u32> = big.0.iter().skip(bits / 32).copied().collect();
     words.push(0);
@@ -310,6 +383,7 @@ fn parse_exponent(bytes: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::borrow::ToOwned;
     use alloc::string::String;
 
     fn sum(one: &str, other: &str) -> Option<String> {
@@ -336,12 +410,55 @@ mod tests {
         }
     }
 
-    /// What is no finite number is refused.
+    /// What is no number, or too large or too small for one, is refused.
     #[test]
     fn refused() {
-        for text in ["", "-", ".", "e5", "1e", "1x", " 1", "inf", "nan", "1e5000", "1.2.3"] {
+        for text in [
+            "",
+            "-",
+            ".",
+            "e5",
+            "1e",
+            "1x",
+            " 1",
+            "nan",
+            "1e5000",
+            "1.2.3",
+            "0x",
+            "0x.",
+            "0x1p",
+            "0xg",
+            "0x1p16384",
+            "0x1p-16446",
+            "1e-4951",
+            "1.822e-4951",
+            "1e-99999999999999999999",
+        ] {
             assert_eq!(Extended::parse(text.as_bytes()), None, "{text}");
         }
+        for text in
+            ["1.823e-4951", "0x1.1p-16446", "0e99999999999999999999", "0x0p-99999", "1e4932"]
+        {
+            assert!(Extended::parse(text.as_bytes()).is_some(), "{text}");
+        }
         assert_eq!(Extended::parse(b"1e4932").and_then(|x| x.plus(x)), None, "an infinite sum");
+        assert_eq!(sum("inf", "1"), None);
+        assert_eq!(sum("1", "-Infinity"), None);
+    }
+
+    /// Digits far behind the point break ties, and only those.
+    #[test]
+    fn long_numbers() {
+        let long =
+            |head: &str, zeroes: usize, tail: &str| head.to_owned() + &"0".repeat(zeroes) + tail;
+        let tie = "36893488147419103234"; // 2^65 + 2, half way between two numbers of 64 bits
+        assert_eq!(sum(tie, "0").as_deref(), Some("36893488147419103232"));
+        let more = sum(&long("36893488147419103234.", 2000, "1"), "0");
+        assert_eq!(more.as_deref(), Some("36893488147419103236"));
+        assert_eq!(sum(&long("0.5", 4000, "1"), "0").as_deref(), Some("0.5"));
+        assert_eq!(sum(&long("0.", 4900, "1"), "2").as_deref(), Some("2"));
+        assert_eq!(sum(&long("0.", 5000, "1"), "2"), None);
+        assert_eq!(sum(&long("1", 4932, ""), "-1").map(|text| text.len()), Some(4933));
+        assert_eq!(sum(&long("1", 4933, ""), "0"), None);
     }
 }
