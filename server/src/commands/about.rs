@@ -53,7 +53,7 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
         },
         CommandSpec {
             name: "COMMAND|GETKEYS",
-            arity: Arity::AtLeast(3),
+            arity: Arity::AtLeast(4),
             keys: Keys::None,
             flags: Flags::STALE,
             handler: Plain(command_getkeys),
@@ -242,23 +242,26 @@ fn command_docs(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> Local
 
 fn command_getkeys(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
     let words = argv.get(2..).unwrap_or_default();
-    let invalid = ReplyError::fixed("ERR Invalid command specified");
     let positions = match find_local(words) {
-        Some(found) => found.and_then(|spec| keys_of(spec, words)),
-        None => commands::resolve(words).map_err(|_| invalid).and_then(|spec| keys_of(spec, words)),
+        Some(found) => found.map(|spec| (spec.keys, keys_of(spec, words))),
+        None => commands::resolve(words).map(|spec| (spec.keys, keys_of(spec, words))),
     };
-    let keys = positions.and_then(|positions| {
-        if positions.is_empty() {
-            return Err(ReplyError::fixed("ERR The command has no key arguments"));
+    let keys = match positions {
+        Ok((Keys::None, _)) => Err(ReplyError::fixed("ERR The command has no key arguments")),
+        // A count that does not fit is no error here: the command needs no keys.
+        Ok((Keys::Counted { .. }, positions)) => Ok(positions.unwrap_or_default()),
+        Ok((_, positions)) => positions,
+        Err(error) if error.text().starts_with(b"ERR wrong number") => {
+            Err(ReplyError::fixed("ERR Invalid number of arguments specified for command"))
         }
-        let key = |at: &usize| words.get(*at).map(|word| Reply::bulk_owned(*word));
-        Ok(Reply::Array(positions.iter().filter_map(key).collect()))
-    });
-    keys.into()
+        Err(_) => Err(ReplyError::fixed("ERR Invalid command specified")),
+    };
+    let key = |at: &usize| words.get(*at).map(|word| Reply::bulk_owned(*word));
+    keys.map(|positions| Reply::Array(positions.iter().filter_map(key).collect())).into()
 }
 
 fn command_info(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
-    let about = |name: &String| described(name).map_or(Reply::NilArray, |facts| entry(&facts));
+    let about = |name: &String| described(name).map_or(Reply::Nil, |facts| entry(&facts));
     LocalOutcome::Reply(Reply::Array(names(argv).iter().map(about).collect()))
 }
 

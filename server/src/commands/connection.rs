@@ -14,6 +14,8 @@ type Result<T> = core::result::Result<T, ReplyError>;
 
 const WRONG_PASSWORD: ReplyError =
     ReplyError::fixed("WRONGPASS invalid username-password pair or user is disabled.");
+const UNPRINTABLE_NAME: ReplyError =
+    ReplyError::fixed("ERR Client names cannot contain spaces, newlines or special characters.");
 const DATABASES: i64 = 16;
 
 pub(super) const FAMILY: Family<LocalHandler> = Family {
@@ -79,7 +81,7 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
             handler: Plain(client_list),
             docs: Docs {
                 summary: "Lists open connections.",
-                syntax: "",
+                syntax: "[TYPE normal | master | replica | pubsub] [ID client-id [client-id ...]]",
                 since: "2.4.0",
                 complexity: "O(N) where N is the number of connections",
             },
@@ -234,9 +236,46 @@ fn client_info(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> 
     LocalOutcome::Reply(Reply::Verbatim(session.line(node.wall_ms()).into_bytes().into()))
 }
 
-fn client_list(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
-    let lines = node.other_clients().concat() + &session.line(node.wall_ms());
-    LocalOutcome::Reply(Reply::Verbatim(lines.into_bytes().into()))
+fn client_list(session: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let mut lines = node.other_clients();
+    lines.push(session.line(node.wall_ms()));
+    let id_of = |line: &String| -> Option<i64> {
+        line.strip_prefix("id=")?.split(' ').next().and_then(|id| id.parse().ok())
+    };
+    lines.sort_by_key(id_of);
+    let kept = wanted_clients(argv.get(2..).unwrap_or_default()).map(|wanted| {
+        let kept = lines.into_iter().filter(|line| match &wanted {
+            Wanted::All => true,
+            Wanted::None => false,
+            Wanted::Ids(ids) => id_of(line).is_some_and(|id| ids.contains(&id)),
+        });
+        Reply::Verbatim(kept.collect::<String>().into_bytes().into())
+    });
+    kept.into()
+}
+
+/// Which clients CLIENT LIST is asked for.
+enum Wanted {
+    All,
+    None,
+    Ids(Vec<i64>),
+}
+
+/// TYPE or ID: there are none but normal clients.
+fn wanted_clients(filter: &[&[u8]]) -> Result<Wanted> {
+    let Some((kind, words)) = filter.split_first() else { return Ok(Wanted::All) };
+    match (kind.to_ascii_uppercase().as_slice(), words) {
+        (b"TYPE", [name]) => match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Wanted::All),
+            b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Wanted::None),
+            _ => Err(ReplyError::made([b"ERR Unknown client type '", *name, b"'"].concat())),
+        },
+        (b"ID", [_, ..]) => {
+            let ids: Option<Vec<i64>> = words.iter().map(|word| parse_int(word)).collect();
+            ids.map(Wanted::Ids).ok_or(ReplyError::fixed("ERR Invalid client ID"))
+        }
+        _ => Err(ReplyError::SYNTAX),
+    }
 }
 
 /// Switches of things that this server does not do: nothing is evicted, nothing is touched.
@@ -267,16 +306,12 @@ fn client_setinfo(session: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) 
 }
 
 fn client_setname(session: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
-    set_name(session, argv.get(2).copied().unwrap_or_default()).map(|()| Reply::Ok).into()
-}
-
-fn set_name(session: &mut Session, name: &[u8]) -> Result<()> {
+    let name = argv.get(2).copied().unwrap_or_default();
     if !printable(name) {
-        let text = "ERR Client names cannot contain spaces, newlines or special characters.";
-        return Err(ReplyError::fixed(text));
+        return Err(UNPRINTABLE_NAME).into();
     }
     session.name = name.to_vec();
-    Ok(())
+    LocalOutcome::Reply(Reply::Ok)
 }
 
 fn printable(word: &[u8]) -> bool {
@@ -310,14 +345,12 @@ fn say_hello(
     while let Some(option) = words.next() {
         match (option.to_ascii_uppercase().as_slice(), words.next()) {
             (b"AUTH", Some(user)) => {
-                let password = words.next().ok_or(ReplyError::SYNTAX)?;
+                let password = words.next().ok_or_else(|| hello_option(option))?;
                 log_in(session, node, user, password)?;
             }
-            (b"SETNAME", Some(word)) => name = Some(*word),
-            _ => {
-                let text = [b"ERR Syntax error in HELLO option '", *option, b"'"].concat();
-                return Err(ReplyError::made(text));
-            }
+            (b"SETNAME", Some(word)) if printable(word) => name = Some(*word),
+            (b"SETNAME", Some(_)) => return Err(UNPRINTABLE_NAME),
+            _ => return Err(hello_option(option)),
         }
     }
     if !session.authenticated {
@@ -327,7 +360,7 @@ fn say_hello(
         ));
     }
     if let Some(name) = name {
-        set_name(session, name)?;
+        session.name = name.to_vec();
     }
     session.protocol = protocol;
     let text = |value: &'static str| Reply::bulk(value.as_bytes());
@@ -340,6 +373,10 @@ fn say_hello(
         (text("role"), text("master")),
         (text("modules"), Reply::Array(Vec::new())),
     ]))
+}
+
+fn hello_option(option: &[u8]) -> ReplyError {
+    ReplyError::made([b"ERR Syntax error in HELLO option '", option, b"'"].concat())
 }
 
 fn quit(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
@@ -358,6 +395,10 @@ fn select(session: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> Local
             session.db = db as usize;
             LocalOutcome::Reply(Reply::Ok)
         }
+        Some(index) if i32::try_from(index).is_err() => Err(ReplyError::fixed(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ))
+        .into(),
         Some(_) => Err(ReplyError::fixed("ERR DB index is out of range")).into(),
         None => Err(ReplyError::NOT_AN_INTEGER).into(),
     }

@@ -123,7 +123,7 @@ const TRANSACTIONS: Family<LocalHandler> = Family {
             "UNWATCH",
             Arity::Exactly(1),
             Flags::FAST.and(Flags::STALE),
-            LocalHandler::Unwatch,
+            LocalHandler::Plain(unwatch),
             ("Forgets about watched keys of a transaction.", "", "2.2.0"),
         ),
         CommandSpec {
@@ -142,12 +142,21 @@ const TRANSACTIONS: Family<LocalHandler> = Family {
     ],
 };
 
+/// Queued or not, it drops the preconditions; EXEC has taken its own by then.
+fn unwatch(session: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    session.watched.clear();
+    LocalOutcome::Reply(Reply::Ok)
+}
+
 /// The node-local command of an argv, arity checked; none if the name is not in this table.
 pub fn find_local(
     argv: &[&[u8]],
 ) -> Option<Result<&'static CommandSpec<LocalHandler>, ReplyError>> {
     let name = argv.first()?;
     let all = || FAMILIES.iter().flat_map(|family| family.commands);
+    if name.contains(&b'|') {
+        return None; // a subcommand has no name of its own
+    }
     if let Some(spec) = all().find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
         && (argv.len() == 1 || !all().any(|spec| is_container_of(spec.name, name)))
     {

@@ -198,6 +198,16 @@ impl Client {
         }
     }
 
+    /// The next bytes, as they come.
+    pub(crate) fn receive_raw(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = std::mem::take(&mut self.input);
+        let had = bytes.len().min(length);
+        self.input = bytes.split_off(had);
+        bytes.resize(length, 0);
+        self.stream.read_exact(&mut bytes[had..])?;
+        Ok(bytes)
+    }
+
     pub(crate) fn call(&mut self, argv: &[&str]) -> io::Result<Reply<'static>> {
         self.send(argv)?;
         self.receive()

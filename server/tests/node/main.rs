@@ -3,5 +3,6 @@
 
 mod cluster;
 mod durability;
+mod handshake;
 mod harness;
 mod input;
