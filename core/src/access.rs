@@ -10,7 +10,7 @@ use crate::hash::SLOTS;
 use crate::keyspace::{Keyspace, Place, ScriptSha};
 use crate::record::{Item, NEVER, Value};
 use crate::reply::Reply;
-use crate::script::{ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost};
+use crate::script::{Script, ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost};
 use crate::stamp::UnixMillis;
 
 /// Number of databases.
@@ -202,6 +202,8 @@ struct ScriptRun {
     mark: usize,
     /// Calls it made so far: each has a seed of its own, and the same one after a rewind.
     calls: u64,
+    /// Whether its first line promises not to write.
+    no_writes: bool,
 }
 
 /// Writing access while one command is applied. Every change is kept in an undo list until the command has ended.
@@ -331,7 +333,7 @@ impl<'a> Txn<'a> {
             return Ok(sha);
         }
         if let Some(engine) = self.engine.as_deref_mut() {
-            engine.check(body)?;
+            engine.check(Script::parse(body)?.code)?;
         }
         if self.keyspace.scripts_bytes() + body.len() > SCRIPT_CACHE_BYTES_MAX {
             return Err(Self::SCRIPT_CACHE_FULL);
@@ -361,12 +363,14 @@ impl<'a> Txn<'a> {
         keys: &[&[u8]],
         argv: &[&[u8]],
     ) -> Result<Reply<'static>> {
+        let script = Script::parse(body)?;
         let nested = ReplyError::fixed("ERR a script can't run another one");
         let engine = self.engine.take().ok_or(nested)?;
-        self.script = ScriptRun { mark: self.keyspace.mark(), calls: 0 };
+        self.script =
+            ScriptRun { mark: self.keyspace.mark(), calls: 0, no_writes: script.no_writes };
         let sha = crate::script::sha1_hex(body);
         let sha = core::str::from_utf8(&sha).unwrap_or_default();
-        let outcome = engine.run(sha, body, keys, argv, SCRIPT_BUDGET, self);
+        let outcome = engine.run(sha, script.code, keys, argv, SCRIPT_BUDGET, self);
         self.engine = Some(engine);
         match outcome {
             Ok(reply) => Ok(reply),
@@ -390,7 +394,14 @@ impl<'a> Txn<'a> {
 impl ScriptHost for Txn<'_> {
     fn call(&mut self, argv: &[&[u8]]) -> Reply<'static> {
         self.script.calls += 1;
-        let outcome = resolve_in_script(argv).and_then(|spec| self.run(spec.handler, argv));
+        let outcome = resolve_in_script(argv).and_then(|spec| {
+            if self.script.no_writes && spec.is_write() {
+                return Err(ReplyError::fixed(
+                    "ERR Write commands are not allowed from read-only scripts.",
+                ));
+            }
+            self.run(spec.handler, argv)
+        });
         outcome.unwrap_or_else(Reply::Error)
     }
 

@@ -3,6 +3,10 @@
 
 /// Whether `subject` matches `pattern`.
 pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
+    if subject.is_empty() {
+        // Redis's loop over a pattern ends before it begins, except for the pattern that it does not look at.
+        return pattern.is_empty() || pattern == b"*";
+    }
     let (mut p, mut s) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     loop {

@@ -64,6 +64,55 @@ pub trait Surroundings {
     fn contain(&mut self, work: &mut dyn FnMut(&mut dyn ScriptEngine)) -> bool;
 }
 
+/// What the first line of a script, `#!lua flags=no-writes`, says of the rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Script<'a> {
+    /// What is compiled: without that line, but with its end, so that lines keep their numbers.
+    pub code: &'a [u8],
+    /// Whether it must not write.
+    pub no_writes: bool,
+}
+
+/// Flags that Redis knows; only `no-writes` has a meaning here.
+const FLAGS: [&[u8]; 5] =
+    [b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster", b"allow-cross-slot-keys"];
+
+impl<'a> Script<'a> {
+    /// Takes the first line off a body, if it is one of those.
+    ///
+    /// # Errors
+    /// Redis's texts for a line that is not understood.
+    pub fn parse(body: &'a [u8]) -> Result<Self, ReplyError> {
+        let mut script = Self { code: body, no_writes: false };
+        if !body.starts_with(b"#!") {
+            return Ok(script);
+        }
+        let end = body.iter().position(|byte| *byte == b'\n');
+        let end = end.ok_or(ReplyError::fixed("ERR Invalid script shebang"))?;
+        let (line, code) = body.split_at(end);
+        script.code = code;
+        let unknown = |text: &[u8], word: &[u8]| ReplyError::made([text, word].concat());
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let engine = words.next().unwrap_or_default();
+        if engine != b"#!lua" {
+            return Err(unknown(b"ERR Unexpected engine in script shebang: ", engine));
+        }
+        for word in words {
+            let Some(flags) = word.strip_prefix(b"flags=") else {
+                return Err(unknown(b"ERR Unknown lua shebang option: ", word));
+            };
+            let flags = flags.split(|byte| *byte == b',').filter(|_| !flags.is_empty());
+            for flag in flags {
+                if !FLAGS.contains(&flag) {
+                    return Err(unknown(b"ERR Unexpected flag in script shebang: ", flag));
+                }
+                script.no_writes |= flag == b"no-writes";
+            }
+        }
+        Ok(script)
+    }
+}
+
 /// Lower-case hex SHA-1, the name of a script.
 pub fn sha1_hex(body: &[u8]) -> [u8; 40] {
     let digest: [u8; 20] = Sha1::digest(body).into();

@@ -74,8 +74,8 @@ pub(crate) fn refusal(thrown: &Value) -> Option<ReplyError> {
 
 /// A number as Redis hands it on: `%.17g`.
 pub(crate) fn number_text(value: f64) -> String {
-    if value.fract() == 0.0 && value.abs() < 1e17 {
-        return format!("{}", value as i64);
+    if value == 0.0 {
+        return if value.is_sign_negative() { "-0" } else { "0" }.to_owned();
     }
     if !value.is_finite() {
         return if value.is_nan() {
@@ -98,7 +98,7 @@ pub(crate) fn number_text(value: f64) -> String {
         };
         trimmed.to_owned()
     };
-    if (-5..17).contains(&exponent) {
+    if (-4..17).contains(&exponent) {
         trim(&format!("{value:.*}", usize::try_from(16 - exponent).unwrap_or(0)))
     } else {
         let sign = if exponent < 0 { '-' } else { '+' };
@@ -178,7 +178,7 @@ fn located(text: &[u8], line: usize, sha: &str) -> ReplyError {
 }
 
 /// The message at the bottom of an error that crossed the border several times.
-fn innermost(error: &mlua::Error) -> String {
+pub(crate) fn innermost(error: &mlua::Error) -> String {
     match error {
         mlua::Error::CallbackError { cause, .. } => innermost(cause),
         mlua::Error::RuntimeError(text) => text.clone(),
@@ -204,6 +204,14 @@ mod tests {
             (0.1, "0.10000000000000001"),
             (1.5, "1.5"),
             (1e20, "1e+20"),
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (9_223_372_036_854_775_808.0, "9.2233720368547758e+18"),
+            (123_456_789_012_345_678.0, "1.2345678901234568e+17"),
+            (0.0001, "0.0001"),
+            (0.000_01, "1.0000000000000001e-05"),
             (1e-7, "9.9999999999999995e-08"),
             (f64::INFINITY, "inf"),
         ] {

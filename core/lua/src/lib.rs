@@ -24,6 +24,10 @@ const HOOK_INSTRUCTIONS: u32 = 1000;
 const STEPS_PER_INSTRUCTION: u64 = 4;
 /// Lua's own `xpcall`, kept where no script finds it.
 const RAW_XPCALL: &str = "raw_xpcall";
+/// Lua's own `pcall`, likewise.
+pub(crate) const RAW_PCALL: &str = "raw_pcall";
+/// What a function of the script threw while a library function ran it.
+pub(crate) const THROWN: &str = "thrown";
 const OUT_OF_MEMORY: &[u8] = b"not enough memory";
 const STOPPED: &str = "the script ran out of its budget";
 
@@ -126,8 +130,12 @@ fn internal(error: &mlua::Error) -> ReplyError {
     ReplyError::made(format!("ERR the interpreter failed: {error}"))
 }
 
+pub(crate) fn out_of_memory() -> mlua::Error {
+    mlua::Error::MemoryError(String::from_utf8_lossy(OUT_OF_MEMORY).into_owned())
+}
+
 /// Whether this was thrown because the memory budget ran out.
-fn is_out_of_memory(thrown: &Value) -> bool {
+pub(crate) fn is_out_of_memory(thrown: &Value) -> bool {
     match thrown {
         Value::String(text) => *text.as_bytes() == *OUT_OF_MEMORY,
         Value::Error(error) => is_memory_error(error),
@@ -161,6 +169,49 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// Stands for the value under `THROWN` in flight through a library function.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passing;
+
+impl std::fmt::Display for Passing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an error of the script")
+    }
+}
+
+impl std::error::Error for Passing {}
+
+/// What a library function has to say against its arguments; `located` says where.
+#[derive(Clone, Debug)]
+struct Complaint(String);
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Complaint {}
+
+pub(crate) fn complaint(text: impl Into<String>) -> mlua::Error {
+    mlua::Error::external(Complaint(text.into()))
+}
+
+/// As Lua's own functions say where an error happened: the line of the Lua function that called.
+pub(crate) fn located<T>(lua: &Lua, result: mlua::Result<T>) -> mlua::Result<T> {
+    result.map_err(|error| {
+        let Some(Complaint(text)) = error.downcast_ref() else { return error };
+        let place = (1..3).find_map(|level| {
+            lua.inspect_stack(level, |frame| {
+                let source = frame.source().short_src.filter(|source| source != "prelude")?;
+                Some(frame.current_line().map(|line| format!("{source}:{line}: ")))
+            })
+            .flatten()
+        });
+        mlua::Error::RuntimeError(place.flatten().unwrap_or_default() + text)
+    })
+}
+
 /// Runs the script in its sandbox: what it returned, or what it threw.
 fn run_sandboxed(
     lua: &Lua,
@@ -176,8 +227,12 @@ fn run_sandboxed(
     strings::install(lua, &functions, meter)?;
     install_random(lua, &functions, host.seed())?;
     install_check(lua, &functions, meter)?;
-    let sha1 = lua.create_function(|lua, text: mlua::LuaString| {
-        lua.create_string(sha1_hex(&text.as_bytes()))
+    let sha1 = lua.create_function(|lua, words: MultiValue| {
+        let refused =
+            || mlua::Error::external(Refused(ReplyError::fixed("ERR wrong number of arguments")));
+        let [text] = words.as_slices().0 else { return Err(refused()) };
+        let text = lua.coerce_string(text.clone())?;
+        lua.create_string(sha1_hex(&text.map(|text| text.as_bytes().to_vec()).unwrap_or_default()))
     })?;
     functions.set("sha1hex", sha1)?;
     let error_text = lua.create_function(|lua, text: mlua::LuaString| {
@@ -215,8 +270,18 @@ fn run_sandboxed(
         let raw: Function = lua.named_registry_value(RAW_XPCALL)?;
         let (ok, value): (bool, Value) = raw.call((script, handler))?;
         lua.remove_global_hook();
-        Ok(if ok { Ok(value) } else { Err(Thrown { value, line: line.get() }) })
+        if ok {
+            return Ok(Ok(value));
+        }
+        Ok(Err(Thrown { value: arrived(lua, value)?, line: line.get() }))
     })
+}
+
+/// What was thrown, if it comes out of a library function that ran a function of the script.
+fn arrived(lua: &Lua, thrown: Value) -> mlua::Result<Value> {
+    let is_passing =
+        matches!(&thrown, Value::Error(error) if error.downcast_ref::<Passing>().is_some());
+    if is_passing { lua.named_registry_value(THROWN) } else { Ok(thrown) }
 }
 
 /// The line of the innermost function of the script.
@@ -249,7 +314,7 @@ fn call(host: &mut dyn ScriptHost, words: &MultiValue) -> Result<Reply<'static>,
     for word in words {
         argv.push(match word {
             Value::String(text) => text.as_bytes().to_vec(),
-            Value::Integer(number) => number.to_string().into_bytes(),
+            Value::Integer(number) => convert::number_text(*number as f64).into_bytes(),
             Value::Number(number) => convert::number_text(*number).into_bytes(),
             _ => {
                 return Err(ReplyError::fixed(
@@ -269,7 +334,7 @@ fn install_random(lua: &Lua, functions: &Table, seed: u64) -> mlua::Result<()> {
     let begin = |seed: u64| ((seed & 0xFFFF_FFFF) << 16) | 0x330E;
     let state = Rc::new(Cell::new(begin(seed)));
     let own = Rc::clone(&state);
-    let random = lua.create_function(move |_, bounds: MultiValue| {
+    let random = lua.create_function(move |lua, bounds: MultiValue| {
         own.set(own.get().wrapping_mul(MULTIPLIER).wrapping_add(0xB) & MASK);
         let unit = (own.get() >> 17) as f64 / f64::from(i32::MAX);
         let unit = if unit >= 1.0 { 0.0 } else { unit };
@@ -280,10 +345,13 @@ fn install_random(lua: &Lua, functions: &Table, seed: u64) -> mlua::Result<()> {
         let (low, high) = match bounds.as_slice() {
             [] => return Ok(Value::Number(unit)),
             [high] => (1.0, *high),
-            [low, high, ..] => (*low, *high),
+            [low, high] => (*low, *high),
+            _ => return located(lua, Err(complaint("wrong number of arguments"))),
         };
         if low > high {
-            return Err(mlua::Error::runtime("bad argument to 'random' (interval is empty)"));
+            let at = bounds.len();
+            let text = format!("bad argument #{at} to 'random' (interval is empty)");
+            return located(lua, Err(complaint(text)));
         }
         Ok(Value::Number((unit * (high - low + 1.0)).floor() + low))
     })?;
@@ -297,21 +365,26 @@ fn install_random(lua: &Lua, functions: &Table, seed: u64) -> mlua::Result<()> {
 
 /// Called wherever an error was caught: a budget that ran out is thrown again; what a command answered becomes a table.
 fn install_check(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
-    let raw: Function = lua.globals().get("xpcall")?;
-    lua.set_named_registry_value(RAW_XPCALL, raw)?;
+    for (name, slot) in [("xpcall", RAW_XPCALL), ("pcall", RAW_PCALL)] {
+        lua.set_named_registry_value(slot, lua.globals().get::<Function>(name)?)?;
+    }
     let meter = Rc::clone(meter);
     let check = lua.create_function(move |_, (ok, thrown): (bool, Value)| {
         if !ok && is_out_of_memory(&thrown) {
-            return Err(mlua::Error::MemoryError(
-                String::from_utf8_lossy(OUT_OF_MEMORY).into_owned(),
-            ));
+            return Err(out_of_memory());
         }
         meter.use_up(0)
     })?;
     functions.set("check", check)?;
-    let thrown = lua.create_function(|lua, thrown: Value| match convert::refusal(&thrown) {
-        Some(error) => convert::error_table(lua, &error),
-        None => Ok(thrown),
+    let thrown = lua.create_function(|lua, thrown: Value| {
+        let thrown = arrived(lua, thrown)?;
+        if let Some(error) = convert::refusal(&thrown) {
+            return convert::error_table(lua, &error);
+        }
+        match &thrown {
+            Value::Error(error) => lua.create_string(convert::innermost(error)).map(Value::String),
+            _ => Ok(thrown),
+        }
     })?;
     functions.set("thrown", thrown)
 }

@@ -5,7 +5,8 @@ local raw_type, raw_load, raw_loadstring, select = type, load, loadstring, selec
 local resume, wrap = coroutine.resume, coroutine.wrap
 local getmetatable, rawget = getmetatable, rawget
 
-for _, name in ipairs({ 'dofile', 'loadfile', 'print', 'newproxy', 'collectgarbage', 'gcinfo', 'module', 'require' }) do
+for _, name in ipairs({ 'dofile', 'loadfile', 'print', 'newproxy', 'collectgarbage', 'gcinfo', 'module', 'require',
+  'getfenv', 'setfenv' }) do
   _G[name] = nil
 end
 string.dump = nil
@@ -38,7 +39,7 @@ function loadstring(text, name)
   if raw_type(text) ~= 'string' or text:byte(1) == 27 then
     return nil, 'attempt to load a binary chunk'
   end
-  return raw_loadstring(text, name or '=(load)')
+  return raw_loadstring(text, name or text)
 end
 function load(reader, name)
   local parts = {}
@@ -47,7 +48,7 @@ function load(reader, name)
     if part == nil or part == '' then break end
     parts[#parts + 1] = part
   end
-  return loadstring(table.concat(parts), name)
+  return loadstring(table.concat(parts), name or '=(load)')
 end
 
 -- Nothing that an address decides may show: not in texts, not in the order of a loop.
@@ -94,8 +95,8 @@ function string.gmatch(subject, pattern)
 end
 math.random, math.randomseed = host.random, host.randomseed
 
-redis = { LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3, REPL_NONE = 0, REPL_SLAVE = 1,
-  REPL_REPLICA = 1, REPL_AOF = 2, REPL_ALL = 3, REDIS_VERSION = '7.4.1', REDIS_VERSION_NUM = 0x00070401 }
+redis = { LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3, REPL_NONE = 0, REPL_SLAVE = 2,
+  REPL_REPLICA = 2, REPL_AOF = 1, REPL_ALL = 3, REDIS_VERSION = '7.4.1', REDIS_VERSION_NUM = 0x00070401 }
 -- No Lua function: `return redis.call(…)` in a script would leave its frame, and with it the line that the error names.
 redis.call, redis.pcall = host.call, host.pcall
 redis.sha1hex = host.sha1hex
@@ -108,12 +109,18 @@ function redis.status_reply(text)
   return { ok = text }
 end
 function redis.log(level, ...)
-  if raw_type(level) ~= 'number' or select('#', ...) == 0 then
+  if select('#', ...) == 0 then
     raw_error({ err = 'ERR redis.log() requires two arguments or more.' }, 0)
+  elseif raw_type(level) ~= 'number' then
+    raw_error({ err = 'ERR First argument must be a number (log level).' }, 0)
+  elseif level < 0 or level > 3 then
+    raw_error({ err = 'ERR Invalid debug level.' }, 0)
   end
 end
-function redis.setresp(version)
-  if version ~= 2 and version ~= 3 then
+function redis.setresp(...)
+  if select('#', ...) ~= 1 then
+    raw_error({ err = 'ERR redis.setresp() requires one argument.' }, 0)
+  elseif ... ~= 2 and ... ~= 3 then
     raw_error({ err = 'ERR RESP version must be 2 or 3.' }, 0)
   end
 end

@@ -5,32 +5,38 @@ use std::rc::Rc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use crate::pattern::{Capture, Matcher, Stop};
-use crate::{Meter, STEPS_PER_INSTRUCTION};
+use crate::{Meter, RAW_PCALL, STEPS_PER_INSTRUCTION, THROWN, complaint, located};
+
+/// A function that indexes a table, kept where no script finds it.
+const INDEX: &str = "index";
 
 /// Puts the functions into the table that the prelude takes them from.
 pub(crate) fn install(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
     type Arguments = (mlua::LuaString, mlua::LuaString, Option<f64>, Option<Value>);
     type Replace = (mlua::LuaString, mlua::LuaString, Value, Option<f64>);
+    let index = lua.load("local table, key = ... return table[key]").set_name("=prelude");
+    lua.set_named_registry_value(INDEX, index.into_function()?)?;
     for (name, whole) in [("find", true), ("match", false)] {
         let meter = Rc::clone(meter);
         let function =
             lua.create_function(move |lua, (subject, pattern, init, plain): Arguments| {
                 let plain =
                     plain.is_some_and(|plain| !matches!(plain, Value::Nil | Value::Boolean(false)));
-                find(lua, &meter, (&subject, &pattern), init, (whole, whole && plain))
+                let found = find(lua, &meter, (&subject, &pattern), init, (whole, whole && plain));
+                located(lua, found)
             })?;
         functions.set(name, function)?;
     }
     let counted = Rc::clone(meter);
     let gmatch = lua.create_function(
         move |lua, (subject, pattern, at): (mlua::LuaString, mlua::LuaString, usize)| {
-            gmatch(lua, &counted, &subject, &pattern, at)
+            located(lua, gmatch(lua, &counted, &subject, &pattern, at))
         },
     )?;
     functions.set("gmatch", gmatch)?;
     let counted = Rc::clone(meter);
     let gsub = lua.create_function(move |lua, (subject, pattern, by, max): Replace| {
-        gsub(lua, &counted, (&subject, &pattern), &by, max)
+        located(lua, gsub(lua, &counted, (&subject, &pattern), &by, max))
     })?;
     functions.set("gsub", gsub)
 }
@@ -47,7 +53,7 @@ fn counted<'a, T>(
     let outcome = work(&mut matcher);
     meter.use_up((left - matcher.steps) / STEPS_PER_INSTRUCTION + 1)?;
     outcome.map_err(|stop| match stop {
-        Stop::Malformed(text) => mlua::Error::runtime(text),
+        Stop::Malformed(text) => complaint(text),
         Stop::Budget => {
             meter.stopped.set(true);
             mlua::Error::runtime(crate::STOPPED)
@@ -92,7 +98,7 @@ fn captured(
         values.push(match *capture {
             Capture::Range(start, end) => text(start, end)?,
             Capture::Position(at) => Value::Number((at + 1) as f64),
-            Capture::Open(_) => return Err(mlua::Error::runtime("unfinished capture")),
+            Capture::Open(_) => return Err(complaint("unfinished capture")),
         });
     }
     if let (true, Some((start, end))) = (values.is_empty(), whole) {
@@ -189,7 +195,7 @@ fn gsub(
             count += 1;
             let values = captured(lua, &subject, &captures, Some((at, end)))?;
             let whole = subject.get(at..end).unwrap_or_default();
-            replace(&mut out, by, whole, &values)?;
+            replace(lua, &mut out, by, whole, &values)?;
         }
         match (end, subject.get(at)) {
             (Some(end), _) if end > at => at = end,
@@ -208,39 +214,60 @@ fn gsub(
 }
 
 /// Appends what stands in for one match.
-fn replace(out: &mut Vec<u8>, by: &Value, whole: &[u8], values: &[Value]) -> mlua::Result<()> {
+fn replace(
+    lua: &Lua,
+    out: &mut Vec<u8>,
+    by: &Value,
+    whole: &[u8],
+    values: &[Value],
+) -> mlua::Result<()> {
     let first = values.first().cloned().unwrap_or(Value::Nil);
     let value = match by {
         Value::String(text) => return template(out, &text.as_bytes(), whole, values),
-        Value::Integer(number) => {
-            return template(out, number.to_string().as_bytes(), whole, values);
+        Value::Integer(_) | Value::Number(_) => {
+            return template(out, &printed(lua, by)?, whole, values);
         }
-        Value::Number(number) => {
-            return template(out, crate::convert::number_text(*number).as_bytes(), whole, values);
-        }
-        Value::Table(table) => table.get::<Value>(first)?,
-        Value::Function(function) => {
-            function.call::<Value>(values.iter().cloned().collect::<MultiValue>())?
-        }
+        Value::Table(_) => protected(lua, &lua.named_registry_value(INDEX)?, &[by.clone(), first])?,
+        Value::Function(function) => protected(lua, function, values)?,
         _ => {
-            return Err(mlua::Error::runtime(
-                "bad argument #3 to 'gsub' (string/function/table expected)",
-            ));
+            return Err(complaint("bad argument #3 to 'gsub' (string/function/table expected)"));
         }
     };
     match value {
         Value::Nil | Value::Boolean(false) => out.extend_from_slice(whole),
         Value::String(text) => out.extend_from_slice(&text.as_bytes()),
-        Value::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
-        Value::Number(number) => {
-            out.extend_from_slice(crate::convert::number_text(number).as_bytes());
-        }
+        Value::Integer(_) | Value::Number(_) => out.extend(printed(lua, &value)?),
         other => {
             let text = format!("invalid replacement value (a {})", other.type_name());
-            return Err(mlua::Error::runtime(text));
+            return Err(complaint(text));
         }
     }
     Ok(())
+}
+
+/// Calls a function of the script. What it throws crosses this border as the value it is: as a text, a table would show its
+/// address.
+fn protected(lua: &Lua, function: &mlua::Function, values: &[Value]) -> mlua::Result<Value> {
+    let raw: mlua::Function = lua.named_registry_value(RAW_PCALL)?;
+    let words = [Value::Function(function.clone())].into_iter().chain(values.iter().cloned());
+    let (ok, value): (bool, Value) = raw.call(words.collect::<MultiValue>())?;
+    match value {
+        value if ok => Ok(value),
+        Value::Error(error) => Err(*error),
+        thrown => {
+            if crate::is_out_of_memory(&thrown) {
+                return Err(crate::out_of_memory());
+            }
+            lua.set_named_registry_value(THROWN, thrown)?;
+            Err(mlua::Error::external(crate::Passing))
+        }
+    }
+}
+
+/// A number as Lua prints it.
+fn printed(lua: &Lua, number: &Value) -> mlua::Result<Vec<u8>> {
+    let text = lua.coerce_string(number.clone())?;
+    Ok(text.map(|text| text.as_bytes().to_vec()).unwrap_or_default())
 }
 
 /// `%0` to `%9` and `%%` in a replacement.
@@ -258,7 +285,7 @@ fn template(out: &mut Vec<u8>, text: &[u8], whole: &[u8], values: &[Value]) -> m
                 Some(Value::Number(number)) => {
                     out.extend(crate::convert::number_text(*number).into_bytes());
                 }
-                _ => return Err(mlua::Error::runtime("invalid capture index")),
+                _ => return Err(complaint("invalid capture index")),
             },
             Some(other) => out.push(*other),
             None => out.push(0),

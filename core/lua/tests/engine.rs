@@ -104,6 +104,10 @@ fn error_texts() {
     );
     assert!(error_of("error({err = 'MINE x'})").starts_with("MINE x script: "));
     assert!(error_of("error('plain')").contains("plain"));
+    assert!(
+        error_of("return ('a'):gsub('a', function() error({}) end)").starts_with("ERR unknown")
+    );
+    assert!(!error_of("error(function() end)").contains("0x"), "no address shows");
 }
 
 /// What a script must not reach is not there.
@@ -129,7 +133,18 @@ fn sandbox() {
     assert_eq!(run("return loadstring('return 5')()"), Ok(Reply::Int(5)));
     assert!(error_of("return getmetatable('').__index").contains("index"));
     assert!(error_of("local t = {} t[t] = 1 for k in pairs(t) do end").contains("order"));
-    assert_eq!(run("return tostring({})"), Ok(Reply::bulk(b"table: 0x0")));
+    for thrown in [
+        "{}",
+        "select(2, pcall(string.gsub, 'a', 'a', function() error({}) end))",
+        "select(2, pcall(string.gsub, 'a', 'a', setmetatable({}, {__index = function() error({}) end})))",
+        "select(2, coroutine.resume(coroutine.create(function() error({}) end)))",
+    ] {
+        assert_eq!(
+            run(&format!("return tostring({thrown})")),
+            Ok(Reply::bulk(b"table: 0x0")),
+            "{thrown}"
+        );
+    }
 }
 
 /// Budgets stop every script, and no script can catch that.
