@@ -98,6 +98,7 @@ struct Facts {
     name: String,
     arity: i64,
     flags: Vec<&'static str>,
+    categories: Vec<&'static str>,
     keys: (i64, i64, i64),
     group: &'static str,
     docs: Docs,
@@ -113,18 +114,25 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
         (Flags::STALE, "stale"),
         (Flags::NO_AUTH, "no_auth"),
     ];
+    // To Redis, what touches no key by itself neither reads nor writes.
+    let touches_keys = !matches!(group, Group::Connection | Group::Scripting);
     let mut flags = match write {
-        Some(true) => vec!["write"],
-        Some(false) => vec!["readonly"],
+        Some(true) if touches_keys => vec!["write"],
+        Some(false) if touches_keys => vec!["readonly"],
+        Some(_) => Vec::new(),
         None => vec!["noscript", "loading"],
     };
     let given = known.into_iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| name);
     flags.extend(given.filter(|name| write.is_some() || *name != "noscript"));
+    if matches!(spec.keys, Keys::Counted { .. }) {
+        flags.push("movablekeys");
+    }
     Facts {
         name: spec.name.to_ascii_lowercase(),
         arity: spec.arity_number(),
         flags,
         keys: spec.key_numbers(),
+        categories: categories(group, spec.flags, write.filter(|_| touches_keys)),
         group: match group {
             Group::Connection => "connection",
             Group::Generic => "generic",
@@ -135,6 +143,27 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
         },
         docs: spec.docs,
     }
+}
+
+/// ACL categories, as Redis derives them from flags and group.
+fn categories(group: Group, flags: Flags, write: Option<bool>) -> Vec<&'static str> {
+    let mut categories = match (group, write) {
+        (Group::Connection, _) => vec!["@connection"],
+        (Group::Generic, _) | (Group::Server, Some(_)) => vec!["@keyspace"],
+        (Group::Scripting, _) => vec!["@scripting"],
+        (Group::Server, None) => Vec::new(),
+        (Group::String, _) => vec!["@string"],
+        (Group::Transactions, _) => vec!["@transaction"],
+    };
+    categories.extend(write.map(|write| if write { "@write" } else { "@read" }));
+    categories.push(if flags.has(Flags::FAST) { "@fast" } else { "@slow" });
+    if flags.has(Flags::ADMIN) {
+        categories.push("@admin");
+    }
+    if flags.has(Flags::ADMIN) || flags.has(Flags::DANGEROUS) {
+        categories.push("@dangerous");
+    }
+    categories
 }
 
 /// Commands of both tables, by name; subcommands stand under `container|name`.
@@ -176,6 +205,7 @@ fn described(name: &str) -> Option<Facts> {
         name: name.to_owned(),
         arity: -2,
         flags: Vec::new(),
+        categories: vec!["@slow"],
         keys: (0, 0, 0),
         docs,
         ..first
@@ -191,9 +221,9 @@ fn entry(facts: &Facts) -> Reply<'static> {
         Reply::Int(first),
         Reply::Int(last),
         Reply::Int(step),
-        Reply::Set(vec![Reply::Status(format!("@{}", facts.group).into_bytes().into())]),
-        Reply::Array(Vec::new()),
-        Reply::Array(Vec::new()),
+        Reply::Set(facts.categories.iter().map(|category| Reply::status(category)).collect()),
+        Reply::Set(Vec::new()),
+        Reply::Set(Vec::new()),
         Reply::Array(Vec::new()),
     ])
 }

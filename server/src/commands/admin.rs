@@ -54,7 +54,7 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
             name: "INFO",
             arity: Arity::AtLeast(1),
             keys: Keys::None,
-            flags: Flags::STALE,
+            flags: Flags::DANGEROUS.and(Flags::STALE),
             handler: Plain(info),
             docs: Docs {
                 summary: "Returns information and statistics about the server.",

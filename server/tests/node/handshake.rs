@@ -444,6 +444,44 @@ fn command() {
     });
 }
 
+/// COMMAND INFO: arity, flags, key positions and ACL categories, of the commands where nothing is meant to differ.
+#[test]
+fn command_info() {
+    on_both("", |connect| {
+        let mut client = connect();
+        for (name, expected) in [
+            ("get", ":2 fast readonly :1 :1 :1 @fast @read @string"),
+            ("SET", ":-3 denyoom write :1 :1 :1 @slow @string @write"),
+            ("mset", ":-3 denyoom write :1 :-1 :2 @slow @string @write"),
+            ("del", ":-2 write :1 :-1 :1 @keyspace @slow @write"),
+            ("rename", ":3 write :1 :2 :1 @keyspace @slow @write"),
+            ("keys", ":2 readonly :0 :0 :0 @dangerous @keyspace @read @slow"),
+            ("flushall", ":-1 write :0 :0 :0 @dangerous @keyspace @slow @write"),
+            ("swapdb", ":3 fast write :0 :0 :0 @dangerous @fast @keyspace @write"),
+            ("dbsize", ":1 fast readonly :0 :0 :0 @fast @keyspace @read"),
+            ("ping", ":-1 fast :0 :0 :0 @connection @fast"),
+            ("script|exists", ":-3 noscript :0 :0 :0 @scripting @slow"),
+            ("client|id", ":2 loading noscript stale :0 :0 :0 @connection @slow"),
+            ("config|get", ":-3 admin loading noscript stale :0 :0 :0 @admin @dangerous @slow"),
+            ("client", ":-2  :0 :0 :0 @slow"),
+        ] {
+            let reply = client.call(&["COMMAND", "INFO", name]).expect("the connection holds");
+            let Reply::Array(entries) = &reply else { panic!("{name}: {reply:?}") };
+            let [Reply::Array(entry)] = &entries[..] else { panic!("{name}: {reply:?}") };
+            let words = |at: usize| match &entry[at] {
+                Reply::Array(words) => {
+                    let mut words: Vec<String> = words.iter().map(show).collect();
+                    words.sort();
+                    words.join(" ").replace('+', "")
+                }
+                other => show(other),
+            };
+            assert_eq!((1..7).map(words).collect::<Vec<_>>().join(" "), expected, "{name}");
+            assert_eq!(words(0), name.to_lowercase());
+        }
+    });
+}
+
 /// Commands of Redis that are not here say so in the words of Redis for what it has not.
 #[test]
 fn absent_commands() {
