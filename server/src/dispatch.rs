@@ -76,6 +76,10 @@ impl<C: Clock> Shell<C> {
             }
             Ok(Found::Core(spec)) => self.route(client, &facts, spec, argv),
             Ok(Found::Local(spec)) => self.run_local(client, &facts, spec, argv),
+            Err(error) if facts.in_multi && argv.first().is_some_and(is_exec) => {
+                client.session.borrow_mut().discard(); // an EXEC ends its transaction, whatever is wrong with it
+                answer(client, &facts, &Reply::Error(refusal::exec_aborted_by(&error)));
+            }
             Err(error) => {
                 client.session.borrow_mut().fail_multi();
                 answer(client, &facts, &Reply::Error(error));
@@ -159,10 +163,6 @@ impl<C: Clock> Shell<C> {
             LocalHandler::Discard => {
                 let reply = client.session.borrow_mut().discard();
                 answer(client, facts, &reply);
-            }
-            LocalHandler::Unwatch => {
-                client.session.borrow_mut().watched.clear();
-                answer(client, facts, &Reply::Ok);
             }
             LocalHandler::Watch if facts.in_multi => {
                 answer(client, facts, &Reply::Error(refusal::WATCH_IN_MULTI));
@@ -257,12 +257,16 @@ pub(crate) fn find(argv: &[&[u8]]) -> Result<Found, ReplyError> {
     }
 }
 
+fn is_exec(name: &&[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"EXEC")
+}
+
 /// Commands that are run, not queued, inside MULTI.
 fn leaves_multi(found: Found) -> bool {
     match found {
         Found::Core(_) => false,
         Found::Local(spec) => {
-            !matches!(spec.handler, LocalHandler::Plain(_) | LocalHandler::Unwatch)
+            !matches!(spec.handler, LocalHandler::Plain(_))
                 || ["QUIT", "RESET"].contains(&spec.name)
         }
     }

@@ -19,6 +19,13 @@ pub(crate) const NESTED_MULTI: ReplyError = ReplyError::fixed("ERR MULTI calls c
 pub(crate) const EXEC_ABORTED: ReplyError =
     ReplyError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
+/// EXEC itself was refused.
+pub(crate) fn exec_aborted_by(error: &ReplyError) -> ReplyError {
+    let text = String::from_utf8_lossy(error.text());
+    let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+    ReplyError::made(format!("EXECABORT Transaction discarded because of: {reason}"))
+}
+
 /// No password was given yet.
 pub(crate) const fn no_auth() -> ReplyError {
     ReplyError::fixed("NOAUTH Authentication required.")

@@ -31,8 +31,6 @@ pub enum LocalHandler {
     Discard,
     /// WATCH
     Watch,
-    /// UNWATCH
-    Unwatch,
 }
 
 /// What a node-local command answers.

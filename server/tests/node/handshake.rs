@@ -410,6 +410,13 @@ fn transactions_and_databases() {
                 ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "),
                 ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
                 ("DISCARD", "-ERR DISCARD without MULTI"),
+                ("MULTI", "+OK"),
+                ("SET b 3", "+QUEUED"),
+                (
+                    "EXEC now",
+                    "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+                ),
+                ("EXEC", "-ERR EXEC without MULTI"),
             ],
         );
     });
