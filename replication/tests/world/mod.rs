@@ -231,7 +231,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    fn apply(&mut self, index: u64, payload: &[u8]) {
+    pub fn apply(&mut self, index: u64, payload: &[u8]) {
         assert_eq!(index, self.index + 1, "entries come in order and without gaps");
         self.index = index;
         if payload.is_empty() {
@@ -261,7 +261,7 @@ impl Machine {
         }
     }
 
-    fn encode(&self) -> Bytes {
+    pub fn encode(&self) -> Bytes {
         let mut words = vec![self.index, self.bootstraps, self.gateways.len() as u64];
         words.extend(self.gateways.iter().flat_map(|(node, (inc, passed))| [*node, *inc, *passed]));
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -273,7 +273,7 @@ impl Machine {
         bytes.into()
     }
 
-    fn decode(chunks: &[Bytes]) -> Self {
+    pub fn decode(chunks: &[Bytes]) -> Self {
         let bytes = chunks.concat();
         let mut rest = &bytes[..];
         let word = |rest: &mut &[u8]| {
