@@ -25,6 +25,8 @@ use crate::storage::{
 use crate::transport::{Identity, Links, PeerEvent};
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
 
+/// What a forming peer said counts for one to two of these; forming nodes greet each other more often.
+const HEARD_FOR: Duration = Duration::from_millis(1500);
 /// Messages between driver and log writer at the most.
 const LOG_MESSAGES_MAX: usize = 16 * 1024;
 const PEER_EVENTS_MAX: usize = 1024;
@@ -118,7 +120,7 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
             (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
         NodeMeta { node_id: config.node_id, storage_id: storage_id.max(1), ..NodeMeta::default() }
     };
-    meta.incarnation += 1;
+    meta.incarnation = next_incarnation(meta.incarnation, config.seed);
     if config.members.len() <= 1 && meta.formation.is_empty() {
         meta.formation = Record::alone(meta.node_id, meta.storage_id).encode();
     }
@@ -126,6 +128,12 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
     let (hard_state, snapshot, entries) =
         (recovered.hard_state, recovered.snapshot, recovered.entries);
     Ok(Opened { config, store, meta, hard_state, snapshot, entries })
+}
+
+/// Starts are counted in the upper half; the lower half is drawn, so that a node started from an older copy of its directory
+/// never speaks under a number that it has used.
+fn next_incarnation(last: u64, seed: u64) -> u64 {
+    (((last >> 32) + 1) << 32) | (seed & 0xFFFF_FFFF)
 }
 
 /// Whether the flags fit what the data directory says.
@@ -347,6 +355,8 @@ impl Driver {
         let members = self.config.members.iter().map(|member| member.id).collect();
         let mut forming = Forming::new(self.meta.node_id, self.meta.storage_id, members);
         let mut verdict = forming.verdict();
+        let mut beat = interval(HEARD_FOR);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             match &verdict {
                 Verdict::Wait(text) => {
@@ -374,6 +384,7 @@ impl Driver {
                     Some(PeerEvent::Heard { peer, heard }) => forming.hear(peer, heard),
                     _ => verdict,
                 },
+                _ = beat.tick() => forming.age(),
             };
         }
     }
@@ -449,8 +460,11 @@ impl<N: Net, C: Clock> Running<N, C> {
     fn take(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Beat => {
-                self.leaving = self.leaving.map(|beats| beats.saturating_sub(1));
                 self.step(Input::Tick);
+                if let Some(beats) = &mut self.leaving {
+                    *beats = beats.saturating_sub(1);
+                    self.step(Input::HandOver); // at first nobody may have been heard of lately
+                }
             }
             Event::Peer(event) => self.take_peer(event),
             Event::Intake(message) => return self.take_intake(message),
@@ -488,8 +502,8 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(Intake::Applied { index, passed, registered }) => {
                 self.step(Input::Applied { index, passed, registered });
             }
-            Some(Intake::Restored { index, gateways }) => {
-                self.step(Input::Restored { index, gateways });
+            Some(Intake::Restored { index, stamp_ms, gateways }) => {
+                self.step(Input::Restored { index, stamp_ms, gateways });
             }
             Some(Intake::Snapshot { index, chunks }) => {
                 self.step(Input::StateEncoded { index, chunks });

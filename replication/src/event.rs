@@ -11,11 +11,11 @@ use crate::wire::RaftMessage;
 pub enum Input {
     /// One tick interval has passed.
     Tick,
-    /// A raft message of a peer, with its log time if it leads (0 otherwise).
+    /// A raft message of a peer, with log time if it leads or answers a candidate.
     Peer {
         /// The message.
         message: RaftMessage,
-        /// Log time at the sender, milliseconds.
+        /// Log time at the sender, milliseconds; 0 if it did not say.
         log_time_ms: u64,
     },
     /// Ops of a peer's gateway, for the leader.
@@ -52,10 +52,12 @@ pub enum Input {
     Restored {
         /// Index of the snapshot.
         index: u64,
+        /// Time of the last stamp in it, milliseconds.
+        stamp_ms: u64,
         /// The gateways.
         gateways: Vec<(u64, u64, u64)>,
     },
-    /// Everything up to this `Persist` number is durable.
+    /// Everything up to this number is durable: as told by `Persist`, or by `Install` for what came before it.
     Persisted {
         /// The number.
         number: u64,
@@ -117,7 +119,7 @@ pub enum Output {
     },
     /// Make a received snapshot durable, hand it to the state machine, report `Persisted`.
     Install {
-        /// The number to report.
+        /// The number to report. Entries behind the snapshot have one of their own.
         number: u64,
         /// What it is.
         meta: SnapshotMeta,
@@ -130,7 +132,7 @@ pub enum Output {
     Send {
         /// The message (its receiver is in it).
         message: RaftMessage,
-        /// Log time, if this node leads; 0 otherwise.
+        /// Log time, if this node leads or answers a candidate and knows it; 0 otherwise.
         log_time_ms: u64,
     },
     /// Send ops of the own gateway to the leader.

@@ -94,7 +94,8 @@ pub struct Forming {
     node_id: u64,
     storage_id: u128,
     members: Vec<u64>,
-    heard: BTreeMap<u64, Heard>,
+    /// What each peer said last, and whether that was in the age before this one.
+    heard: BTreeMap<u64, (Heard, bool)>,
 }
 
 impl Forming {
@@ -107,15 +108,29 @@ impl Forming {
     /// A peer said what it is.
     pub fn hear(&mut self, peer: u64, heard: Heard) -> Verdict {
         if self.members.contains(&peer) && peer != self.node_id {
-            self.heard.insert(peer, heard);
+            self.heard.insert(peer, (heard, false));
         }
+        self.verdict()
+    }
+
+    /// An age has passed: what was said before it and not since counts no more. A peer that was forming then may have formed
+    /// a cluster, and may have lost its disk, since.
+    pub fn age(&mut self) -> Verdict {
+        self.heard.retain(|_, (_, old)| !std::mem::replace(old, true));
         self.verdict()
     }
 
     /// What is known so far leads to this.
     pub fn verdict(&self) -> Verdict {
-        for (peer, heard) in &self.heard {
-            let Heard::Formed(record) = heard else { continue };
+        let formed = self.heard.iter().filter_map(|(peer, (heard, _))| match heard {
+            Heard::Formed(record) => Some((peer, record)),
+            Heard::Forming(_) => None,
+        });
+        // A cluster that knows this node with another disk counts first: whatever others say, this disk did not join it.
+        let replaced = |record: &Record| {
+            record.storage_of(self.node_id).is_some_and(|own| own != self.storage_id)
+        };
+        if let Some((peer, record)) = formed.max_by_key(|(_, record)| replaced(record)) {
             return match record.storage_of(self.node_id) {
                 Some(own) if own == self.storage_id && record.voters() == self.members => {
                     Verdict::Form(record.clone())
@@ -139,7 +154,7 @@ impl Forming {
             };
         }
         let mut members = BTreeMap::from([(self.node_id, self.storage_id)]);
-        for (peer, heard) in &self.heard {
+        for (peer, (heard, _)) in &self.heard {
             if let Heard::Forming(storage_id) = heard {
                 members.insert(*peer, *storage_id);
             }
@@ -182,6 +197,32 @@ mod tests {
         assert_eq!(record.voters(), [1, 2, 3]);
         assert_eq!(Record::decode(&record.encode()), Some(record.clone()));
         assert_eq!(two.hear(1, Heard::Formed(record.clone())), Verdict::Form(record));
+    }
+
+    /// What was said long ago does not count: the peer may have formed a cluster since, and another may have lost its disk.
+    #[test]
+    fn words_grow_old() {
+        let mut one = forming(1);
+        one.hear(3, Heard::Forming(33));
+        one.age();
+        one.age();
+        assert!(
+            matches!(one.hear(2, Heard::Forming(999)), Verdict::Wait(text) if text.contains('3'))
+        );
+        one.age();
+        assert!(matches!(one.hear(3, Heard::Forming(33)), Verdict::Form(_)), "2 spoke an age ago");
+    }
+
+    /// A cluster that knows this node with another disk counts more than one that would take it in.
+    #[test]
+    fn a_replaced_disk_counts_first() {
+        let record = |two: u128| Record { members: BTreeMap::from([(1, 11), (2, two), (3, 33)]) };
+        for (first, second) in [(1, 3), (3, 1)] {
+            let mut two = Forming::new(2, 999, vec![1, 2, 3]);
+            two.hear(first, Heard::Formed(record(22)));
+            let verdict = two.hear(second, Heard::Formed(record(999)));
+            assert!(matches!(verdict, Verdict::Wait(text) if text.contains("disk")), "{first}");
+        }
     }
 
     /// A node that was started with another list does not join by the others' one.

@@ -50,6 +50,8 @@ pub enum Intake {
     Restored {
         /// Index of the snapshot.
         index: u64,
+        /// Time of the last stamp in it, milliseconds.
+        stamp_ms: u64,
         /// (node, incarnation, last parcel passed).
         gateways: Vec<(u64, u64, u64)>,
     },

@@ -34,6 +34,13 @@ impl LogClock {
         self.estimate_us = Some(heard.saturating_sub(micros(now) as i64));
     }
 
+    /// A voter's log time as it answered: log time is no earlier than that.
+    pub(crate) fn hear_vote(&mut self, now: Duration, log_time_ms: u64) {
+        let known = self.estimate_us;
+        self.hear(now, log_time_ms);
+        self.estimate_us = self.estimate_us.max(known);
+    }
+
     /// Begins a term as leader; nothing happens while one is under way.
     pub(crate) fn lead(&mut self, now: Duration, wall_ms: u64) {
         if self.leading.is_some() {
@@ -73,12 +80,20 @@ impl LogClock {
         self.last_stamp_ms
     }
 
+    /// Log time of a leader that has anchored it, milliseconds.
+    pub(crate) fn leading_ms(&self, now: Duration) -> Option<u64> {
+        let (log_us, at_us) = self.leading?;
+        Some((log_us + micros(now).saturating_sub(at_us)) / 1000)
+    }
+
+    /// Log time as this node has led it or heard of it since its start, milliseconds.
+    pub(crate) fn known_ms(&self, now: Duration) -> Option<u64> {
+        self.leading_ms(now).or_else(|| self.estimated_us(now).map(|us| us / 1000))
+    }
+
     /// Log time as far as this node can tell, milliseconds.
     pub(crate) fn now_ms(&self, now: Duration) -> u64 {
-        let leading =
-            self.leading.map(|(log_us, at_us)| log_us + micros(now).saturating_sub(at_us));
-        let known = leading.or_else(|| self.estimated_us(now)).unwrap_or(0) / 1000;
-        known.max(self.last_stamp_ms)
+        self.known_ms(now).unwrap_or(0).max(self.last_stamp_ms)
     }
 }
 
@@ -118,5 +133,16 @@ mod tests {
         assert_eq!(clock.now_ms(at(350)), 7_250);
         clock.lead(at(400), 99_000_000);
         assert_eq!(clock.stamp(at(400), 99_000_000), 7_300);
+    }
+
+    /// A node that has heard nothing since its start goes on from what its voters know, not from its own wall clock.
+    #[test]
+    fn votes_tell_log_time() {
+        let mut clock = LogClock::default();
+        assert_eq!((clock.known_ms(at(100)), clock.leading_ms(at(100))), (None, None));
+        clock.hear_vote(at(100), 9_000);
+        clock.hear_vote(at(100), 7_000);
+        clock.lead(at(150), 99_000_000);
+        assert_eq!(clock.leading_ms(at(150)), Some(9_050));
     }
 }

@@ -27,6 +27,12 @@ use crate::wire::{self, RaftMessage};
 const ENTRY_BYTES_MAX: usize = 1 << 20;
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
+/// Readies that may wait for the disk; beyond them what peers send is dropped, as a network may.
+const UNPERSISTED_MAX: usize = 4096;
+/// Ticks before a snapshot that could not be saved is tried again.
+const SNAPSHOT_RETRY_TICKS: u64 = 100;
+/// Log kept for members that are connected and behind, in multiples of what makes a snapshot due.
+const CONNECTED_TAIL_SNAPSHOTS: u64 = 4;
 
 /// Settings of a node.
 #[derive(Debug, Clone)]
@@ -61,6 +67,7 @@ pub struct NodeStart {
 }
 
 /// See the file's head.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub struct Node {
     raw: RawNode<LogView>,
     config: NodeConfig,
@@ -85,12 +92,18 @@ pub struct Node {
     tick_wanted: bool,
     no_space: bool,
     taking_snapshot: bool,
+    /// Tick before which no snapshot is asked for: the last one could not be saved.
+    snapshot_from: u64,
     log_bytes: u64,
     proposals: u64,
+    /// The node has said that it must stop.
+    ended: bool,
 }
 
 struct Unpersisted {
     number: u64,
+    /// Tick at which it was put out.
+    since: u64,
     /// Whether the log was asked to write something for it.
     written: bool,
     messages: Vec<eraftpb::Message>,
@@ -144,8 +157,10 @@ impl Node {
             tick_wanted: false,
             no_space: false,
             taking_snapshot: false,
+            snapshot_from: 0,
             log_bytes,
             proposals: 0,
+            ended: false,
         };
         if node.is_sole_voter() {
             node.raw.campaign().map_err(|error| format!("raft can't lead alone: {error}"))?;
@@ -221,13 +236,18 @@ impl Node {
             Input::Read { round } => self.read.want(round),
             Input::TickWanted => self.tick_wanted = true,
             Input::Applied { index, passed, registered } => self.applied(index, passed, registered),
-            Input::Restored { index, gateways } => self.restored(index, &gateways),
-            Input::Persisted { number } => self.persisted(number),
+            Input::Restored { index, stamp_ms, gateways } => {
+                self.restored(index, stamp_ms, &gateways);
+            }
+            Input::Persisted { number } => self.persisted(now, number),
             Input::NoSpace(none) => self.space(none),
             Input::HandOver => self.hand_over(),
             Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
             Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
-            Input::SnapshotFailed => self.taking_snapshot = false,
+            Input::SnapshotFailed => {
+                self.taking_snapshot = false;
+                self.snapshot_from = self.ticks + SNAPSHOT_RETRY_TICKS;
+            }
             Input::SnapshotReceived { message, meta, chunks } => {
                 self.snapshot_received(now, message, meta, chunks);
             }
@@ -242,19 +262,41 @@ impl Node {
 
     fn tick(&mut self) {
         self.ticks += 1;
-        self.draw_timeout();
-        self.raw.tick();
+        if self.draw_timeout() {
+            self.raw.tick();
+        }
+        // A leader whose disk takes nothing more steps aside, again and again: others may have room, or be back by now.
+        let waited = self.unpersisted.front().map_or(0, |first| self.ticks - first.since);
+        if self.no_space && waited >= self.config.election_ticks as u64 {
+            self.hand_over();
+        }
     }
 
     /// Raft draws its election timeout from the thread's own randomness, again and again; ours replaces it before raft looks.
-    fn draw_timeout(&mut self) {
+    /// Answers whether raft may count this tick: not the one that would make a node campaign that must not lead yet.
+    fn draw_timeout(&mut self) -> bool {
         let (term, role) = (self.raw.raft.term, self.raw.raft.state as u64);
-        let drawn = mix(self.config.seed ^ mix(term) ^ role) % self.config.election_ticks as u64;
-        self.raw.raft.set_randomized_election_timeout(self.config.election_ticks + drawn as usize);
+        let ticks = self.config.election_ticks;
+        let waits = self.raw.raft.state != StateRole::Leader && !self.may_lead();
+        let drawn = mix(self.config.seed ^ mix(term) ^ role) % ticks as u64;
+        // The longest one while it waits, so that it is past the time in which it would refuse others its vote.
+        let drawn = if waits { ticks - 1 } else { drawn as usize };
+        self.raw.raft.set_randomized_election_timeout(ticks + drawn);
+        !waits || self.raw.raft.election_elapsed + 1 < ticks + drawn
+    }
+
+    /// Whether this node may stand for leader: its state is there. Until the newest snapshot has been restored and applied, raft
+    /// would look for entries that the snapshot has replaced, and parcels could not be told from gaps. A node alone has no rival.
+    fn may_lead(&self) -> bool {
+        let applied = self.raw.raft.raft_log.applied;
+        self.committed.is_some() && applied >= self.raw.store().base_index()
     }
 
     fn peer(&mut self, now: Duration, message: RaftMessage, log_time_ms: u64) {
         let Some(message) = message.into_raft() else { return };
+        if self.unpersisted.len() >= UNPERSISTED_MAX || !self.is_for_now(message.get_msg_type()) {
+            return;
+        }
         let last = self.raw.raft.raft_log.last_index();
         let leads = matches!(
             message.get_msg_type(),
@@ -265,23 +307,44 @@ impl Node {
             && message.commit > last
         {
             // The leader knows that this node had confirmed more than its log holds: raft would panic.
-            self.outputs.push_back(Output::Fatal(format!(
+            return self.fatal(format!(
                 "this node's log ends at entry {last}, but it had confirmed entry {} to node {}. Its disk has lost what it \
                  promised to keep. The other nodes hold the data: remove this node and add it anew with an empty directory.",
                 message.commit, message.from
-            )));
-            return;
-        }
-        if message.get_msg_type() == MessageType::MsgSnapshot && self.received.is_none() {
-            return; // a snapshot comes with its state, on a stream of its own
+            ));
         }
         if leads && log_time_ms > 0 && message.term >= self.raw.raft.term {
             self.clock.hear(now, log_time_ms);
+        }
+        let votes = matches!(
+            message.get_msg_type(),
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse
+        );
+        if votes && log_time_ms > 0 {
+            self.clock.hear_vote(now, log_time_ms);
         }
         // An error means that the message does not fit this node's state (a removed peer, say): it is dropped.
         if let Err(error) = self.raw.step(message) {
             tracing::debug!("a message was dropped: {error}");
         }
+    }
+
+    /// Whether a message can be used as this node stands.
+    fn is_for_now(&self, kind: MessageType) -> bool {
+        match kind {
+            // It comes with its state, on a stream of its own.
+            MessageType::MsgSnapshot => self.received.is_some(),
+            // Raft would pass it on to the leader in the asker's name; the asker asks again by itself.
+            MessageType::MsgReadIndex => self.raw.raft.state == StateRole::Leader,
+            MessageType::MsgTimeoutNow => self.may_lead(),
+            _ => true,
+        }
+    }
+
+    /// The node must stop. It puts nothing out behind this.
+    fn fatal(&mut self, text: String) {
+        self.outputs.push_back(Output::Fatal(text));
+        self.ended = true;
     }
 
     /// Takes an op of a gateway on for the next entry, if it is the next of its gateway.
@@ -313,7 +376,7 @@ impl Node {
         self.outbox.passed(passed, registered, self.ticks);
         if index > self.applied {
             self.applied = index;
-            self.raw.advance_apply_to(index);
+            self.tell_applied();
             if self.is_sole_voter() {
                 // Nobody will ask for them: payloads need not stay in memory.
                 let persisted = self.raw.raft.raft_log.persisted;
@@ -324,7 +387,8 @@ impl Node {
 
     /// The sessions of the snapshot, and of what was handed out while it was being restored: a leader that forgot those
     /// entries would take the gateways' next parcels for gaps, for ever.
-    fn restored(&mut self, index: u64, gateways: &[(u64, u64, u64)]) {
+    fn restored(&mut self, index: u64, stamp_ms: u64, gateways: &[(u64, u64, u64)]) {
+        self.clock.saw_stamp(stamp_ms);
         let mut sessions = Sessions::restored(gateways);
         let behind = self.raw.store().from(index + 1);
         let handed_out = behind.take_while(|entry| entry.index <= self.handed_out);
@@ -334,15 +398,26 @@ impl Node {
         self.committed = Some(sessions);
     }
 
-    fn persisted(&mut self, number: u64) {
+    fn persisted(&mut self, now: Duration, number: u64) {
         let mut last = None;
         while self.unpersisted.front().is_some_and(|u| u.number <= number || !u.written) {
             let Some(ready) = self.unpersisted.pop_front() else { break };
             last = Some(ready.number);
-            ready.messages.into_iter().for_each(|message| self.send(message));
+            ready.messages.into_iter().for_each(|message| self.send(now, message));
         }
         if let Some(last) = last {
             self.raw.on_persist_ready(last);
+            self.tell_applied();
+        }
+    }
+
+    /// Tells raft what is applied, as far as it knows it to be durable: a restored snapshot is applied before the entries that
+    /// came with it are written.
+    fn tell_applied(&mut self) {
+        let log = &self.raw.raft.raft_log;
+        let applied = self.applied.min(log.persisted).min(log.committed);
+        if applied > log.applied {
+            self.raw.advance_apply_to(applied);
         }
     }
 
@@ -354,13 +429,14 @@ impl Node {
         }
     }
 
-    /// A leader hands over to the peer that has most of the log.
+    /// A leader hands over to the peer that has most of the log, of those that it hears of.
     fn hand_over(&mut self) {
         if self.raw.raft.state != StateRole::Leader {
             return;
         }
         let own = self.config.node_id;
-        let peers = self.raw.raft.prs().iter().filter(|(id, _)| **id != own);
+        let peers = self.raw.raft.prs().iter();
+        let peers = peers.filter(|(id, progress)| **id != own && progress.recent_active);
         let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
         if let Some(id) = best.map(|(id, _)| *id) {
             self.raw.transfer_leader(id);
@@ -402,13 +478,21 @@ impl Node {
         self.outputs.push_back(Output::SaveSnapshot { meta, chunks, compact_to });
     }
 
-    /// The index up to which entries may be forgotten when the state at `index` is safe.
+    /// The index up to which entries may be forgotten when the state at `index` is safe: a tail is kept, and a leader keeps
+    /// a longer one for members that it hears of and that have not got so far, so that none of them needs snapshot after
+    /// snapshot under load.
     fn tail_start(&self, index: u64) -> u64 {
         let store = self.raw.store();
+        let leads = self.raw.raft.state == StateRole::Leader;
+        let heard =
+            self.raw.raft.prs().iter().filter(|(_, progress)| leads && progress.recent_active);
+        let reached = heard.map(|(_, progress)| progress.matched.max(progress.pending_snapshot));
+        let needed = reached.min().unwrap_or(index);
+        let kept_max = self.config.snapshot_log_bytes * CONNECTED_TAIL_SNAPSHOTS;
         let (mut kept, mut first) = (0, index);
         for at in (store.base_index() + 1..=index).rev() {
             kept += store.from(at).next().map_or(0, |entry| entry.data.len() as u64 + 16);
-            if kept > self.config.tail_bytes {
+            if kept > self.config.tail_bytes && (at <= needed || kept > kept_max) {
                 break;
             }
             first = at - 1;
@@ -418,7 +502,8 @@ impl Node {
 
     fn snapshot_saved(&mut self, meta: SnapshotMeta) {
         self.taking_snapshot = false;
-        let compact_to = self.tail_start(meta.index);
+        // Raft may still look at what it has not been told to be applied.
+        let compact_to = self.tail_start(meta.index).min(self.applied);
         let store = self.raw.mut_store();
         store.set_snapshot(meta);
         store.compact(compact_to);
@@ -447,12 +532,13 @@ impl Node {
             }
         }
         self.propose(now, wall_ms);
-        while self.raw.has_ready() {
+        while !self.ended && self.raw.has_ready() {
             self.ready(now);
             self.note_role(now, wall_ms);
         }
         if self.log_bytes > self.config.snapshot_log_bytes
             && !self.taking_snapshot
+            && self.ticks >= self.snapshot_from
             && self.applied > self.snapshot_index()
         {
             self.taking_snapshot = true;
@@ -530,7 +616,7 @@ impl Node {
         let mut ready = self.raw.ready();
         let number = ready.number();
         for message in ready.take_messages() {
-            self.send_at(now, message);
+            self.send(now, message);
         }
         for state in ready.take_read_states() {
             if let Some(round) = self.read.answered(&state.request_ctx) {
@@ -548,17 +634,18 @@ impl Node {
             let index = ready.snapshot().get_metadata().index;
             let received = self.received.take().filter(|(meta, _)| meta.index == index);
             let Some((meta, chunks)) = received else {
-                let text = format!("raft took on a snapshot of entry {index} that never came");
-                self.outputs.push_back(Output::Fatal(text));
-                return;
+                return self
+                    .fatal(format!("raft took on a snapshot of entry {index} that never came"));
             };
             self.raw.mut_store().install(meta.clone());
-            self.committed = None;
+            (self.committed, self.admitted) = (None, None);
             self.handed_out = index;
             self.log_bytes = 0;
             written = true;
             let hard_state = hard_state.take();
-            self.outputs.push_back(Output::Install { number, meta, chunks, hard_state });
+            // Entries that came with it are written behind it: only their report ends this ready.
+            let durable = if entries.is_empty() { number } else { number - 1 };
+            self.outputs.push_back(Output::Install { number: durable, meta, chunks, hard_state });
         }
         if !entries.is_empty() || hard_state.is_some() {
             self.persist(number, &entries, hard_state);
@@ -566,16 +653,17 @@ impl Node {
         let committed = ready.take_committed_entries();
         let mut messages = ready.take_persisted_messages();
         if is_planted(Canary::AnswerBeforeFsync) {
-            messages.drain(..).for_each(|message| self.send(message));
+            messages.drain(..).for_each(|message| self.send(now, message));
         }
         self.raw.advance_append_async(ready);
         self.hand_out(committed);
-        self.unpersisted.push_back(Unpersisted { number, written, messages });
+        let since = self.ticks;
+        self.unpersisted.push_back(Unpersisted { number, since, written, messages });
         if is_planted(Canary::AckBeforeFsync) {
-            self.persisted(number);
+            self.persisted(now, number);
         }
         if self.unpersisted.front().is_some_and(|first| !first.written) {
-            self.persisted(0);
+            self.persisted(now, 0);
         }
     }
 
@@ -598,10 +686,10 @@ impl Node {
         let mut out = Vec::with_capacity(entries.len());
         for entry in entries {
             if entry.get_entry_type() != eraftpb::EntryType::EntryNormal {
-                let text =
-                    format!("entry {} is of a kind that this release does not know", entry.index);
-                self.outputs.push_back(Output::Fatal(text));
-                return;
+                return self.fatal(format!(
+                    "entry {} is of a kind that this release does not know",
+                    entry.index
+                ));
             }
             if let Some(sessions) = &mut self.committed {
                 sessions.follow(&entry.data);
@@ -612,18 +700,20 @@ impl Node {
         self.outputs.push_back(Output::Apply { entries: out });
     }
 
-    fn send(&mut self, message: eraftpb::Message) {
+    /// A leader's messages carry its log time, and answers to candidates what their sender knows of it: a new leader goes on
+    /// from there.
+    fn send(&mut self, now: Duration, message: eraftpb::Message) {
+        let kind = message.get_msg_type();
+        let log_time_ms = match kind {
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
+                self.clock.known_ms(now)
+            }
+            _ if self.raw.raft.state == StateRole::Leader => self.clock.leading_ms(now),
+            _ => None,
+        };
+        let log_time_ms = log_time_ms.unwrap_or(0);
         let message = RaftMessage::from_raft(message);
-        self.outputs.push_back(Output::Send { message, log_time_ms: 0 });
-    }
-
-    /// As `send`, for messages that are not held back: a leader's carry its log time.
-    fn send_at(&mut self, now: Duration, message: eraftpb::Message) {
-        let snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
-        let leads = self.raw.raft.state == StateRole::Leader;
-        let log_time_ms = if leads { self.clock.now_ms(now) } else { 0 };
-        let message = RaftMessage::from_raft(message);
-        self.outputs.push_back(if snapshot {
+        self.outputs.push_back(if kind == MessageType::MsgSnapshot {
             Output::SendSnapshot { message }
         } else {
             Output::Send { message, log_time_ms }

@@ -122,7 +122,7 @@ pub struct PeerFrame {
     /// Encoded ops (parcels, registrations) for the leader, in order.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub ops: Vec<Bytes>,
-    /// Log time at the sender in milliseconds, if it leads; 0 otherwise.
+    /// Log time at the sender in milliseconds, if it leads or answers a candidate and knows it; 0 otherwise.
     #[prost(uint64, tag = "3")]
     pub log_time_ms: u64,
 }
@@ -162,7 +162,7 @@ impl RaftMessage {
         }
     }
 
-    /// To raft's own type; none if a number in it is not one of raft's.
+    /// To raft's own type; none if a number in it is not one of raft's, or if raft itself would not survive it.
     pub fn into_raft(self) -> Option<eraftpb::Message> {
         use eraftpb::MessageType;
         const TYPES: [MessageType; 12] = [
@@ -181,6 +181,12 @@ impl RaftMessage {
         ];
         // Proposals and local messages of raft never come from a peer; an unknown number may come from a newer release.
         let msg_type = TYPES.into_iter().find(|kind| *kind as i32 == self.msg_type)?;
+        // Only questions for a read index have no term, and they name one context each.
+        if (self.term == 0) != (msg_type == MessageType::MsgReadIndex)
+            || msg_type == MessageType::MsgReadIndex && self.entries.len() != 1
+        {
+            return None;
+        }
         let mut message = eraftpb::Message::default();
         message.set_msg_type(msg_type);
         message.to = self.to;
@@ -321,5 +327,21 @@ mod tests {
             let message = RaftMessage { msg_type: kind, ..RaftMessage::default() };
             assert_eq!(message.into_raft(), None, "{kind}");
         }
+    }
+
+    /// Messages at which raft itself would panic are not taken from a peer either.
+    #[test]
+    fn broken_messages_are_not_taken() {
+        let of = |kind: eraftpb::MessageType, term, entries: usize| RaftMessage {
+            msg_type: kind as i32,
+            term,
+            entries: vec![Entry::default(); entries],
+            ..RaftMessage::default()
+        };
+        assert_eq!(of(eraftpb::MessageType::MsgHeartbeat, 0, 0).into_raft(), None);
+        assert_eq!(of(eraftpb::MessageType::MsgRequestVote, 0, 0).into_raft(), None);
+        assert_eq!(of(eraftpb::MessageType::MsgReadIndex, 0, 0).into_raft(), None);
+        assert!(of(eraftpb::MessageType::MsgReadIndex, 0, 1).into_raft().is_some());
+        assert!(of(eraftpb::MessageType::MsgHeartbeat, 1, 0).into_raft().is_some());
     }
 }

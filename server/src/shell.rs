@@ -399,7 +399,8 @@ impl<C: Clock> Shell<C> {
         self.observer.restored(&self.machine);
         let gateways =
             self.machine.gateways().map(|(node, own)| (node, own.incarnation, own.passed));
-        self.send(Intake::Restored { index, gateways: gateways.collect() });
+        let (gateways, stamp_ms) = (gateways.collect(), self.machine.last_stamp().time.0);
+        self.send(Intake::Restored { index, stamp_ms, gateways });
         // Replies of batches that the installed state has passed never came by here.
         let own = self.machine.gateway(self.origin.node);
         let passed = own

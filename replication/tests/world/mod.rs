@@ -429,7 +429,7 @@ async fn serve(
                 seen.restores += 1;
                 assert_eq!(seen.machine.index, index);
                 let gateways = seen.machine.gateways.iter().map(|(n, (i, p))| (*n, *i, *p));
-                tell(Intake::Restored { index, gateways: gateways.collect() });
+                tell(Intake::Restored { index, stamp_ms: 0, gateways: gateways.collect() });
             }
             Outlet::ReadIndex { round, index } => seen.read_indexes.push((round, index)),
             Outlet::TakeSnapshot => {
