@@ -78,6 +78,13 @@ impl<O> Batches<O> {
         !self.waiting.is_empty()
     }
 
+    /// Whether anybody is still owed an answer.
+    pub(crate) fn owes_answers(&self) -> bool {
+        let owed =
+            |batch: &Numbered<O>| batch.owners.iter().skip(batch.settled).any(Option::is_some);
+        self.has_waiting() || self.numbered.iter().any(owed)
+    }
+
     /// Parcels numbered and not yet passed.
     pub(crate) fn parcels_inflight(&self) -> usize {
         self.parcels_inflight

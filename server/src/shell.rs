@@ -459,10 +459,10 @@ impl<C: Clock> Shell<C> {
         self.close_log();
     }
 
-    /// Once nothing is under way any more.
+    /// Once nobody waits for an answer any more. Without a quorum that is when all were told that the outcome is unknown.
     fn close_log(&mut self) {
-        let idle = !self.batches.has_waiting() && self.batches.parcels_inflight() == 0;
-        if self.closing && idle && !std::mem::replace(&mut self.log_closing, true) {
+        if self.closing && !self.log_closing && !self.batches.owes_answers() {
+            self.log_closing = true;
             self.send(Intake::Shutdown);
         }
     }

@@ -155,7 +155,7 @@ fn a_minority_is_honest() {
         let others: Vec<usize> = (0..3).filter(|at| *at != lonely).collect();
         let mut client = cluster.nodes[lonely].client();
         assert_eq!(client.call(&["SET", "k", "before"]).expect("it serves"), Reply::Ok);
-        others.iter().for_each(|at| cluster.nodes[*at].signal("STOP"));
+        others.iter().for_each(|at| cluster.nodes[*at].pause());
 
         let read = client.refused(&["GET", "k"]);
         assert!(is_not_applied(&read), "a read without a quorum answered {read}");
@@ -185,6 +185,29 @@ fn a_minority_is_honest() {
         });
         cluster.assert_equal();
     }
+}
+
+/// A node that is told to stop without a quorum, with a write under way, says that its outcome is unknown and exits with 0.
+#[test]
+fn a_minority_can_be_stopped() {
+    let mut cluster = Cluster::start(&["--request-timeout", "1500ms"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let leader = cluster.leader();
+    let mut client = cluster.nodes[leader].client();
+    assert_eq!(client.call(&["SET", "k", "before"]).expect("it serves"), Reply::Ok);
+    (0..3).filter(|at| *at != leader).for_each(|at| cluster.nodes[at].pause());
+    client.send(&["SET", "k", "during"]).expect("the connection holds");
+    wait_for("the write is in the log", || {
+        let info = |name| cluster.nodes[leader].info(name)?.parse::<u64>().ok();
+        (info("raft_last_index")? > info("raft_commit_index")?).then_some(())
+    });
+    cluster.nodes[leader].signal("TERM");
+    let reply = client.receive().expect("it is answered before the node ends");
+    assert!(
+        matches!(&reply, Reply::Error(error) if error.text().starts_with(b"UNKNOWN ")),
+        "{reply:?}"
+    );
+    assert_eq!(cluster.nodes[leader].exit_code(), Some(0));
 }
 
 fn is_not_applied(refusal: &str) -> bool {

@@ -121,6 +121,22 @@ impl Node {
         assert!(status.success());
     }
 
+    /// Stops the process. The signal alone does not: a thread may go on until its core gets to it, so Linux is asked.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: &Path| {
+            let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        };
+        if Path::new(&tasks).exists() {
+            wait_for("all threads stand still", || {
+                let mut all = fs::read_dir(&tasks).ok()?.flatten();
+                all.all(|task| is_stopped(&task.path())).then_some(())
+            });
+        }
+    }
+
     /// Waits for the process to end; answers its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         wait_for("the process ends", || self.child.try_wait().expect("it is our child")).code()
