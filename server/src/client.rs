@@ -72,6 +72,8 @@ pub(crate) struct Line {
     batched: usize,
     /// Places that are reads which have not run.
     reads: usize,
+    /// Reads that could run wait for output to leave.
+    paused: bool,
     /// No further command is run until the line is empty (WATCH).
     pub(crate) stalled: bool,
     /// Close once the output has left.
@@ -174,6 +176,10 @@ impl Line {
         if read.index.is_none_or(|index| index > applied) {
             return false;
         }
+        if self.output.len() >= OUTPUT_BYTES_PAUSE {
+            self.paused = true;
+            return false;
+        }
         let Some(reply) = run(read) else { return false };
         encode(&reply, read.protocol, &mut self.output);
         self.places.pop_front();
@@ -190,9 +196,15 @@ impl Line {
         }
     }
 
-    /// Whether the ticket still stands for a read that has not run.
+    /// Whether reads were held up by output that has left since: they are to be run again.
+    pub(crate) fn resumes(&mut self) -> bool {
+        self.output.len() < OUTPUT_BYTES_PAUSE && std::mem::take(&mut self.paused)
+    }
+
+    /// Whether the ticket stands for a read that the cluster holds up, not a client that does not take its replies.
     pub(crate) fn is_waiting_read(&mut self, ticket: u64) -> bool {
-        matches!(self.place(ticket), Some(Place::Read(_)))
+        let paused = self.paused;
+        matches!(self.place(ticket), Some(Place::Read(read)) if !(paused && read.index.is_some()))
     }
 
     fn place(&mut self, ticket: u64) -> Option<&mut Place> {
@@ -273,6 +285,22 @@ mod tests {
 
     fn batched() -> Place {
         Place::Batched { protocol: Protocol::Resp2, exec: None }
+    }
+
+    /// Reads stop at full output, do not count as held up by the cluster meanwhile, and go on when it has left.
+    #[test]
+    fn reads_wait_for_output_to_leave() {
+        let mut line = Line::default();
+        let tickets = [line.stand(read(b"a")), line.stand(read(b"b"))];
+        assert!(line.is_waiting_read(tickets[1]));
+        tickets.iter().for_each(|ticket| line.confirm_read(*ticket, 5));
+        let large = vec![b'x'; OUTPUT_BYTES_PAUSE];
+        assert!(line.run_head(5, |_| Some(Reply::bulk(&large))));
+        assert!(!line.run_head(5, |_| panic!("the output is full")));
+        assert!(!line.is_waiting_read(tickets[1]) && !line.resumes());
+        line.output.clear();
+        assert!(line.resumes() && !line.resumes(), "once");
+        assert!(line.run_head(5, |_| Some(Reply::Nil)) && line.is_empty());
     }
 
     /// Replies leave in the order of their commands, whatever order they become known in.

@@ -78,6 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             if self.write(context).is_err() {
                 return Poll::Ready(());
             }
+            let resumes = self.client.line.borrow_mut().resumes();
+            if resumes {
+                self.shell.borrow_mut().run_reads(&self.client);
+                continue;
+            }
             let line = self.client.line.borrow();
             let (open, drained, owed) = (line.is_open(), line.output.is_empty(), !line.is_empty());
             let closing = line.closing;

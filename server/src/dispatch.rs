@@ -72,7 +72,7 @@ impl<C: Clock> Shell<C> {
         });
         match answered {
             Ok(found) if facts.in_multi && !leaves_multi(found) => {
-                queue(client, &facts, found, argv);
+                queue(client, &facts, found, argv, self.config.max_request);
             }
             Ok(Found::Core(spec)) => self.route(client, &facts, spec, argv),
             Ok(Found::Local(spec)) => self.run_local(client, &facts, spec, argv),
@@ -110,6 +110,11 @@ impl<C: Clock> Shell<C> {
             }
         }
         Ok(())
+    }
+
+    fn admit_queued(&self, facts: &Facts, call: &QueuedCall) -> Result<(), ReplyError> {
+        let name = call.argv.iter().map(Vec::as_slice).collect::<Vec<_>>();
+        self.admit_command(facts, find(&name)?)
     }
 
     fn route(&mut self, client: &Rc<Client>, facts: &Facts, spec: &CommandSpec, argv: &[&[u8]]) {
@@ -210,6 +215,9 @@ impl<C: Clock> Shell<C> {
         if multi.calls.is_empty() && watched.is_empty() {
             return answer(client, facts, &Reply::Array(Vec::new()));
         }
+        if let Err(error) = multi.calls.iter().try_for_each(|call| self.admit_queued(facts, call)) {
+            return answer(client, facts, &Reply::Error(error)); // the disk has filled up since it was queued, say
+        }
         let mut db = facts.db;
         let (mut calls, mut replies) = (Vec::new(), Vec::new());
         for call in multi.calls {
@@ -282,14 +290,14 @@ fn answer(client: &Rc<Client>, facts: &Facts, reply: &Reply<'_>) {
 }
 
 /// Inside MULTI: keeps the command for EXEC.
-fn queue(client: &Rc<Client>, facts: &Facts, found: Found, argv: &[&[u8]]) {
+fn queue(client: &Rc<Client>, facts: &Facts, found: Found, argv: &[&[u8]], bytes_max: usize) {
     let mut session = client.session.borrow_mut();
     let reply = if found.flags().has(commands::Flags::NO_MULTI) {
         session.fail_multi();
         Reply::Error(refusal::NOT_IN_MULTI)
     } else {
         let argv = argv.iter().map(|word| word.to_vec()).collect();
-        session.queue(QueuedCall { local: matches!(found, Found::Local(_)), argv })
+        session.queue(QueuedCall { local: matches!(found, Found::Local(_)), argv }, bytes_max)
     };
     drop(session);
     answer(client, facts, &reply);

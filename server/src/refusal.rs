@@ -19,6 +19,11 @@ pub(crate) const NESTED_MULTI: ReplyError = ReplyError::fixed("ERR MULTI calls c
 pub(crate) const EXEC_ABORTED: ReplyError =
     ReplyError::fixed("EXECABORT Transaction discarded because of previous errors.");
 
+/// What MULTI has queued is more than one request may be.
+pub(crate) const TRANSACTION_TOO_LARGE: ReplyError = ReplyError::fixed(
+    "ERR the transaction is larger than one request may be (--max-request); EXEC will refuse it, nothing was applied",
+);
+
 /// EXEC itself was refused.
 pub(crate) fn exec_aborted_by(error: &ReplyError) -> ReplyError {
     let text = String::from_utf8_lossy(error.text());

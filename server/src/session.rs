@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use steadfast_core::entry::Watched;
-use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
 
 use crate::refusal;
 use crate::resp::Protocol;
 
+/// What a word takes besides its bytes.
+const WORD_OVERHEAD_BYTES: usize = 24;
 /// Calls kept for one EXEC.
 const QUEUED_CALLS_MAX: usize = 1 << 20;
 
@@ -46,6 +47,8 @@ pub struct Session {
 pub struct Multi {
     /// What was queued.
     pub calls: Vec<QueuedCall>,
+    /// Bytes of its words.
+    pub bytes: usize,
     /// Whether something could not be queued: EXEC will refuse.
     pub failed: bool,
 }
@@ -96,14 +99,16 @@ impl Session {
         Reply::Ok
     }
 
-    /// Keeps a command for EXEC.
-    pub fn queue(&mut self, call: QueuedCall) -> Reply<'static> {
+    /// Keeps a command for EXEC. The whole transaction becomes one request, of `bytes_max` at the most.
+    pub fn queue(&mut self, call: QueuedCall, bytes_max: usize) -> Reply<'static> {
         let Some(multi) = &mut self.multi else {
             return Reply::Error(refusal::EXEC_WITHOUT_MULTI);
         };
-        if multi.calls.len() >= QUEUED_CALLS_MAX {
+        multi.bytes += call.argv.iter().map(|word| word.len() + WORD_OVERHEAD_BYTES).sum::<usize>();
+        if multi.calls.len() >= QUEUED_CALLS_MAX || multi.bytes > bytes_max {
             multi.failed = true;
-            return Reply::Error(ReplyError::fixed("ERR too many commands in one transaction"));
+            multi.calls.clear(); // EXEC will refuse: nobody needs them any more
+            return Reply::Error(refusal::TRANSACTION_TOO_LARGE);
         }
         multi.calls.push(call);
         Reply::status("QUEUED")

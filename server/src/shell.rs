@@ -231,7 +231,7 @@ impl<C: Clock> Shell<C> {
     }
 
     /// Runs the reads at the head of a client's line whose index the state has reached, in order.
-    fn run_reads(&mut self, client: &Rc<Client>) {
+    pub(crate) fn run_reads(&mut self, client: &Rc<Client>) {
         let clock = self.log_time();
         let applied = self.machine.applied_index();
         let seed = self.figures.read_seed();

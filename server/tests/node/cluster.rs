@@ -210,6 +210,26 @@ fn a_minority_can_be_stopped() {
     assert_eq!(cluster.nodes[leader].exit_code(), Some(0));
 }
 
+/// A client of a follower that asks for more than it takes gets everything, in order, as it takes it.
+#[test]
+fn replies_wait_for_slow_readers() {
+    let cluster = Cluster::start(&[]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let follower = (cluster.leader() + 1) % 3;
+    let mut client = cluster.nodes[follower].client();
+    let large = "0123456789".repeat(100_000);
+    assert_eq!(client.call(&["SET", "large", &large]).expect("it serves"), Reply::Ok);
+    assert_eq!(client.call(&["SET", "small", "s"]).expect("it serves"), Reply::Ok);
+    for _ in 0..50 {
+        client.send(&["GET", "large"]).expect("it takes requests");
+        client.send(&["GET", "small"]).expect("it takes requests");
+    }
+    for _ in 0..50 {
+        assert!(client.receive().expect("it answers") == Reply::bulk(large.as_bytes()));
+        assert_eq!(client.receive().expect("it answers"), Reply::bulk(b"s"));
+    }
+}
+
 fn is_not_applied(refusal: &str) -> bool {
     refusal.starts_with("CLUSTERDOWN ") || refusal.starts_with("TRYAGAIN ")
 }

@@ -77,6 +77,22 @@ fn oversized_requests_are_refused() {
     assert_eq!(node.client().call(&["GET", "k"]).expect("it serves"), Reply::Nil);
 }
 
+/// What MULTI queues has the bound of one request: above it EXEC refuses, and nothing of it is applied.
+#[test]
+fn oversized_transactions_are_refused() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path(), &["--max-request", "1048576"]);
+    let mut client = node.client();
+    let big = "x".repeat(400_000);
+    assert_eq!(client.call(&["MULTI"]).expect("it serves"), Reply::Ok);
+    for key in ["a", "b"] {
+        assert_eq!(client.call(&["SET", key, &big]).expect("it serves"), Reply::status("QUEUED"));
+    }
+    assert!(client.refused(&["SET", "c", &big]).contains("--max-request"));
+    assert!(client.refused(&["EXEC"]).starts_with("EXECABORT "));
+    assert_eq!(client.call(&["EXISTS", "a", "b", "c"]).expect("it serves"), Reply::Int(0));
+}
+
 /// Values larger than a log entry travel in parts and come back whole, also after a kill.
 #[test]
 fn huge_values_travel_in_parts() {
