@@ -1,6 +1,7 @@
 //! The binary: parses the command line, builds the adapters, runs.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
 fn serve(config: Result<Config, String>) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).init();
+    let colours = std::io::stdout().is_terminal(); // log files and containers want plain text
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colours).init();
     match config.and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
