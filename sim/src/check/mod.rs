@@ -1,5 +1,6 @@
 //! What must hold on every run, and what is said when it does not.
 
+pub mod linearizable;
 pub mod promise;
 pub mod witness;
 
