@@ -29,7 +29,7 @@ const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 /// Readies that may wait for the disk; beyond them what peers send is dropped, as a network may.
 const UNPERSISTED_MAX: usize = 4096;
-/// Ticks before a snapshot that could not be saved is tried again.
+/// Ticks before a snapshot is tried again that could not be saved, or made no room.
 const SNAPSHOT_RETRY_TICKS: u64 = 100;
 /// Log kept for members that are connected and behind, in multiples of what makes a snapshot due.
 const CONNECTED_TAIL_SNAPSHOTS: u64 = 4;
@@ -502,6 +502,7 @@ impl Node {
 
     fn snapshot_saved(&mut self, meta: SnapshotMeta) {
         self.taking_snapshot = false;
+        self.snapshot_from = if self.no_space { self.ticks + SNAPSHOT_RETRY_TICKS } else { 0 };
         // Raft may still look at what it has not been told to be applied.
         let compact_to = self.tail_start(meta.index).min(self.applied);
         let store = self.raw.mut_store();
@@ -536,7 +537,8 @@ impl Node {
             self.ready(now);
             self.note_role(now, wall_ms);
         }
-        if self.log_bytes > self.config.snapshot_log_bytes
+        // On a full disk a snapshot may be what makes room: after it the log can go.
+        if (self.log_bytes > self.config.snapshot_log_bytes || self.no_space)
             && !self.taking_snapshot
             && self.ticks >= self.snapshot_from
             && self.applied > self.snapshot_index()

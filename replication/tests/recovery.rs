@@ -13,9 +13,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use steadfast_replication::storage::{
-    Fsync, LogConfig, NodeMeta, Recovered, StoreError, open, recover_from_bytes,
+    Fsync, HardState, LogConfig, NodeMeta, Recovered, StoreError, open, recover_from_bytes,
 };
-use world::{Draw, LogState, Op, SMALL, World, entry, look, meta, run};
+use world::{Draw, LogState, Op, SMALL, World, entry, from_files, look, meta, run};
 
 /// Appends over several segments, conflicts, snapshots with compaction, an install over a contradicting log, new identities.
 fn history() -> Vec<Op> {
@@ -391,6 +391,77 @@ fn a_failed_sync_ends_the_log() {
             }
             operation += 1;
         }
+    });
+}
+
+/// After a failed sync the system takes the pages for written. A restart that finds them in memory writes them again before it
+/// relies on them: whatever it found is still there after a power cut.
+#[test]
+fn what_a_failed_sync_left_in_memory_is_written_again() {
+    run(async {
+        let mut found_in_memory = 0;
+        for operation in 1..200 {
+            let disk = MemoryDisk::default();
+            disk.fail_at(operation, Failure::Sync);
+            let Ok((mut world, _)) = World::start(disk.clone(), SMALL).await else { continue };
+            for op in history() {
+                if !world.act(&op).await {
+                    break;
+                }
+            }
+            let acked = world.acked;
+            let (again, recovered) =
+                World::start(disk.clone(), SMALL).await.expect("nothing is damaged");
+            let found = world.check(&recovered, acked);
+            found_in_memory += usize::from(found > acked);
+            drop(again);
+            let after = look(&disk.after_power_cut(|| false), SMALL).await;
+            world.check(&after.expect("it was durable when the log was opened"), found);
+        }
+        assert!(found_in_memory > 5, "only {found_in_memory} restarts found more than was synced");
+    });
+}
+
+/// A log that was closed in order holds a witness for its last record, in every mode: damage there is refused, not cut off.
+#[test]
+fn a_closed_log_can_not_be_taken_for_torn() {
+    run(async {
+        for fsync in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+            let config = LogConfig { fsync, ..SMALL };
+            let disk = MemoryDisk::default();
+            let (mut world, _) = World::start(disk.clone(), config).await.expect("it is new");
+            for _ in 0..3 {
+                assert!(world.act(&Op::Append { count: 1, bytes: 50 }).await);
+            }
+            let last = world.now().entries.last().expect("it was appended").payload.clone();
+            world.close().await;
+            let mut files = disk.files();
+            let segment = files
+                .values_mut()
+                .find(|bytes| bytes.windows(last.len()).any(|window| window == &last[..]));
+            let bytes = segment.expect("the log holds it");
+            let at = bytes.windows(last.len()).position(|window| window == &last[..]);
+            bytes[at.expect("it was found")] ^= 1;
+            let opened = look(&from_files(files), config).await;
+            assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{fsync:?}");
+        }
+    });
+}
+
+/// The commit index is no reason for a write of its own, but goes along with the next one.
+#[test]
+fn the_commit_index_goes_along() {
+    run(async {
+        let disk = MemoryDisk::default();
+        let (mut world, _) = World::start(disk.clone(), SMALL).await.expect("it is new");
+        assert!(world.act(&Op::Append { count: 5, bytes: 20 }).await);
+        let term = world.now().hard_state.term;
+        world.append(Vec::new(), Some(HardState { term, vote: 0, commit: 4 })).await;
+        assert!(world.settle().await);
+        world.append(vec![entry(6, term, 20)], None).await;
+        assert!(world.settle().await);
+        let recovered = look(&disk.after_power_cut(|| false), SMALL).await.expect("it is whole");
+        assert_eq!(recovered.hard_state.commit, 4);
     });
 }
 

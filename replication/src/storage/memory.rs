@@ -1,7 +1,7 @@
 //! A deterministic disk in memory for tests and fuzzing: what was not synced can be lost, in any subset of sectors and
 //! directory operations, and errors can be asked for. The simulator has a larger one of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -33,6 +33,8 @@ struct State {
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// Sectors that the system still means to write.
+    dirty: BTreeSet<usize>,
 }
 
 /// What goes wrong at an operation.
@@ -40,7 +42,7 @@ struct Content {
 pub enum Failure {
     /// The operation and all later ones fail: the process is dead.
     Crash,
-    /// One sync fails.
+    /// One sync fails, and as on Linux what it did not write counts as written from then on: a later sync does not write it.
     Sync,
 }
 
@@ -59,7 +61,11 @@ impl MemoryDisk {
             let mut state = disk.lock();
             for (name, bytes) in files {
                 let at = state.files.len();
-                state.files.push(Content { now: bytes.clone(), durable: bytes });
+                state.files.push(Content {
+                    now: bytes.clone(),
+                    durable: bytes,
+                    dirty: BTreeSet::new(),
+                });
                 state.names.insert(name.clone(), at);
                 state.durable_names.insert(name, at);
             }
@@ -103,7 +109,8 @@ impl MemoryDisk {
             for (sector, now) in content.now.chunks(SECTOR_BYTES).enumerate() {
                 let start = sector * SECTOR_BYTES;
                 let end = (start + now.len()).min(bytes.len());
-                if let Some(old) = bytes.get_mut(start..end)
+                if content.dirty.contains(&sector)
+                    && let Some(old) = bytes.get_mut(start..end)
                     && let Some(now) = now.get(..old.len())
                     && old != now
                     && keep()
@@ -145,6 +152,11 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the next operation finds the process dead.
+    fn is_dead(&self) -> bool {
+        matches!(self.fail_at, Some((at, Failure::Crash)) if self.operations + 1 >= at)
     }
 
     fn file(&mut self, at: usize) -> io::Result<&mut Content> {
@@ -261,15 +273,32 @@ impl File for MemoryFile {
         {
             to.copy_from_slice(from);
         }
+        content.dirty.extend(offset as usize / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
         if fits < grows { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     async fn sync(&mut self) -> io::Result<()> {
         let mut state = self.lock();
-        state.step(true)?;
+        let dead = state.is_dead();
+        let step = state.step(true);
         let content = state.file(self.at)?;
-        content.durable.clone_from(&content.now);
-        Ok(())
+        if dead {
+            return step;
+        }
+        let dirty = std::mem::take(&mut content.dirty);
+        if step.is_ok() {
+            content.durable.resize(content.now.len(), 0);
+            for sector in dirty {
+                let end = ((sector + 1) * SECTOR_BYTES).min(content.now.len());
+                let range = sector * SECTOR_BYTES..end;
+                if let (Some(to), Some(from)) =
+                    (content.durable.get_mut(range.clone()), content.now.get(range))
+                {
+                    to.copy_from_slice(from);
+                }
+            }
+        }
+        step
     }
 }
 

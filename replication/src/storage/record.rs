@@ -101,6 +101,8 @@ pub(super) struct Prologue {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Group {
     pub(super) number: u64,
+    /// The last group known to be durable when this one was written.
+    pub(super) synced: u64,
     pub(super) prologue: Prologue,
     pub(super) entries: Vec<LogEntry>,
     /// Bytes of the record, padding included.
@@ -223,7 +225,7 @@ pub(super) fn decode_group(bytes: &Bytes, place: Place) -> Option<Group> {
         entries.push(LogEntry { index, term, kind, payload });
     }
     let bytes = padded(RECORD_HEAD_BYTES + head.body);
-    Some(Group { number: head.number, prologue, entries, bytes })
+    Some(Group { number: head.number, synced: head.synced, prologue, entries, bytes })
 }
 
 #[cfg(test)]

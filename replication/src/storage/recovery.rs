@@ -7,6 +7,7 @@
 //! witness too. Nothing behind a cut can come back: the next write begins a new segment.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -22,6 +23,8 @@ use super::snapshot;
 use super::{Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError};
 
 const SEGMENT_BYTES_MAX: u64 = 1 << 40;
+/// Written again at once, of what nothing says was durable.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// What a data directory held.
 #[derive(Debug, Default)]
@@ -55,6 +58,8 @@ pub async fn open<D: Disk>(
 
     let mut scan = scan_segments(&disk, &meta, &names)?;
     let (snapshot, kept) = choose_snapshot(&disk, &meta, &names, &scan, &mut recovered.notes)?;
+    let unsure = scan.unwitnessed.iter().find(|(group, _)| *group > scan.witnessed);
+    let unsure_from = unsure.map_or(scan.end, |(_, offset)| *offset);
     let index = snapshot.as_ref().map_or(0, |(meta, _)| meta.index);
     let term = snapshot.as_ref().map_or(0, |(meta, _)| meta.term);
     let new_base = entries_after(&disk, &mut scan, index, term)?;
@@ -82,7 +87,7 @@ pub async fn open<D: Disk>(
     for name in parts.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
         remove_if_there(&store.disk, &name)?;
     }
-    reopen_last(&mut store, scan.end, scan.clean).await?;
+    reopen_last(&mut store, unsure_from..scan.end, scan.clean).await?;
     Ok((store, recovered))
 }
 
@@ -126,6 +131,10 @@ struct Scan {
     reach: u64,
     /// Last group found.
     group: u64,
+    /// Last group that a record, or the beginning of a segment, says was durable.
+    witnessed: u64,
+    /// The groups of the last segment behind it: number, and where it begins.
+    unwitnessed: Vec<(u64, u64)>,
     /// Where the last segment's records end, and whether only zeroes follow.
     end: u64,
     clean: bool,
@@ -168,6 +177,8 @@ fn scan_segments(disk: &impl Disk, meta: &NodeMeta, names: &[String]) -> Result<
             return Err(StoreError::damaged(previous, scan.end, why));
         }
         scan.group = header.first_group - 1;
+        scan.witnessed = scan.group;
+        scan.unwitnessed.clear();
         scan_segment(&mut scan, &bytes, place).map_err(|(offset, why)| damaged(offset, why))?;
         judge_tail(disk, &mut scan, &bytes, place)?;
     }
@@ -213,6 +224,8 @@ fn scan_segment(scan: &mut Scan, bytes: &Bytes, place: Place) -> Result<(), (u64
         }
         scan.begun = true;
         scan.group = group.number;
+        scan.witnessed = scan.witnessed.max(group.synced);
+        scan.unwitnessed.push((group.number, offset as u64));
         offset += group.bytes;
     }
     scan.end = offset as u64;
@@ -337,10 +350,11 @@ fn clamp(mut hard_state: HardState, index: u64, term: u64, entries: &[LogEntry])
 }
 
 /// Goes on in the last segment if only zeroes follow; else the next write begins a new one, and what stands behind
-/// the cut can never be taken for valid. What was found is synced: it may have come from the page cache.
+/// the cut can never be taken for valid. What nothing says was durable is written again and synced: it may have come from the
+/// page cache, and if a sync of the process before failed, the system takes those pages for written and never writes them.
 async fn reopen_last<D: Disk>(
     store: &mut LogStore<D>,
-    end: u64,
+    unsure: Range<u64>,
     clean: bool,
 ) -> Result<(), StoreError> {
     store.disk.sync_directory().await.doing(|| "sync the data directory".to_owned())?;
@@ -348,11 +362,20 @@ async fn reopen_last<D: Disk>(
     let name = segment_name(facts.segment);
     let doing = || format!("open {}", store.disk.describe(&name));
     let mut file = store.disk.open(&name).doing(doing)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = unsure.start;
+    while at < unsure.end {
+        let wanted = (unsure.end - at).min(PIECE_BYTES as u64) as usize;
+        let read = file.read_at(piece.get_mut(..wanted).unwrap_or_default(), at).doing(doing)?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        file.write_at(bytes, at).doing(doing)?;
+        at += read as u64;
+    }
     file.sync().await.doing(doing)?;
     store.synced = store.group;
     if clean {
         let bytes = file.len().doing(doing)?;
-        store.active = Some(Active { file, offset: end, bytes });
+        store.active = Some(Active { file, offset: unsure.end, bytes });
     }
     Ok(())
 }

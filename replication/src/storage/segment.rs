@@ -24,6 +24,8 @@ pub struct LogStore<D: Disk> {
     pub(super) config: LogConfig,
     pub(super) meta: NodeMeta,
     pub(super) hard_state: HardState,
+    /// As the last record says it; the commit index moves on and goes along with the next one.
+    written_hard_state: HardState,
     /// All segments, oldest first; the last one is being written.
     pub(super) segments: VecDeque<SegmentFacts>,
     pub(super) active: Option<Active<D::File>>,
@@ -103,6 +105,7 @@ impl<D: Disk> LogStore<D> {
             config,
             meta,
             hard_state: HardState::default(),
+            written_hard_state: HardState::default(),
             segments: VecDeque::new(),
             active: None,
             spare: None,
@@ -159,7 +162,8 @@ impl<D: Disk> LogStore<D> {
         // Each segment begins with the hard state and the reach, so that older ones can be deleted.
         let first = active.offset == HEADER_BYTES;
         let prologue = Prologue {
-            hard_state: if first { Some(hard_state_now) } else { hard_state },
+            hard_state: (first || hard_state_now != self.written_hard_state)
+                .then_some(hard_state_now),
             base: self.new_base,
             reach: first.then_some(self.reach),
         };
@@ -175,7 +179,7 @@ impl<D: Disk> LogStore<D> {
             self.buffer = Vec::new();
         }
         self.group += 1;
-        self.hard_state = hard_state_now;
+        (self.hard_state, self.written_hard_state) = (hard_state_now, hard_state_now);
         facts.last_index = entries.iter().map(|entry| entry.index).fold(facts.last_index, u64::max);
         let base = self.new_base.take().map(|(index, _)| index);
         self.reach = entries.last().map(|last| last.index).or(base).unwrap_or(self.reach);
@@ -278,9 +282,10 @@ impl<D: Disk> LogStore<D> {
     /// Deletes what the kept snapshots make needless: older snapshots, and segments that hold nothing above `compact_to`.
     /// The snapshot before the newest is kept until the next call, with all of the log from the group on that was the last
     /// when it was saved: so a copy of the directory that began before is whole, a damaged newest snapshot can be done
-    /// without, and the hard state stays in what is kept.
-    pub(super) async fn compact(&mut self, compact_to: u64) -> Result<u64, StoreError> {
-        while self.snapshots.len() > 2 {
+    /// without, and the hard state stays in what is kept. On a full disk only the newest is kept: the log may be what fills it.
+    pub(super) async fn compact(&mut self, compact_to: u64, full: bool) -> Result<u64, StoreError> {
+        let kept_max = if full { 1 } else { 2 };
+        while self.snapshots.len() > kept_max {
             self.snapshots.remove(0);
         }
         let names = self.disk.list().doing(|| format!("list {}", self.disk.describe("")))?;
@@ -290,7 +295,7 @@ impl<D: Disk> LogStore<D> {
                 super::meta::remove_if_there(&self.disk, &name)?;
             }
         }
-        let before = if self.snapshots.len() > 1 { self.snapshots.first() } else { None };
+        let before = self.snapshots.first().filter(|_| self.snapshots.len() == kept_max);
         let (below, group) =
             before.map_or((0, 0), |kept| (kept.meta.index.min(compact_to), kept.group));
         while self.segments.get(1).is_some_and(|next| next.first_group <= group)

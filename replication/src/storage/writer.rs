@@ -198,19 +198,30 @@ impl<D: Disk> Writer<D> {
 
     /// When there is something to do besides requests.
     fn due(&self) -> Option<Instant> {
-        if self.no_space {
-            return Some(self.last_try + SPACE_RETRY);
-        }
-        if self.store.wants_spare() {
-            return Some(self.last_write);
-        }
-        match self.store.config.fsync {
-            Fsync::EverySecond if self.store.synced < self.store.group => {
-                Some(self.last_sync + EVERY_SECOND)
-            }
-            Fsync::Always if self.sealed < self.store.group => Some(self.last_write + SEAL_AFTER),
-            _ => None,
-        }
+        let room = if self.no_space {
+            Some(self.last_try + SPACE_RETRY)
+        } else if self.store.wants_spare() {
+            Some(self.last_write)
+        } else if self.wants_seal() {
+            Some(self.last_write + SEAL_AFTER)
+        } else {
+            None
+        };
+        self.sync_due().into_iter().chain(room).min()
+    }
+
+    /// When what was written without a sync has waited long enough for one.
+    fn sync_due(&self) -> Option<Instant> {
+        let waits =
+            self.store.config.fsync == Fsync::EverySecond && self.store.synced < self.store.group;
+        waits.then(|| self.last_sync + EVERY_SECOND)
+    }
+
+    /// Whether everything is durable and no record says so yet.
+    fn wants_seal(&self) -> bool {
+        self.store.config.fsync != Fsync::No
+            && self.store.synced == self.store.group
+            && self.sealed < self.store.group
     }
 
     /// Everything that is queued now; false at the end.
@@ -346,8 +357,11 @@ impl<D: Disk> Writer<D> {
         self.store.sync().await
     }
 
-    /// One piece of what is due: tries again for room, fills the spare, syncs, seals.
+    /// One piece of what is due: syncs, tries again for room, fills the spare, seals.
     async fn work(&mut self) -> Result<(), StoreError> {
+        if self.sync_due().is_some_and(|due| due <= Instant::now()) {
+            return self.sync().await;
+        }
         if self.no_space {
             self.last_try = Instant::now();
             self.write().await?;
@@ -364,10 +378,15 @@ impl<D: Disk> Writer<D> {
             }
             return Ok(());
         }
-        if self.store.synced < self.store.group {
-            return self.sync().await;
+        if self.wants_seal() {
+            self.seal().await?;
         }
-        if self.sealed < self.store.group && self.write_group(None, &[]).await? {
+        Ok(())
+    }
+
+    /// Adds a record that says how far the log was durable.
+    async fn seal(&mut self) -> Result<(), StoreError> {
+        if self.write_group(None, &[]).await? {
             self.sync().await?;
             self.sealed = self.store.group;
         }
@@ -392,7 +411,7 @@ impl<D: Disk> Writer<D> {
         (meta.bytes, meta.checksum) = snapshot::measure(chunks);
         match self.store.save_snapshot(&meta, chunks).await {
             Ok(()) => {
-                let compacted_to = self.store.compact(compact_to).await?;
+                let compacted_to = self.store.compact(compact_to, self.no_space).await?;
                 self.report(LogDone::SnapshotSaved { meta, compacted_to }).await;
             }
             Err(StoreError::Io { doing, source }) if super::is_no_space(&source) => {
@@ -431,6 +450,7 @@ impl<D: Disk> Writer<D> {
         }
         self.sync().await?;
         let Install { number, meta, chunks, .. } = install;
+        self.store.compact(meta.index, self.no_space).await?;
         self.report(LogDone::Installed { number, meta, chunks }).await;
         Ok(true)
     }
@@ -438,6 +458,9 @@ impl<D: Disk> Writer<D> {
     async fn close(&mut self) -> Result<bool, StoreError> {
         self.write().await?;
         self.sync().await?;
+        if self.sealed < self.store.group && !self.no_space {
+            self.seal().await?; // so that damage to the last records is never taken for a torn write
+        }
         self.report(LogDone::Closed).await;
         Ok(false)
     }

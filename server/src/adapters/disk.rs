@@ -34,7 +34,7 @@ impl FileDisk {
                  or choose another --dir."
             )
         };
-        fs::create_dir_all(path).map_err(|error| unusable(&error))?;
+        make(path).map_err(|error| unusable(&error))?;
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK));
         let lock = lock.map_err(|error| unusable(&error))?;
@@ -50,6 +50,21 @@ impl FileDisk {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+}
+
+/// Makes a directory and those above it that are missing. Each name is durable when this returns: a directory that a power cut
+/// took away would be taken for a new one.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or_else(|| Path::new("."));
+    make(above)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => File::open(above)?.sync_all(),
     }
 }
 
