@@ -18,6 +18,9 @@ pub(crate) const LINE_PLACES_MAX: usize = 16 * 1024;
 /// Unsent output above which no further command of the connection is run.
 pub(crate) const OUTPUT_BYTES_PAUSE: usize = 1 << 20;
 
+/// Replies that a client may leave untaken before its connection ends: more than any single one can be.
+pub(crate) const UNTAKEN_BYTES_MAX: usize = 1 << 30;
+
 /// What one command is owed, while it is owed.
 #[derive(Debug)]
 pub(crate) enum Place {
@@ -46,8 +49,17 @@ pub(crate) struct WaitingRead {
 pub(crate) struct ExecPlan {
     /// For each queued command, in order: a reply made here, or none for one that went into the log.
     pub(crate) replies: Vec<Option<Reply<'static>>>,
-    /// The database selected at the end, if the transaction ran.
-    pub(crate) db_after: usize,
+    /// The database that it selects, if it selects another one and runs.
+    pub(crate) db_after: Option<usize>,
+}
+
+/// What a reply changes in the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consequence {
+    /// A transaction selected this database.
+    Select(usize),
+    /// A WATCH was refused: the next EXEC must not run without it.
+    WatchRefused,
 }
 
 /// One client.
@@ -62,6 +74,7 @@ pub(crate) struct Client {
 
 /// The line of replies, and the output they end in.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(crate) struct Line {
     /// Encoded replies that may leave.
     pub(crate) output: Vec<u8>,
@@ -76,8 +89,12 @@ pub(crate) struct Line {
     paused: bool,
     /// No further command is run until the line is empty (WATCH).
     pub(crate) stalled: bool,
-    /// Close once the output has left.
+    /// Close once everything owed has left.
     pub(crate) closing: bool,
+    /// More is kept for the client than it may leave untaken: the connection ends.
+    pub(crate) overrun: bool,
+    /// Bytes of replies that wait for earlier ones.
+    held_bytes: usize,
     waker: Option<Waker>,
 }
 
@@ -98,10 +115,20 @@ impl Line {
         if self.places.is_empty() {
             encode(reply, protocol, &mut self.output);
         } else {
-            let mut bytes = Vec::new();
-            encode(reply, protocol, &mut bytes);
+            let bytes = self.hold(protocol, reply);
             self.places.push_back(Place::Ready(bytes));
         }
+    }
+
+    /// Encodes a reply that has to wait for earlier ones.
+    fn hold(&mut self, protocol: Protocol, reply: &Reply<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if !self.overrun {
+            encode(reply, protocol, &mut bytes);
+            self.held_bytes += bytes.len();
+            self.overrun = self.held_bytes + self.output.len() > UNTAKEN_BYTES_MAX;
+        }
+        bytes
     }
 
     /// Takes a place in the line; answers its ticket.
@@ -117,22 +144,26 @@ impl Line {
 
     /// Fills the place of a ticket, and lets everything leave that is no longer held up.
     /// `gather` turns what the state machine said into the reply (EXEC puts local replies in).
-    pub(crate) fn fill(&mut self, ticket: u64, reply: &Reply<'_>) -> Option<usize> {
+    pub(crate) fn fill(&mut self, ticket: u64, reply: &Reply<'_>) -> Option<Consequence> {
         let at = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
         let place = self.places.get_mut(at)?;
-        let (protocol, exec) = match place {
+        let (protocol, exec, watch) = match place {
             Place::Ready(_) => return None,
             Place::Batched { protocol, exec } => {
                 self.batched -= 1;
-                (*protocol, exec.take())
+                (*protocol, exec.take(), false)
             }
             Place::Read(read) => {
                 self.reads -= 1;
-                (read.protocol, None)
+                (read.protocol, None, read.watch)
             }
         };
         let ran = matches!(reply, Reply::Array(_));
-        let db_after = exec.as_ref().filter(|_| ran).map(|plan| plan.db_after);
+        let db_after = exec.as_ref().filter(|_| ran).and_then(|plan| plan.db_after);
+        let refused = watch && matches!(reply, Reply::Error(_));
+        let consequence = db_after
+            .map(Consequence::Select)
+            .or_else(|| refused.then_some(Consequence::WatchRefused));
         let joined = exec.map(|plan| plan.join(reply));
         let reply = joined.as_ref().unwrap_or(reply);
         if at == 0 {
@@ -141,16 +172,19 @@ impl Line {
             encode(reply, protocol, &mut self.output);
             self.release();
         } else {
-            let mut bytes = Vec::new();
-            encode(reply, protocol, &mut bytes);
-            *place = Place::Ready(bytes);
+            let bytes = self.hold(protocol, reply);
+            if let Some(place) = self.places.get_mut(at) {
+                *place = Place::Ready(bytes);
+            }
         }
-        db_after
+        self.overrun |= self.output.len() + self.held_bytes > UNTAKEN_BYTES_MAX;
+        consequence
     }
 
     /// Moves known replies from the head of the line into the output.
     fn release(&mut self) {
         while let Some(Place::Ready(bytes)) = self.places.front() {
+            self.held_bytes -= bytes.len();
             self.output.extend_from_slice(bytes);
             self.places.pop_front();
             self.first += 1;
@@ -287,6 +321,21 @@ mod tests {
         Place::Batched { protocol: Protocol::Resp2, exec: None }
     }
 
+    /// A WATCH that is refused says so: the EXEC behind it must know.
+    #[test]
+    fn refused_watches_are_told() {
+        let mut line = Line::default();
+        let mut place = |watch| {
+            let Place::Read(mut waiting) = read(b"WATCH") else { panic!("it is a read") };
+            waiting.watch = watch;
+            line.stand(Place::Read(waiting))
+        };
+        let (watch, other) = (place(true), place(false));
+        let refusal = Reply::Error(crate::refusal::read_timed_out());
+        assert_eq!(line.fill(watch, &refusal), Some(Consequence::WatchRefused));
+        assert_eq!(line.fill(other, &refusal), None);
+    }
+
     /// Reads stop at full output, do not count as held up by the cluster meanwhile, and go on when it has left.
     #[test]
     fn reads_wait_for_output_to_leave() {
@@ -346,14 +395,15 @@ mod tests {
     /// EXEC: local replies stand between those of the state machine; an aborted one stays nil.
     #[test]
     fn exec_joins_local_replies() {
-        let plan = || ExecPlan { replies: vec![None, Some(Reply::Int(7)), None], db_after: 3 };
+        let plan =
+            || ExecPlan { replies: vec![None, Some(Reply::Int(7)), None], db_after: Some(3) };
         let mut line = Line::default();
         let exec = |line: &mut Line| {
             line.stand(Place::Batched { protocol: Protocol::Resp2, exec: Some(Box::new(plan())) })
         };
         let ticket = exec(&mut line);
         let applied = Reply::Array(vec![Reply::Ok, Reply::Int(9)]);
-        assert_eq!(line.fill(ticket, &applied), Some(3));
+        assert_eq!(line.fill(ticket, &applied), Some(Consequence::Select(3)));
         let ticket = exec(&mut line);
         assert_eq!(line.fill(ticket, &Reply::NilArray), None);
         assert_eq!(line.output, b"*3\r\n+OK\r\n:7\r\n:9\r\n*-1\r\n");

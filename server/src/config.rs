@@ -214,17 +214,25 @@ impl Config {
                 "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
             ))
         };
-        let number = || {
-            value
-                .parse::<usize>()
-                .map_err(|_| failed("argument couldn't be parsed into an integer"))
+        let number = |least: u64, most: u64| {
+            let number = value
+                .parse::<i64>()
+                .map_err(|_| failed("argument couldn't be parsed into an integer"))?;
+            u64::try_from(number).ok().filter(|number| (least..=most).contains(number)).ok_or_else(
+                || failed(&format!("argument must be between {least} and {most} inclusive")),
+            )
         };
         match name.as_str() {
-            "maxclients" => self.maxclients = number()?.max(1),
-            "proto-max-bulk-len" => self.proto_max_bulk_len = number()?.max(1 << 20),
+            "maxclients" => self.maxclients = number(1, u64::from(u32::MAX))? as usize,
+            "proto-max-bulk-len" => {
+                self.proto_max_bulk_len = number(1 << 20, i64::MAX as u64)? as usize;
+            }
             "request-timeout" => {
                 self.request_timeout =
                     parse_duration(&value).ok_or_else(|| failed("argument is no duration"))?;
+            }
+            "requirepass" if value.contains(char::REPLACEMENT_CHARACTER) => {
+                return Err(failed("argument is no UTF-8 text"));
             }
             "requirepass" => self.requirepass = value,
             known => {

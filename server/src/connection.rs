@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
 use steadfast_replication::ports::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,9 +29,10 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, C: Clock>(
     stream: S,
     address: SocketAddr,
 ) {
-    let Some(client) = shell.borrow_mut().admit(address) else {
-        refuse(stream).await;
-        return;
+    let admitted = shell.borrow_mut().admit(address);
+    let client = match admitted {
+        Ok(client) => client,
+        Err(refusal) => return refuse(stream, &refusal).await,
     };
     let decoder = Decoder::new(shell.borrow().config.limits());
     let mut connection = Connection {
@@ -47,11 +49,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, C: Clock>(
     poll_fn(|context| connection.poll(context)).await;
 }
 
-/// Tells a client over the limit that it is, as Redis does.
-async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) {
+/// Tells a client that is not taken on why, as Redis does.
+async fn refuse<S: AsyncWrite + Unpin>(mut stream: S, refusal: &ReplyError) {
     use tokio::io::AsyncWriteExt;
+    let text = [b"-", refusal.text(), b"\r\n"].concat();
     // It may be gone already; there is nobody else to tell.
-    let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+    let _ = stream.write_all(&text).await;
     let _ = stream.shutdown().await;
 }
 
@@ -74,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.client.line.borrow_mut().sleep(context.waker());
         loop {
-            self.run_commands();
+            let held_up = self.run_commands();
             if self.write(context).is_err() {
                 return Poll::Ready(());
             }
@@ -85,9 +88,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             }
             let line = self.client.line.borrow();
             let (open, drained, owed) = (line.is_open(), line.output.is_empty(), !line.is_empty());
-            let closing = line.closing;
+            let (closing, overrun) = (line.closing, line.overrun);
             drop(line);
-            if (closing || (self.ended && !owed)) && drained {
+            if overrun {
+                return Poll::Ready(()); // its client does not take its replies
+            }
+            if held_up && open {
+                continue; // output has left: commands that wait in the buffer can run
+            }
+            if (closing || self.ended && !held_up) && !owed && drained {
                 return Poll::Ready(());
             }
             if !open || self.ended {
@@ -102,16 +111,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
         }
     }
 
-    /// Runs the commands that have arrived whole, while the line is open.
-    fn run_commands(&mut self) {
+    /// Runs the commands that have arrived whole, while the line is open; whether it was not open to the end.
+    fn run_commands(&mut self) -> bool {
         if self.start == self.filled {
-            return;
+            return false;
         }
         let mut shell = self.shell.borrow_mut();
         while self.start < self.filled && self.client.line.borrow().is_open() {
             let rest = self.input.get(self.start..self.filled).unwrap_or_default();
             match self.decoder.decode(rest) {
-                Decoded::NeedMore => break,
+                Decoded::NeedMore => return false,
                 Decoded::Command { consumed } => {
                     let source = self.decoder.unquoted().unwrap_or(rest);
                     with_argv(source, self.decoder.argv(), |argv| {
@@ -127,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
                 }
             }
         }
+        self.start < self.filled
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), ()> {
@@ -152,7 +162,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             self.filled -= self.start;
             self.start = 0;
         }
-        let room = self.decoder.wanted_bytes(self.filled).max(READ_BYTES);
+        // A header may announce half a gigabyte: room is made for it as it arrives.
+        let wanted = self.decoder.wanted_bytes(self.filled).min(self.filled);
+        let room = wanted.max(READ_BYTES);
         if self.input.len() < self.filled + room.div_ceil(2) {
             self.input.resize(self.filled + room, 0);
         }

@@ -76,7 +76,7 @@ impl<C: Clock> Shell<C> {
             }
             Ok(Found::Core(spec)) => self.route(client, &facts, spec, argv),
             Ok(Found::Local(spec)) => self.run_local(client, &facts, spec, argv),
-            Err(error) if facts.in_multi && argv.first().is_some_and(is_exec) => {
+            Err(error) if argv.first().is_some_and(is_exec) => {
                 client.session.borrow_mut().discard(); // an EXEC ends its transaction, whatever is wrong with it
                 answer(client, &facts, &Reply::Error(refusal::exec_aborted_by(&error)));
             }
@@ -90,7 +90,8 @@ impl<C: Clock> Shell<C> {
     /// Checks that need no state: authentication, loading.
     fn admit_command(&self, facts: &Facts, found: Found) -> Result<(), ReplyError> {
         let flags = found.flags();
-        if !facts.authenticated && !flags.has(commands::Flags::NO_AUTH) {
+        let open = facts.authenticated || self.config.requirepass.is_empty();
+        if !open && !flags.has(commands::Flags::NO_AUTH) {
             return Err(refusal::no_auth());
         }
         if self.closing {
@@ -158,7 +159,9 @@ impl<C: Clock> Shell<C> {
                 let (reply, close) = self.call_local(client, spec, argv);
                 let protocol = client.session.borrow().protocol; // HELLO answers in the new one
                 let mut line = client.line.borrow_mut();
-                line.answer(protocol, &reply);
+                if let Some(reply) = &reply {
+                    line.answer(protocol, reply);
+                }
                 line.closing |= close;
             }
             LocalHandler::Multi => {
@@ -182,35 +185,41 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    /// Calls a node-local handler; answers its reply, and whether the connection then closes.
+    /// Calls a node-local handler; answers its reply, if it has one, and whether the connection then closes.
     fn call_local(
         &mut self,
         client: &Rc<Client>,
         spec: &'static CommandSpec<LocalHandler>,
         argv: &[&[u8]],
-    ) -> (Reply<'static>, bool) {
+    ) -> (Option<Reply<'static>>, bool) {
         let LocalHandler::Plain(run) = spec.handler else {
-            return (Reply::Error(ReplyError::SYNTAX), false);
+            return (Some(Reply::Error(ReplyError::SYNTAX)), false);
         };
         let outcome = run(&mut client.session.borrow_mut(), self, argv);
         match outcome {
-            LocalOutcome::Reply(reply) => (reply, false),
+            LocalOutcome::Reply(reply) => (Some(reply), false),
             LocalOutcome::Close(reply) => (reply, true),
         }
     }
 
     /// EXEC: one request with the watched revisions as preconditions. Local commands are answered here.
     fn exec(&mut self, client: &Rc<Client>, facts: &Facts) {
-        let (multi, watched) = {
+        let (multi, watched, watch_refused) = {
             let mut session = client.session.borrow_mut();
             let Some(multi) = session.multi.take() else {
                 drop(session);
                 return answer(client, facts, &Reply::Error(refusal::EXEC_WITHOUT_MULTI));
             };
-            (multi, std::mem::take(&mut session.watched))
+            let refused = session.watch_refused;
+            let watched = std::mem::take(&mut session.watched);
+            session.unwatch();
+            (multi, watched, refused)
         };
         if multi.failed {
             return answer(client, facts, &Reply::Error(refusal::EXEC_ABORTED));
+        }
+        if watch_refused {
+            return answer(client, facts, &Reply::Error(refusal::EXEC_WITHOUT_ITS_WATCH));
         }
         if multi.calls.is_empty() && watched.is_empty() {
             return answer(client, facts, &Reply::Array(Vec::new()));
@@ -230,7 +239,7 @@ impl<C: Clock> Shell<C> {
                 replies.push(None);
             }
         }
-        let plan = ExecPlan { replies, db_after: db };
+        let plan = ExecPlan { replies, db_after: (db != facts.db).then_some(db) };
         let place = Place::Batched { protocol: facts.protocol, exec: Some(Box::new(plan)) };
         let id = client.id;
         self.submit(client, place, |batch, latest| {
@@ -253,7 +262,7 @@ impl<C: Clock> Shell<C> {
         let before = std::mem::replace(&mut client.session.borrow_mut().db, *db);
         let (reply, _) = self.call_local(client, spec, &argv);
         *db = std::mem::replace(&mut client.session.borrow_mut().db, before);
-        reply
+        reply.unwrap_or(Reply::Ok)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::Status;
@@ -11,23 +12,28 @@ use steadfast_replication::ports::Clock;
 use crate::client::Client;
 use crate::commands::NodeFacts;
 use crate::config::Config;
+use crate::refusal;
 use crate::session::Session;
 use crate::shell::Shell;
 
 impl<C: Clock> Shell<C> {
     /// Takes a connection on, unless there are too many.
-    pub(crate) fn admit(&mut self, address: SocketAddr) -> Option<Rc<Client>> {
+    ///
+    /// # Errors
+    /// What the connection is told before it is closed.
+    pub(crate) fn admit(&mut self, address: SocketAddr) -> Result<Rc<Client>, ReplyError> {
         self.figures.connections_received += 1;
-        if self.clients.len() >= self.config.maxclients || self.closing {
+        if self.closing || self.clients.len() >= self.config.maxclients {
             self.figures.connections_rejected += 1;
-            return None;
+            let full = ReplyError::fixed("ERR max number of clients reached");
+            return Err(if self.closing { refusal::shutting_down() } else { full });
         }
         let id = self.next_client;
         self.next_client += 1;
         let open = self.config.requirepass.is_empty();
         let client = Rc::new(Client::new(Session::new(id, address, open, self.clock.wall_ms())));
         self.clients.insert(id, Rc::clone(&client));
-        Some(client)
+        Ok(client)
     }
 
     /// A connection is gone. What it has under way goes on; nobody hears of it.
@@ -55,6 +61,10 @@ impl<C: Clock> NodeFacts for Shell<C> {
 
     fn node_id(&self) -> u64 {
         self.origin.node
+    }
+
+    fn is_serving(&self) -> bool {
+        self.serving
     }
 
     fn log_time(&self) -> UnixMillis {

@@ -69,7 +69,8 @@ fn persistence(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     let status = node.status();
     write!(
         out,
-        "loading:0\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\n"
+        "loading:{}\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\n",
+        u8::from(!node.is_serving())
     )?;
     write!(out, "aof_enabled:1\r\naof_rewrite_in_progress:0\r\naof_last_write_status:")?;
     write!(out, "{}\r\n", if status.disk_full() { "err" } else { "ok" })?;

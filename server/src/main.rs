@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
-use steadfast_server::adapters::{FileDisk, SystemClock, TokioNet};
+use steadfast_server::adapters::{FileDisk, SystemClock, TokioNet, fit_open_files};
 use steadfast_server::cli::{Command, CommandLine};
 use steadfast_server::config::Config;
 use steadfast_server::{Parts, Placement, client_tool, run};
@@ -41,7 +41,8 @@ fn serve(config: Result<Config, String>) -> ExitCode {
     }
 }
 
-fn start(config: Config) -> Result<(), String> {
+fn start(mut config: Config) -> Result<(), String> {
+    fit_open_files(&mut config);
     let disk = FileDisk::open(&config.dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;

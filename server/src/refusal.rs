@@ -24,6 +24,11 @@ pub(crate) const TRANSACTION_TOO_LARGE: ReplyError = ReplyError::fixed(
     "ERR the transaction is larger than one request may be (--max-request); EXEC will refuse it, nothing was applied",
 );
 
+/// A WATCH before it was refused.
+pub(crate) const EXEC_WITHOUT_ITS_WATCH: ReplyError = ReplyError::fixed(
+    "EXECABORT Transaction discarded because a WATCH before it could not be carried out; nothing was applied",
+);
+
 /// EXEC itself was refused.
 pub(crate) fn exec_aborted_by(error: &ReplyError) -> ReplyError {
     let text = String::from_utf8_lossy(error.text());

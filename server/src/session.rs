@@ -40,6 +40,8 @@ pub struct Session {
     pub multi: Option<Multi>,
     /// Preconditions of the next EXEC.
     pub watched: Vec<Watched>,
+    /// A WATCH could not be carried out: the next EXEC refuses.
+    pub watch_refused: bool,
 }
 
 /// An open transaction.
@@ -78,7 +80,24 @@ impl Session {
             last_command: "NULL",
             multi: None,
             watched: Vec::new(),
+            watch_refused: false,
         }
+    }
+
+    /// WATCH: a key that is watched already keeps its first precondition.
+    pub fn watch(&mut self, tokens: Vec<Watched>) {
+        for token in tokens {
+            let known = |other: &Watched| (other.db, &other.key) == (token.db, &token.key);
+            if !self.watched.iter().any(known) {
+                self.watched.push(token);
+            }
+        }
+    }
+
+    /// UNWATCH.
+    pub fn unwatch(&mut self) {
+        self.watched.clear();
+        self.watch_refused = false;
     }
 
     /// MULTI.
@@ -95,7 +114,7 @@ impl Session {
         if self.multi.take().is_none() {
             return Reply::Error(refusal::DISCARD_WITHOUT_MULTI);
         }
-        self.watched.clear();
+        self.unwatch();
         Reply::Ok
     }
 
@@ -105,7 +124,9 @@ impl Session {
             return Reply::Error(refusal::EXEC_WITHOUT_MULTI);
         };
         multi.bytes += call.argv.iter().map(|word| word.len() + WORD_OVERHEAD_BYTES).sum::<usize>();
-        if multi.calls.len() >= QUEUED_CALLS_MAX || multi.bytes > bytes_max {
+        let watched: usize =
+            self.watched.iter().map(|watch| watch.key.len() + WORD_OVERHEAD_BYTES).sum();
+        if multi.calls.len() >= QUEUED_CALLS_MAX || multi.bytes + watched > bytes_max {
             multi.failed = true;
             multi.calls.clear(); // EXEC will refuse: nobody needs them any more
             return Reply::Error(refusal::TRANSACTION_TOO_LARGE);
@@ -149,5 +170,23 @@ impl Session {
             text(&self.library),
             text(&self.library_version),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key that is watched again keeps its first precondition, in its own database.
+    #[test]
+    fn keys_are_watched_once() {
+        let mut session = Session::new(1, SocketAddr::from(([127, 0, 0, 1], 1)), true, 0);
+        let token = |db, revision| Watched { db, present: true, revision, key: b"k".to_vec() };
+        session.watch(vec![token(0, 1), token(1, 2)]);
+        session.watch(vec![token(0, 3), token(1, 4)]);
+        assert_eq!(session.watched, [token(0, 1), token(1, 2)]);
+        session.watch_refused = true;
+        session.unwatch();
+        assert!(session.watched.is_empty() && !session.watch_refused);
     }
 }

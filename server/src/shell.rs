@@ -20,7 +20,7 @@ use steadfast_replication::ports::Clock;
 use tokio::sync::{Notify, mpsc};
 
 use crate::batch::{Batches, Origin};
-use crate::client::{Client, Place, WaitingRead};
+use crate::client::{Client, Consequence, Place, WaitingRead};
 use crate::config::Config;
 use crate::reads::Rounds;
 use crate::refusal;
@@ -274,7 +274,7 @@ impl<C: Clock> Shell<C> {
                 WatchOutcome::AwaitStamp(stamp) => return ReadOutcome::AwaitStamp(stamp),
             }
         }
-        client.session.borrow_mut().watched.extend(watched);
+        client.session.borrow_mut().watch(watched);
         ReadOutcome::Reply(Reply::Ok)
     }
 
@@ -498,8 +498,10 @@ impl<C: Clock> Shell<C> {
 /// Fills a place in a client's line and wakes its connection.
 fn fill(stirred: &mut Vec<Rc<Client>>, client: &Rc<Client>, ticket: u64, reply: &Reply<'_>) {
     let mut line = client.line.borrow_mut();
-    if let Some(db) = line.fill(ticket, reply) {
-        client.session.borrow_mut().db = db;
+    match line.fill(ticket, reply) {
+        Some(Consequence::Select(db)) => client.session.borrow_mut().db = db,
+        Some(Consequence::WatchRefused) => client.session.borrow_mut().watch_refused = true,
+        None => {}
     }
     if line.heads_with_read() {
         stirred.push(Rc::clone(client));

@@ -2,8 +2,10 @@
 
 mod clock;
 mod disk;
+mod limits;
 mod net;
 
 pub use clock::SystemClock;
 pub use disk::{FileDisk, OpenedFile};
+pub use limits::fit_open_files;
 pub use net::TokioNet;

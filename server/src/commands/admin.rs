@@ -110,7 +110,14 @@ fn config_set(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> Loca
         return Err(steadfast_core::commands::wrong_arity("config|set")).into();
     }
     let mut changed = node.config().clone();
-    for [name, value] in pairs {
+    for (at, [name, value]) in pairs.iter().enumerate() {
+        if pairs.iter().take(at).any(|[earlier, _]| earlier.eq_ignore_ascii_case(name)) {
+            let name = String::from_utf8_lossy(name);
+            let text = format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter"
+            );
+            return Err(ReplyError::made(text)).into();
+        }
         if let Err(error) = changed.set(name, value) {
             return Err(error).into();
         }
@@ -126,16 +133,20 @@ fn info(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutco
 
 /// There is nothing to save or not to save: every acknowledged write is in the log.
 fn shutdown(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let words = argv.get(1..).unwrap_or_default();
+    let has = |option: &str| words.iter().any(|word| word.eq_ignore_ascii_case(option.as_bytes()));
     let known = |word: &&[u8]| {
-        ["SAVE", "NOSAVE", "NOW", "FORCE"]
-            .iter()
-            .any(|option| word.eq_ignore_ascii_case(option.as_bytes()))
+        let options = ["SAVE", "NOSAVE", "NOW", "FORCE"];
+        options.iter().any(|option| word.eq_ignore_ascii_case(option.as_bytes()))
     };
-    if !argv.iter().skip(1).all(known) {
+    if words.len() == 1 && has("ABORT") {
+        return Err(ReplyError::fixed("ERR No shutdown in progress.")).into();
+    }
+    if !words.iter().all(known) || has("SAVE") && has("NOSAVE") {
         return Err(ReplyError::SYNTAX).into();
     }
     node.shut_down();
-    LocalOutcome::Close(Reply::Ok)
+    LocalOutcome::Close(None) // clients take the closed connection for success
 }
 
 fn time(_: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {

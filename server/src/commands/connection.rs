@@ -353,7 +353,7 @@ fn say_hello(
             _ => return Err(hello_option(option)),
         }
     }
-    if !session.authenticated {
+    if !session.authenticated && !node.config().requirepass.is_empty() {
         return Err(ReplyError::fixed(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
              option can be used to authenticate the client and select the RESP protocol version at the same time",
@@ -380,7 +380,7 @@ fn hello_option(option: &[u8]) -> ReplyError {
 }
 
 fn quit(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
-    LocalOutcome::Close(Reply::Ok)
+    LocalOutcome::Close(Some(Reply::Ok))
 }
 
 fn reset(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {

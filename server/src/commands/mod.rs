@@ -38,8 +38,8 @@ pub enum LocalHandler {
 pub enum LocalOutcome {
     /// The reply.
     Reply(Reply<'static>),
-    /// The reply, after which the connection closes.
-    Close(Reply<'static>),
+    /// The reply, if there is one, after which the connection closes.
+    Close(Option<Reply<'static>>),
 }
 
 impl From<Result<Reply<'static>, ReplyError>> for LocalOutcome {
@@ -60,6 +60,8 @@ pub trait NodeFacts {
     fn status(&self) -> &Status;
     /// Own id.
     fn node_id(&self) -> u64;
+    /// Whether clients' commands are taken; before that they are answered `LOADING`.
+    fn is_serving(&self) -> bool;
     /// Log time as estimated here.
     fn log_time(&self) -> UnixMillis;
     /// Wall clock, milliseconds.
@@ -142,7 +144,7 @@ const TRANSACTIONS: Family<LocalHandler> = Family {
 
 /// Queued or not, it drops the preconditions; EXEC has taken its own by then.
 fn unwatch(session: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
-    session.watched.clear();
+    session.unwatch();
     LocalOutcome::Reply(Reply::Ok)
 }
 

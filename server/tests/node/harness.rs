@@ -195,6 +195,11 @@ impl Client {
         self.stream.write_all(bytes)
     }
 
+    /// Sends nothing more, and still listens.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        self.stream.shutdown(std::net::Shutdown::Write)
+    }
+
     pub(crate) fn receive(&mut self) -> io::Result<Reply<'static>> {
         loop {
             match read_reply(&self.input) {

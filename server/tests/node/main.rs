@@ -6,3 +6,4 @@ mod durability;
 mod handshake;
 mod harness;
 mod input;
+mod pipelines;
