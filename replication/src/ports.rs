@@ -51,6 +51,13 @@ pub trait Disk: Send + 'static {
     fn sync_directory(&self) -> impl Future<Output = io::Result<()>>;
     /// Bytes that can still be written, for the reserve that keeps a full disk recoverable.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// What tells a file from every copy of it, if the system can say: a copy has another one, also elsewhere.
+    ///
+    /// # Errors
+    /// As `open`.
+    fn birth(&self, _name: &str) -> io::Result<Option<u128>> {
+        Ok(None)
+    }
     /// How a person finds the file: the path for error messages.
     fn describe(&self, name: &str) -> String;
 }

@@ -24,6 +24,8 @@ struct State {
     /// Names as the running system sees them, and as they are on the platter.
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
+    /// What its files say of their birth; none if they can't.
+    birth: Option<u128>,
     operations: u64,
     fail_at: Option<(u64, Failure)>,
     free_bytes: Option<u64>,
@@ -73,6 +75,13 @@ impl MemoryDisk {
         disk
     }
 
+    /// Lets files tell their birth, which is this one for all of them: a copy of the disk has another.
+    #[must_use]
+    pub fn born(self, birth: u128) -> Self {
+        self.lock().birth = Some(birth);
+        self
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +129,9 @@ impl MemoryDisk {
             }
             files.insert(name, bytes);
         }
-        Self::with_files(files)
+        let after = Self::with_files(files);
+        after.lock().birth = state.birth;
+        after
     }
 
     /// Lets an operation fail; they are counted from 1.
@@ -218,6 +229,10 @@ impl Disk for MemoryDisk {
 
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(self.lock().free_bytes.unwrap_or(u64::MAX))
+    }
+
+    fn birth(&self, _name: &str) -> io::Result<Option<u128>> {
+        Ok(self.lock().birth)
     }
 
     fn describe(&self, name: &str) -> String {

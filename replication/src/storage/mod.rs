@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 pub mod memory;
 mod meta;
+mod origin;
 mod record;
 mod recovery;
 mod segment;

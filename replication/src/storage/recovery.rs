@@ -5,6 +5,10 @@
 //! as synced. Hence the rule: if any later record says that the missing group was durable, it is damage; else it is cut.
 //! A segment that is not the last was synced in whole before the next was begun, so the next one's first group bears
 //! witness too. Nothing behind a cut can come back: the next write begins a new segment.
+//!
+//! In a *copy* of a directory (`origin`) the end of the log may have been read in pieces while it was written. There the last
+//! segment is cut at the first group that is missing, and what stands behind is erased: all that was durable before the copy
+//! began is in front of it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,6 +19,7 @@ use crate::ports::{Disk, File};
 
 use super::memory::MemoryDisk;
 use super::meta::{NodeMeta, read_whole, remove_if_there};
+use super::origin::{self, Origin};
 use super::record::{
     ALIGNMENT, HEADER_BYTES, Place, Prologue, SegmentHeader, decode_group, decode_head,
 };
@@ -56,7 +61,8 @@ pub async fn open<D: Disk>(
     };
     let mut recovered = Recovered { meta: Some(meta.clone()), ..Recovered::default() };
 
-    let mut scan = scan_segments(&disk, &meta, &names)?;
+    let origin = origin::look(&disk, meta.storage_id, &names)?;
+    let mut scan = scan_segments(&disk, &meta, &names, origin)?;
     let (snapshot, kept) = choose_snapshot(&disk, &meta, &names, &scan, &mut recovered.notes)?;
     let unsure = scan.unwitnessed.iter().find(|(group, _)| *group > scan.witnessed);
     let unsure_from = unsure.map_or(scan.end, |(_, offset)| *offset);
@@ -87,7 +93,14 @@ pub async fn open<D: Disk>(
     for name in parts.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
         remove_if_there(&store.disk, &name)?;
     }
+    if scan.erase {
+        erase_behind(&store, scan.end).await?;
+        scan.clean = true;
+    }
     reopen_last(&mut store, unsure_from..scan.end, scan.clean).await?;
+    if origin != Origin::Original {
+        origin::mark(&store.disk, store.meta.storage_id).await?;
+    }
     Ok((store, recovered))
 }
 
@@ -138,10 +151,17 @@ struct Scan {
     /// Where the last segment's records end, and whether only zeroes follow.
     end: u64,
     clean: bool,
+    /// Whether what stands behind is of a copy that holds a later record without an earlier one.
+    erase: bool,
     note: Option<String>,
 }
 
-fn scan_segments(disk: &impl Disk, meta: &NodeMeta, names: &[String]) -> Result<Scan, StoreError> {
+fn scan_segments(
+    disk: &impl Disk,
+    meta: &NodeMeta,
+    names: &[String],
+    origin: Origin,
+) -> Result<Scan, StoreError> {
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_of(name)).collect();
     numbers.sort_unstable();
     // Segments that a snapshot has made needless are removed together; a crash, or a copy of the directory taken at that
@@ -154,6 +174,7 @@ fn scan_segments(disk: &impl Disk, meta: &NodeMeta, names: &[String]) -> Result<
         let why = "all segments of the log (the files log-…) are missing";
         return Err(StoreError::damaged(disk.describe(&segment_name(1)), 0, why));
     };
+    let last = used.last().copied();
     for segment in used {
         let name = segment_name(segment);
         let damaged = |offset, why: &str| StoreError::damaged(disk.describe(&name), offset, why);
@@ -180,7 +201,8 @@ fn scan_segments(disk: &impl Disk, meta: &NodeMeta, names: &[String]) -> Result<
         scan.witnessed = scan.group;
         scan.unwitnessed.clear();
         scan_segment(&mut scan, &bytes, place).map_err(|(offset, why)| damaged(offset, why))?;
-        judge_tail(disk, &mut scan, &bytes, place)?;
+        let copied = origin == Origin::Copy && Some(segment) == last;
+        judge_tail(disk, &mut scan, &bytes, place, copied)?;
     }
     if first != 1 && !scan.begun {
         let why = "it is missing, and with it the hard state";
@@ -247,6 +269,7 @@ fn judge_tail(
     scan: &mut Scan,
     bytes: &Bytes,
     place: Place,
+    copied: bool,
 ) -> Result<(), StoreError> {
     let rest = bytes.get(scan.end as usize..).unwrap_or_default();
     scan.clean = rest.iter().all(|byte| *byte == 0);
@@ -258,6 +281,15 @@ fn judge_tail(
     let name = disk.describe(&segment_name(place.segment));
     for later in (0..rest.len()).step_by(ALIGNMENT).filter_map(|at| rest.get(at..)) {
         if decode_head(later, place).is_some_and(|head| head.synced >= missing) {
+            if copied {
+                scan.erase = true;
+                scan.note = Some(format!(
+                    "this data directory is a copy that was taken while it was written: what came into {name} behind byte {} \
+                     after the copy had begun is not whole and was cut off; all that was durable before is there",
+                    scan.end
+                ));
+                return Ok(());
+            }
             let why = format!("group {missing} was durable and can't be read any more");
             return Err(StoreError::damaged(name, scan.end, why));
         }
@@ -347,6 +379,22 @@ fn clamp(mut hard_state: HardState, index: u64, term: u64, entries: &[LogEntry])
     let last_index = entries.last().map_or(index, |entry| entry.index);
     hard_state.commit = hard_state.commit.clamp(index, last_index);
     hard_state
+}
+
+/// Makes zeroes of what stands behind the end of the last segment.
+async fn erase_behind<D: Disk>(store: &LogStore<D>, end: u64) -> Result<(), StoreError> {
+    let Some(facts) = store.segments.back() else { return Ok(()) };
+    let name = segment_name(facts.segment);
+    let doing = || format!("write {}", store.disk.describe(&name));
+    let mut file = store.disk.open(&name).doing(doing)?;
+    let (zeroes, bytes) = (vec![0; PIECE_BYTES], file.len().doing(doing)?);
+    let mut at = end;
+    while at < bytes {
+        let piece = zeroes.get(..(bytes - at).min(PIECE_BYTES as u64) as usize).unwrap_or(&zeroes);
+        file.write_at(piece, at).doing(doing)?;
+        at += piece.len() as u64;
+    }
+    file.sync().await.doing(doing)
 }
 
 /// Goes on in the last segment if only zeroes follow; else the next write begins a new one, and what stands behind

@@ -127,7 +127,8 @@ impl<D: Disk> LogStore<D> {
     /// Replaces the identity; durable when this returns. The first segment is made before the first identity, so that an
     /// identity without a log is known to have lost it.
     pub async fn save_meta(&mut self, meta: NodeMeta) -> Result<(), StoreError> {
-        if self.segments.is_empty() {
+        let new = self.segments.is_empty();
+        if new {
             self.meta = meta.clone();
             match self.roll(0).await {
                 Ok(()) => {}
@@ -142,6 +143,9 @@ impl<D: Disk> LogStore<D> {
             }
         }
         meta.save(&self.disk, self.opened_at).await?;
+        if new {
+            super::origin::mark(&self.disk, meta.storage_id).await?;
+        }
         self.meta = meta;
         Ok(())
     }

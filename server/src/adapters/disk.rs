@@ -2,8 +2,9 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use steadfast_replication::ports;
 
@@ -106,6 +107,14 @@ impl ports::Disk for FileDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         let stats = rustix::fs::statvfs(&self.directory)?;
         Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+    }
+
+    /// Number of the inode and time of its creation: both are new in a copy.
+    fn birth(&self, name: &str) -> io::Result<Option<u128>> {
+        let facts = fs::metadata(self.path(name))?;
+        let created = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let nanos = created.map_or(0, |at| at.as_nanos() as u64);
+        Ok(Some(u128::from(facts.ino()) << 64 | u128::from(nanos)))
     }
 
     fn describe(&self, name: &str) -> String {

@@ -1,0 +1,84 @@
+//! Whether a data directory is the one that was written, or a copy of it.
+//!
+//! `origin` holds what tells it from its copies (`Disk::birth`): `magic "SFORIG\0\1" · storage id u128 · birth u128 · crc32 u32`.
+//! A copy that was taken file by file while the log was written can hold a later record without an earlier one. In the original
+//! that is damage; in a copy it only says that the earlier one came after the copy had passed its place.
+
+use crate::ports::{Disk, File};
+
+use super::meta::{read_whole, remove_if_there};
+use super::{Doing, Reader, StoreError};
+
+const MAGIC: &[u8; 8] = b"SFORIG\0\x01";
+const NAME: &str = "origin";
+const BYTES_MAX: u64 = 1 << 10;
+
+/// What the file says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// This is the directory that was written.
+    Original,
+    /// It is a copy.
+    Copy,
+    /// Nobody has said yet: the directory is new, or a crash came while this file was made.
+    Unmarked,
+}
+
+fn encode(storage_id: u128, birth: u128) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(storage_id.to_le_bytes());
+    bytes.extend(birth.to_le_bytes());
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8], storage_id: u128) -> Option<u128> {
+    let (covered, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
+    let mut reader = Reader(covered);
+    let whole = Reader(crc).u32()? == crc32fast::hash(covered) && reader.take(8)? == MAGIC;
+    (whole && reader.u128()? == storage_id).then(|| reader.u128())?
+}
+
+/// Looks at the mark.
+pub(super) fn look(
+    disk: &impl Disk,
+    storage_id: u128,
+    names: &[String],
+) -> Result<Origin, StoreError> {
+    if !names.iter().any(|name| name == NAME) {
+        return Ok(Origin::Unmarked);
+    }
+    let bytes = read_whole(disk, NAME, BYTES_MAX)?;
+    let Some(marked) = decode(&bytes, storage_id) else { return Ok(Origin::Unmarked) };
+    let birth = disk.birth(NAME).doing(|| format!("look at {}", disk.describe(NAME)))?;
+    Ok(if birth.is_none_or(|birth| birth == marked) { Origin::Original } else { Origin::Copy })
+}
+
+/// Marks the directory as the one that is written from now on; durable when this returns.
+pub(super) async fn mark(disk: &impl Disk, storage_id: u128) -> Result<(), StoreError> {
+    let doing = || format!("write {}", disk.describe(NAME));
+    remove_if_there(disk, NAME)?;
+    let mut file = disk.create(NAME).doing(doing)?;
+    let Some(birth) = disk.birth(NAME).doing(doing)? else { return remove_if_there(disk, NAME) };
+    file.write_at(&encode(storage_id, birth), 0).doing(doing)?;
+    file.sync().await.doing(doing)?;
+    disk.sync_directory().await.doing(doing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Round trip; no changed byte, no other directory's mark passes.
+    #[test]
+    fn marks_are_checked() {
+        let bytes = encode(5, 77);
+        assert_eq!((decode(&bytes, 5), decode(&bytes, 6)), (Some(77), None));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 4;
+            assert_eq!(decode(&changed, 5), None);
+            assert_eq!(decode(&bytes[..at], 5), None);
+        }
+    }
+}
