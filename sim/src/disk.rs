@@ -1,7 +1,8 @@
 //! A simulated disk: a flat directory of files with a page cache that a killed process leaves behind and a power cut does not.
 //!
 //! At a power cut, each sector written since the last `sync` is kept, lost or torn on its own; so is each directory operation
-//! since the last `sync_directory`. A failed `sync` leaves the pages clean and the bytes not durable, as Linux does.
+//! since the last `sync_directory`. A sync makes durable what was there when it began, at the moment when it ends: what is
+//! written meanwhile stays dirty. A failed `sync` leaves the pages clean and the bytes not durable, as Linux does.
 //! The platter outlives the process: it is held by the world; a process gets a `SimDisk`, whose handles all die with it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +22,18 @@ const SECTOR_BYTES: usize = 512;
 struct Inode {
     cached: Vec<u8>,
     durable: Vec<u8>,
-    /// Sectors of `cached` that may differ from `durable`.
-    dirty: BTreeSet<usize>,
-    length_dirty: bool,
+    /// Sectors of `cached` that may differ from `durable`, each with the number of its last write.
+    dirty: BTreeMap<usize, u64>,
+    /// Number of the last write that changed the length; none if the length is durable.
+    length_dirty: Option<u64>,
+    writes: u64,
+}
+
+/// What a sync found dirty when it began.
+struct Flight {
+    length: usize,
+    length_dirty: Option<u64>,
+    sectors: Vec<(usize, u64, Vec<u8>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,15 +56,13 @@ pub struct DiskFaults {
     pub sync_lies: bool,
 }
 
-/// Figures for the trace and for tests.
+/// What a power cut took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DiskFigures {
-    /// Syncs that succeeded.
-    pub syncs: u64,
-    /// Sectors lost by power cuts.
-    pub sectors_lost: u64,
-    /// Directory operations lost by power cuts.
-    pub names_lost: u64,
+pub struct Losses {
+    /// Sectors that were written and not synced.
+    pub sectors: u64,
+    /// Directory operations that were not synced.
+    pub names: u64,
 }
 
 /// The disk itself.
@@ -63,34 +71,42 @@ pub struct Platter {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
-    pending: Vec<DirectoryOp>,
+    /// Directory operations that are not durable, with their numbers, in order.
+    pending: Vec<(u64, DirectoryOp)>,
+    operations: u64,
     next_inode: u64,
     /// What goes wrong with it now.
     pub faults: DiskFaults,
-    /// What has happened to it.
-    pub figures: DiskFigures,
+    /// How long each sync takes by nature; none: no time at all.
+    pub delays: Option<Draws>,
 }
+
+/// How long a sync of a sound disk takes at the most. Between a write and the end of its sync a process can be killed and the
+/// power can go: without this time nothing would ever be dirty then.
+const SYNC_MS_MAX: u64 = 8;
 
 /// Bytes of the device, when it is not full.
 const DEVICE_BYTES: u64 = 1 << 30;
 
 impl Platter {
     /// The power goes: what was not synced survives in parts, as the draws say.
-    pub fn power_cut(&mut self, draws: &mut Draws) {
+    pub fn power_cut(&mut self, draws: &mut Draws) -> Losses {
+        let mut lost = Losses::default();
         let (keep_sectors, keep_names) =
             (draws.pick(&[0, 0, 10, 50, 90, 100]), draws.pick(&[0, 50, 100]));
         let torn = draws.chance(50);
         for inode in self.inodes.values_mut() {
-            inode.power_cut(draws, keep_sectors, torn, &mut self.figures);
+            lost.sectors += inode.power_cut(draws, keep_sectors, torn);
         }
-        for op in std::mem::take(&mut self.pending) {
+        for (_, op) in std::mem::take(&mut self.pending) {
             if draws.chance(keep_names) {
                 perform(&mut self.durable_names, &op);
             } else {
-                self.figures.names_lost += 1;
+                lost.names += 1;
             }
         }
         self.forget_nameless();
+        lost
     }
 
     /// The power goes, and nothing of what was not synced survives.
@@ -133,17 +149,13 @@ fn perform(names: &mut BTreeMap<String, u64>, op: &DirectoryOp) {
 }
 
 impl Inode {
-    fn power_cut(
-        &mut self,
-        draws: &mut Draws,
-        keep_percent: u64,
-        torn: bool,
-        figures: &mut DiskFigures,
-    ) {
-        if self.length_dirty && draws.chance(keep_percent) {
+    /// Answers how many sectors were lost.
+    fn power_cut(&mut self, draws: &mut Draws, keep_percent: u64, torn: bool) -> u64 {
+        let mut lost = 0;
+        if self.length_dirty.is_some() && draws.chance(keep_percent) {
             self.durable.resize(self.cached.len(), 0);
         }
-        for sector in std::mem::take(&mut self.dirty) {
+        for sector in std::mem::take(&mut self.dirty).into_keys() {
             let (start, end) = (sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
             if draws.chance(keep_percent) {
                 let keep =
@@ -155,36 +167,58 @@ impl Inode {
                     to.copy_from_slice(from);
                 }
             } else {
-                figures.sectors_lost += 1;
+                lost += 1;
             }
         }
         self.lose_unsynced();
+        lost
     }
 
     fn lose_unsynced(&mut self) {
         self.cached.clone_from(&self.durable);
         self.dirty.clear();
-        self.length_dirty = false;
+        self.length_dirty = None;
     }
 
-    fn sync(&mut self) {
-        self.durable.resize(self.cached.len(), 0);
-        for sector in std::mem::take(&mut self.dirty) {
+    fn begin_sync(&self) -> Flight {
+        let bytes = |sector: usize| {
+            let end = ((sector + 1) * SECTOR_BYTES).min(self.cached.len());
+            self.cached.get(sector * SECTOR_BYTES..end).unwrap_or_default().to_vec()
+        };
+        Flight {
+            length: self.cached.len(),
+            length_dirty: self.length_dirty,
+            sectors: self.dirty.iter().map(|(at, write)| (*at, *write, bytes(*at))).collect(),
+        }
+    }
+
+    fn end_sync(&mut self, flight: Flight) {
+        self.durable.resize(flight.length, 0);
+        for (sector, write, bytes) in flight.sectors {
             let start = sector * SECTOR_BYTES;
-            let end = (start + SECTOR_BYTES).min(self.cached.len());
-            if let (Some(to), Some(from)) =
-                (self.durable.get_mut(start..end), self.cached.get(start..end))
-            {
-                to.copy_from_slice(from);
+            if let Some(to) = self.durable.get_mut(start..start + bytes.len()) {
+                to.copy_from_slice(&bytes);
+            }
+            if self.dirty.get(&sector) == Some(&write) {
+                self.dirty.remove(&sector);
             }
         }
-        self.length_dirty = false;
+        if self.length_dirty == flight.length_dirty {
+            self.length_dirty = None;
+        }
     }
 
     fn touch(&mut self, start: usize, end: usize) {
+        self.writes += 1;
         if end > start {
-            self.dirty.extend(start / SECTOR_BYTES..=(end - 1) / SECTOR_BYTES);
+            let touched = start / SECTOR_BYTES..=(end - 1) / SECTOR_BYTES;
+            self.dirty.extend(touched.map(|sector| (sector, self.writes)));
         }
+    }
+
+    /// The length changed, with the last `touch`.
+    fn touch_length(&mut self) {
+        self.length_dirty = Some(self.writes);
     }
 }
 
@@ -238,13 +272,19 @@ impl SimDisk {
     fn change(&self, op: DirectoryOp) -> io::Result<()> {
         let mut platter = self.live()?;
         perform(&mut platter.names, &op);
-        platter.pending.push(op);
+        platter.operations += 1;
+        let number = platter.operations;
+        platter.pending.push((number, op));
         Ok(())
     }
 
     /// Waits as long as a sync takes; answers whether it may take effect.
     async fn sync_time(&self) -> io::Result<bool> {
-        let takes = self.live()?.faults.sync_takes;
+        let takes = {
+            let mut platter = self.live()?;
+            let natural = platter.delays.as_mut().map_or(0, |draws| draws.between(0, SYNC_MS_MAX));
+            platter.faults.sync_takes + Duration::from_millis(natural)
+        };
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;
         }
@@ -255,7 +295,6 @@ impl SimDisk {
             }
             return Err(io::Error::other("simulated failure of a sync"));
         }
-        platter.figures.syncs += 1;
         Ok(!platter.faults.sync_lies)
     }
 }
@@ -300,10 +339,14 @@ impl ports::Disk for SimDisk {
     }
 
     async fn sync_directory(&self) -> io::Result<()> {
+        let before = self.live()?.operations;
         if self.sync_time().await? {
             let mut platter = self.live()?;
-            platter.durable_names = platter.names.clone();
-            platter.pending.clear();
+            let platter = &mut *platter;
+            let count = platter.pending.partition_point(|(number, _)| *number <= before);
+            for (_, op) in platter.pending.drain(..count) {
+                perform(&mut platter.durable_names, &op);
+            }
         }
         Ok(())
     }
@@ -340,7 +383,7 @@ impl ports::File for SimFile {
         let (old, new) = (inode.cached.len(), bytes as usize);
         inode.cached.resize(new, 0);
         inode.touch(old.min(new), old.max(new));
-        inode.length_dirty = true;
+        inode.touch_length();
         Ok(())
     }
 
@@ -364,7 +407,7 @@ impl ports::File for SimFile {
         if grows {
             inode.touch(inode.cached.len(), end);
             inode.cached.resize(end, 0);
-            inode.length_dirty = true;
+            inode.touch_length();
         }
         if let Some(place) = inode.cached.get_mut(start..end) {
             place.copy_from_slice(bytes);
@@ -374,8 +417,9 @@ impl ports::File for SimFile {
     }
 
     async fn sync(&mut self) -> io::Result<()> {
+        let flight = self.disk.live()?.inode(self.inode).begin_sync();
         if self.disk.sync_time().await? {
-            self.disk.live()?.inode(self.inode).sync();
+            self.disk.live()?.inode(self.inode).end_sync(flight);
         }
         Ok(())
     }
@@ -457,6 +501,31 @@ mod tests {
         assert_eq!(bytes(&disk, "a"), [2; 512]);
         platter.lock().power_cut(&mut Draws::new(1, "cut"));
         assert_eq!(bytes(&platter.mount(), "a"), [1; 512]);
+    }
+
+    /// What is written while a sync is under way is not durable by it, and what the sync found is not before it ends.
+    #[test]
+    fn a_sync_covers_what_was_there_when_it_began() {
+        let platter = SharedPlatter::default();
+        let disk = platter.mount();
+        let mut file = disk.create("a").expect("it is new");
+        now(disk.sync_directory()).expect("it syncs");
+        file.write_at(&[1; 1024], 0).expect("there is room");
+        let flight = platter.lock().inode(file.inode).begin_sync();
+        let early = platter.copy();
+        file.write_at(&[2; 512], 512).expect("there is room");
+        platter.lock().inode(file.inode).end_sync(flight);
+        early.lock().lose_unsynced();
+        assert_eq!(bytes(&early.mount(), "a"), b"");
+        let mut kept = BTreeSet::new();
+        for seed in 0..50 {
+            let copy = platter.copy();
+            copy.lock().power_cut(&mut Draws::new(seed, "cut"));
+            let after = bytes(&copy.mount(), "a");
+            assert_eq!(after.get(..512), Some(&[1; 512][..]));
+            kept.insert(after.get(600).copied());
+        }
+        assert_eq!(kept, BTreeSet::from([Some(1), Some(2)]));
     }
 
     /// A full disk refuses growth with the error that the log store looks for.

@@ -35,8 +35,8 @@ pub struct Evidence {
     pub incarnations: BTreeMap<u64, u64>,
     /// What was found wrong while it ran, the first first.
     pub violations: Vec<Violation>,
-    /// Snapshots that replaced a state.
-    pub restores: u64,
+    /// Snapshots of another node that replaced the state of a running one.
+    pub installs: u64,
 }
 
 impl Evidence {
@@ -80,8 +80,9 @@ impl Evidence {
     }
 
     fn restored(&mut self, node: u64, index: u64, digest: u128) {
-        self.restores += 1;
-        self.applied.insert(node, (index, digest));
+        // The first state of a start is the node's own, from its disk.
+        let is_install = self.applied.insert(node, (index, digest)).is_some();
+        self.installs += u64::from(is_install);
         if self.log.get(&index).is_some_and(|known| known.digest != digest) {
             let text = format!(
                 "n{node} restored a snapshot of index {index} whose state is not the state there"

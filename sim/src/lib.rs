@@ -7,6 +7,7 @@ pub mod clock;
 pub mod disk;
 pub mod draw;
 pub mod evidence;
+pub mod happened;
 pub mod history;
 pub mod model;
 pub mod net;

@@ -1,17 +1,21 @@
-//! The simulator's command line. Exit codes: 0 all promises held, 1 one did not, 3 a planted bug was not found, 4 the command
-//! line or the build does not allow what was asked for.
+//! The simulator's command line. Exit codes: 0 all promises held, 1 one did not or a long sweep proved nothing, 2 the command line
+//! makes no sense, 3 a planted bug was not found, 4 the build does not allow what was asked for.
 #![allow(clippy::print_stdout)] // a tool on the command line
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use steadfast_sim::canary::{self, Entry};
+use steadfast_sim::happened::Happened;
 use steadfast_sim::sweep::{Progress, sweep};
 use steadfast_sim::world::simulate;
 
 const VIOLATED: u8 = 1;
+const SENSELESS: u8 = 2;
 const NOT_FOUND: u8 = 3;
 const NOT_POSSIBLE: u8 = 4;
+/// A sweep of so many seeds must have met everything that can happen (`happened.rs`).
+const LONG_SWEEP_SEEDS: u64 = 200;
 
 #[derive(Debug, Parser)]
 #[command(name = "steadfast-sim", version)]
@@ -96,6 +100,7 @@ fn run_one(seed: u64, quiet: bool, planted: Option<String>) -> Result<u8, String
     if !quiet {
         print!("{}", report.trace);
     }
+    println!("{}", report.happened.line());
     println!("trace {:032x}", report.hash);
     for violation in &report.violations {
         println!("VIOLATED {}: {}", violation.check, violation.text);
@@ -103,17 +108,33 @@ fn run_one(seed: u64, quiet: bool, planted: Option<String>) -> Result<u8, String
     Ok(if report.violations.is_empty() { 0 } else { VIOLATED })
 }
 
-fn run_many(seeds: &str, jobs: usize, planted: Option<&str>) -> Result<u8, String> {
-    let range: Option<(u64, u64)> =
+/// A range such as 0..1000 that holds at least one seed.
+fn range(seeds: &str) -> Result<(u64, u64), String> {
+    let parts: Option<(u64, u64)> =
         seeds.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    let Some((from, to)) = range else {
-        return Err(format!("--seeds {seeds}: a range looks like 0..1000"));
+    match parts {
+        None => Err(format!("--seeds {seeds}: a range looks like 0..1000")),
+        Some((from, to)) if from >= to => Err(format!(
+            "--seeds {seeds}: there is no seed in this range; the end is not part of it"
+        )),
+        Some(range) => Ok(range),
+    }
+}
+
+fn run_many(seeds: &str, jobs: usize, planted: Option<&str>) -> Result<u8, String> {
+    let (from, to) = match range(seeds) {
+        Ok(range) => range,
+        Err(text) => {
+            eprintln!("{text}");
+            return Ok(SENSELESS);
+        }
     };
     planted.map(entry).transpose()?;
-    let mut progress = Progress::new(to.saturating_sub(from));
-    let mut failed = Vec::new();
+    let mut progress = Progress::new(to - from);
+    let (mut failed, mut happened) = (Vec::new(), Happened::default());
     let swept = sweep((from, to), jobs, planted, |ended| {
         progress.step(!ended.found.is_empty());
+        happened.add(&ended.happened);
         if !ended.found.is_empty() {
             failed.push(ended.clone());
         }
@@ -121,17 +142,24 @@ fn run_many(seeds: &str, jobs: usize, planted: Option<&str>) -> Result<u8, Strin
     });
     swept.map_err(|error| format!("a run can't be started: {error}"))?;
     progress.end();
-    println!("{} seeds run, {} failed", to.saturating_sub(from), failed.len());
+    println!("{} seeds run, {} failed", to - from, failed.len());
+    println!("{}", happened.readable());
+    let build = if planted.is_some() { " --features canaries" } else { "" };
     let more = planted.map(|name| format!(" --planted {name}")).unwrap_or_default();
     for ended in &failed {
         println!(
-            "seed {} failed ({}); see it with: cargo run --release -p steadfast-sim -- run --seed {}{more}",
+            "seed {} failed ({}); see it with: cargo run --release -p steadfast-sim{build} -- run --seed {}{more}",
             ended.seed,
             ended.found.join(", "),
             ended.seed
         );
     }
-    Ok(if failed.is_empty() { 0 } else { VIOLATED })
+    let is_long = to - from >= LONG_SWEEP_SEEDS && planted.is_none();
+    let missing = if is_long { happened.missing() } else { Vec::new() };
+    for text in &missing {
+        println!("this sweep proves too little: {text}");
+    }
+    Ok(if failed.is_empty() && missing.is_empty() { 0 } else { VIOLATED })
 }
 
 fn list() -> Result<u8, String> {

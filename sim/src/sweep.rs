@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Read, Write};
 use std::process::{Child, Command, Stdio};
 
+use crate::happened::Happened;
+
 /// How one run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -10,6 +12,8 @@ pub struct Ended {
     pub seed: u64,
     /// The checks that found something, the first first; empty if all promises held.
     pub found: Vec<String>,
+    /// How often what happened in it.
+    pub happened: Happened,
 }
 
 const VIOLATED: &str = "VIOLATED ";
@@ -60,7 +64,8 @@ fn wait(seed: u64, mut child: Child) -> std::io::Result<Ended> {
     if !status.success() && found.is_empty() {
         found.push(CRASHED.to_owned());
     }
-    Ok(Ended { seed, found })
+    let happened = text.lines().find_map(Happened::parse).unwrap_or_default();
+    Ok(Ended { seed, found, happened })
 }
 
 /// A progress bar on a terminal; nothing elsewhere.

@@ -56,6 +56,7 @@ impl Promises {
     pub fn check(&self, node: u64, platter: &SharedPlatter) -> Result<(), Violation> {
         let scratch = platter.copy();
         scratch.lock().faults = crate::disk::DiskFaults::default();
+        scratch.lock().delays = None;
         scratch.lock().lose_unsynced();
         let opened = at_once(storage::open(scratch.mount(), LogConfig::default()));
         let broken = |what: String| Err(Violation::new("promise", what));

@@ -2,6 +2,7 @@
 //! healed and left alone, every client must finish, and all nodes must come to the same state.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -21,11 +22,16 @@ use crate::clock::{EPOCH_MS, SimClock};
 use crate::disk::{SharedPlatter, SimDisk};
 use crate::draw::Draws;
 use crate::evidence::{Evidence, NodeObserver};
+use crate::happened::{self, Happened};
 use crate::history::SharedHistory;
 use crate::net::{CLIENT_PORT, PEER_PORT, TurmoilNet};
 use crate::pause::{Pausable, PauseSwitch};
 use crate::trace::SharedTrace;
 use crate::workload::{Kind, Shared, Work};
+
+mod faults;
+
+use faults::{Fault, Swarm};
 
 /// How long things break.
 const FAULTS_END: Duration = Duration::from_secs(12);
@@ -49,39 +55,8 @@ pub struct Report {
     pub counts: [u64; 3],
     /// Simulated time.
     pub simulated: Duration,
-}
-
-/// Which faults exist in a run.
-#[derive(Debug, Clone, Copy)]
-#[allow(clippy::struct_excessive_bools)] // a set of faults
-struct Swarm {
-    crashes: bool,
-    power_cuts: bool,
-    partitions: bool,
-    one_way: bool,
-    pauses: bool,
-    slow_disks: bool,
-    wild_clocks: bool,
-    /// Time between two faults at the most.
-    pace_ms: u64,
-}
-
-impl Swarm {
-    /// One seed in ten breaks nothing.
-    fn draw(draws: &mut Draws) -> Self {
-        let calm = draws.chance(10);
-        let mut on = |percent| !calm && draws.chance(percent);
-        Self {
-            crashes: on(60),
-            power_cuts: on(40),
-            partitions: on(60),
-            one_way: on(30),
-            pauses: on(40),
-            slow_disks: on(40),
-            wild_clocks: on(25),
-            pace_ms: draws.pick(&[400, 1000, 2500]),
-        }
-    }
+    /// How often what happened.
+    pub happened: Happened,
 }
 
 /// One node, as the world holds it.
@@ -108,8 +83,11 @@ struct World<'a> {
     /// What a dying disk showed.
     broken: Vec<Violation>,
     planted: Option<Planted>,
-    cut: Vec<(String, String, Duration)>,
-    paused: Vec<(usize, Duration)>,
+    /// Those under way.
+    faults: Vec<Fault>,
+    /// How slow a message may be on a sound network.
+    latency_ms: u64,
+    happened: Happened,
 }
 
 /// Runs one seed, with a bug planted or without.
@@ -136,21 +114,23 @@ pub fn simulate(seed: u64, planted: Option<Planted>) -> Report {
     violations.extend(ended);
     let simulated = world.sim.elapsed();
     let counts = shared.borrow().counts;
+    let happened = world.happened();
     drop(world);
     let trace = trace.lock().expect("no holder of the trace panics");
-    Report { violations, trace: trace.text().to_owned(), hash: trace.hash(), counts, simulated }
+    let (text, hash) = (trace.text().to_owned(), trace.hash());
+    Report { violations, trace: text, hash, counts, simulated, happened }
 }
 
 impl World<'_> {
     fn new(seed: u64, notebook: &Notebook, planted: Option<Planted>) -> Self {
         let mut draws = Draws::new(seed, "world");
-        let swarm = Swarm::draw(&mut draws);
         let count = if draws.chance(25) { 1 } else { 3 };
+        let swarm = Swarm::draw(&mut draws, count);
         let latency = draws.between(1, 15);
         let mut sim = network(seed, latency);
         let members = (1..=count).map(|id| Member { id, host: format!("n{id}"), port: PEER_PORT });
         let members: Vec<Member> = if count == 1 { Vec::new() } else { members.collect() };
-        let small = draws.chance(60);
+        let small = draws.chance(85); // big ones are never cut off, nor does a snapshot ever travel
         // Sometimes shorter than the faults last, so that requests time out in every state.
         let request_timeout = Duration::from_millis(draws.pick(&[800, 1500, 5000]));
         let promises = Arc::new(Mutex::new(Promises::default()));
@@ -181,7 +161,10 @@ impl World<'_> {
                     starts: Rc::default(),
                     down_until: None,
                 };
-                handle.platter.lock().faults.sync_lies = planted == Some(Planted::SyncLies);
+                let mut platter = handle.platter.lock();
+                platter.faults.sync_lies = planted == Some(Planted::SyncLies);
+                platter.delays = Some(Draws::new(seed, format!("syncs of n{id}")));
+                drop(platter);
                 add_node(&mut sim, &handle, (seed, id), &config, notebook, &promises);
                 handle
             })
@@ -196,11 +179,13 @@ impl World<'_> {
             promises,
             broken: Vec::new(),
             planted,
-            cut: Vec::new(),
-            paused: Vec::new(),
+            faults: Vec::new(),
+            latency_ms: latency,
+            happened: Happened::default(),
         };
         world.note(&format!(
-            "seed {seed}: {count} nodes, latency up to {latency} ms, small files {small}, requests wait {request_timeout:?}, {swarm:?}"
+            "seed {seed}: {count} nodes, latency up to {latency} ms, small files {small}, requests wait {request_timeout:?}, {:?}",
+            world.swarm
         ));
         world
     }
@@ -287,115 +272,21 @@ impl World<'_> {
         }
     }
 
+    /// What happened, with what only the nodes know.
+    fn happened(&self) -> Happened {
+        let evidence = self.notebook.evidence.borrow();
+        let terms: BTreeSet<u64> = evidence.log.values().map(|record| record.term).collect();
+        let mut happened = self.happened.clone();
+        happened.count(happened::INSTALLS, evidence.installs);
+        happened.count(happened::ELECTIONS, (terms.len() as u64).saturating_sub(1));
+        happened
+    }
+
     fn converged(&self) -> bool {
         let evidence = self.notebook.evidence.borrow();
         let mut states = evidence.applied.values();
         let first = states.next();
         evidence.applied.len() == self.nodes.len() && states.all(|state| Some(state) == first)
-    }
-
-    // ---- faults ------------------------------------------------------------------------------------------------
-
-    /// Undoes faults whose time is over.
-    fn mend(&mut self, now: Duration) {
-        for at in 0..self.nodes.len() {
-            let Some(node) = self.nodes.get_mut(at) else { return };
-            if node.down_until.is_some_and(|until| until <= now) {
-                node.down_until = None;
-                self.sim.bounce(node.name.as_str());
-                let what = format!("{} starts", node.name);
-                self.note(&what);
-            }
-        }
-        let (over, rest) =
-            std::mem::take(&mut self.cut).into_iter().partition(|(_, _, until)| *until <= now);
-        self.cut = rest;
-        for (one, other, _) in over {
-            self.sim.repair(one.as_str(), other.as_str());
-            self.note(&format!("{one} and {other} are linked again"));
-        }
-        let (over, rest) =
-            std::mem::take(&mut self.paused).into_iter().partition(|(_, until)| *until <= now);
-        self.paused = rest;
-        for (at, _) in over {
-            if let Some(node) = self.nodes.get(at) {
-                node.switch.set(false);
-                self.note(&format!("{} goes on", node.name));
-            }
-        }
-        if now == Duration::MAX {
-            self.nodes
-                .iter()
-                .for_each(|node| node.platter.lock().faults.sync_takes = Duration::ZERO);
-        }
-    }
-
-    fn break_something(&mut self, now: Duration) {
-        let until = now + Duration::from_millis(self.draws.between(50, self.swarm.pace_ms * 8 / 5));
-        let victim = self.draws.below(self.nodes.len() as u64) as usize;
-        let swarm = self.swarm;
-        match self.draws.below(6) {
-            0 if swarm.crashes => self.stop(victim, until, false),
-            1 if swarm.power_cuts => {
-                for at in 0..self.nodes.len() {
-                    self.stop(at, until, true);
-                }
-            }
-            2 if swarm.partitions => self.cut_off(victim, until, false),
-            3 if swarm.one_way => self.cut_off(victim, until, true),
-            4 if swarm.pauses => {
-                if let Some(node) = self.nodes.get(victim).filter(|node| node.down_until.is_none())
-                {
-                    node.switch.set(true);
-                    self.paused.push((victim, until));
-                    self.note(&format!("{} is paused", node.name));
-                }
-            }
-            5 if swarm.slow_disks => {
-                if let Some(node) = self.nodes.get(victim) {
-                    let takes = Duration::from_millis(self.draws.between(1, 300));
-                    node.platter.lock().faults.sync_takes = takes;
-                    self.note(&format!("{}: a sync takes {takes:?}", node.name));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Ends a process; a power cut also takes what the disk had not synced.
-    fn stop(&mut self, at: usize, until: Duration, power: bool) {
-        let Some(node) = self.nodes.get_mut(at).filter(|node| node.down_until.is_none()) else {
-            return;
-        };
-        if let Some(disk) = node.mounted.borrow_mut().take() {
-            disk.kill(); // nothing that the dying tasks drop can reach the disk
-        }
-        self.sim.crash(node.name.as_str());
-        node.switch.set(false);
-        // What it promised must be on its disk whatever happens next: the power may go right now.
-        let held = self.promises.lock().expect("no holder panics").check(node.id, &node.platter);
-        self.broken.extend(held.err());
-        if power {
-            node.platter.lock().power_cut(&mut self.draws);
-        }
-        node.down_until = Some(until);
-        let what = format!("{} {}", node.name, if power { "loses power" } else { "is killed" });
-        self.note(&what);
-    }
-
-    /// Cuts one node off from its peers, both ways or one way.
-    fn cut_off(&mut self, victim: usize, until: Duration, one_way: bool) {
-        let names: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
-        let Some(own) = names.get(victim) else { return };
-        for other in names.iter().filter(|other| *other != own) {
-            if one_way {
-                self.sim.partition_oneway(own.as_str(), other.as_str());
-            } else {
-                self.sim.partition(own.as_str(), other.as_str());
-            }
-            self.cut.push((own.clone(), other.clone(), until));
-        }
-        self.note(&format!("{own} is cut off{}", if one_way { " one way" } else { "" }));
     }
 }
 
