@@ -2,18 +2,22 @@
 //! of each. It never retries a request whose outcome it does not know, and leaves a connection that has become doubtful.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 use turmoil::net::TcpStream;
 
+use crate::check::Violation;
 use crate::evidence::Evidence;
 use crate::history::{ConnectionId, Outcome, Request, SharedHistory};
 use crate::net::CLIENT_PORT;
-use crate::trace::{SharedTrace, note};
+use crate::trace::{SharedTrace, note, readable};
 use crate::value::{Parsed, Value, argv, encode_command, parse};
 
 /// Longer than any request may wait in a node.
@@ -42,6 +46,8 @@ struct Connection {
     stream: TcpStream,
     id: ConnectionId,
     input: Vec<u8>,
+    /// What a transaction was answered that no server may answer.
+    wrong: Option<String>,
 }
 
 /// See the file's head.
@@ -71,7 +77,11 @@ impl Client {
 
     /// Sends requests at once and waits for what becomes of each.
     pub async fn pipeline(&mut self, requests: Vec<Request>) -> Vec<Outcome> {
-        let Some(mut connection) = self.connected().await else {
+        let mut connection = self.connected().await;
+        if let Some(connection) = &mut connection {
+            self.demand_silence(connection).await;
+        }
+        let Some(mut connection) = connection else {
             return requests.iter().map(|_| Outcome::NotApplied("no connection".into())).collect();
         };
         let until = Instant::now() + PATIENCE;
@@ -88,6 +98,9 @@ impl Client {
             } else {
                 None
             };
+            if let Some(text) = connection.wrong.take() {
+                self.violated(&format!("{}: {text}", request.readable()));
+            }
             sound &= outcome.is_some();
             if let Some(outcome) = &outcome {
                 let now = self.notebook.now();
@@ -124,6 +137,21 @@ impl Client {
         note(&self.notebook.trace, &self.name, &format!("hangs up inside {}", listed(&requests)));
     }
 
+    /// Between two requests a server has nothing to say: a reply too many would be taken for the answer to the next request.
+    async fn demand_silence(&self, connection: &mut Connection) {
+        connection.read_what_has_come().await;
+        if !connection.input.is_empty() {
+            let text = readable(&connection.input);
+            self.violated(&format!("{text} came although nothing had been asked"));
+        }
+    }
+
+    fn violated(&self, what: &str) {
+        let text = format!("{} on n{}: {what}", self.name, self.node);
+        let mut evidence = self.notebook.evidence.borrow_mut();
+        evidence.violations.push(Violation::new("protocol", text));
+    }
+
     fn invoke(&self, connection: ConnectionId, request: &Request) -> usize {
         let now = self.notebook.now();
         let mut history = self.notebook.history.borrow_mut();
@@ -145,7 +173,7 @@ impl Client {
         let connect = TcpStream::connect((format!("n{}", self.node), CLIENT_PORT));
         let stream = timeout(CONNECT_PATIENCE, connect).await.ok()?.ok()?;
         let id = ConnectionId { node: self.node, incarnation: 0, client: 0 };
-        let mut connection = Connection { stream, id, input: Vec::new() };
+        let mut connection = Connection { stream, id, input: Vec::new(), wrong: None };
         let greeting = async {
             let mut bytes = Vec::new();
             encode_command(&mut bytes, &argv([b"CLIENT", b"ID"]));
@@ -187,14 +215,48 @@ impl Connection {
         }
     }
 
+    /// Takes what lies there without waiting for more. An end of the stream shows with the next request.
+    async fn read_what_has_come(&mut self) {
+        let mut bytes = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let stream = &mut self.stream;
+        let read = poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut *stream).poll_read(context, &mut buffer).is_ready())
+        });
+        if read.await {
+            self.input.extend_from_slice(buffer.filled());
+        }
+    }
+
     /// What became of a request: of a transaction, what EXEC says.
     async fn outcome(&mut self, request: &Request) -> io::Result<Outcome> {
-        if let Request::Transaction(calls) = request {
-            for _ in 0..=calls.len() {
-                self.value().await?; // +OK, +QUEUED
-            }
+        let Request::Transaction(calls) = request else {
+            return self.value().await.map(Outcome::of);
+        };
+        let mut before = Vec::with_capacity(calls.len() + 1);
+        for _ in 0..=calls.len() {
+            before.push(self.value().await?);
         }
-        self.value().await.map(Outcome::of)
+        let exec = self.value().await?;
+        self.wrong = judge_transaction(&before, &exec);
+        Ok(Outcome::of(exec))
+    }
+}
+
+/// MULTI is answered OK and every call QUEUED; a call that is refused instead makes EXEC refuse, too. Answers what is wrong.
+fn judge_transaction(before: &[Value], exec: &Value) -> Option<String> {
+    let queued = Value::Simple("QUEUED".to_owned());
+    let (multi, calls) = before.split_first()?;
+    let refused = calls.iter().any(|reply| matches!(reply, Value::Error(_)));
+    let strange = calls.iter().find(|reply| **reply != queued && !matches!(reply, Value::Error(_)));
+    if *multi != Value::ok() {
+        Some(format!("MULTI answered {}", multi.readable()))
+    } else if let Some(reply) = strange {
+        Some(format!("a call inside MULTI answered {}", reply.readable()))
+    } else if refused && !matches!(exec, Value::Error(_)) {
+        Some(format!("a call inside MULTI was refused, and EXEC answered {}", exec.readable()))
+    } else {
+        None
     }
 }
 
@@ -211,4 +273,26 @@ fn encode(out: &mut Vec<u8>, request: &Request) {
 
 fn listed(requests: &[Request]) -> String {
     requests.iter().map(Request::readable).collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each reply inside a transaction has its one form; a refused call must end the transaction.
+    #[test]
+    fn replies_inside_a_transaction_are_demanded() {
+        let (ok, queued) = (Value::ok(), Value::Simple("QUEUED".into()));
+        let (refused, ran) = (Value::Error("LOADING".into()), Value::Array(Vec::new()));
+        let aborted = Value::Error("EXECABORT".into());
+        let judge = |multi: &Value, call: &Value, exec: &Value| {
+            judge_transaction(&[multi.clone(), call.clone()], exec).is_none()
+        };
+        assert!(judge(&ok, &queued, &ran) && judge(&ok, &queued, &Value::Nil));
+        assert!(judge(&ok, &refused, &aborted));
+        assert!(!judge(&ok, &refused, &ran));
+        assert!(!judge(&queued, &queued, &ran));
+        assert!(!judge(&ok, &ok, &ran));
+        assert!(!judge(&ok, &Value::Int(1), &ran));
+    }
 }
