@@ -6,13 +6,14 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use prost::Message as _;
-use steadfast_replication::storage::{self, LogConfig};
+use steadfast_replication::storage::{self, LogConfig, Recovered};
 use steadfast_replication::wire::PeerFrame;
 
 use crate::check::Violation;
 use crate::disk::SharedPlatter;
 
-/// `MsgAppendResponse`, `MsgRequestVote` and `MsgRequestVoteResponse` of eraftpb.
+/// `MsgAppend`, `MsgAppendResponse`, `MsgRequestVote` and `MsgRequestVoteResponse` of eraftpb.
+const APPEND: i32 = 3;
 const APPEND_RESPONSE: i32 = 4;
 const VOTE_REQUEST: i32 = 5;
 const VOTE_RESPONSE: i32 = 6;
@@ -24,6 +25,10 @@ pub struct Promises {
     confirmed: BTreeMap<u64, (u64, u64)>,
     /// Per node: the last vote, as (term, for whom).
     voted: BTreeMap<u64, (u64, u64)>,
+    /// Terms of entries, by the term of the leader that sent them and their index.
+    appended: BTreeMap<(u64, u64), u64>,
+    /// What was promised twice.
+    pub violations: Vec<Violation>,
 }
 
 impl Promises {
@@ -37,6 +42,12 @@ impl Promises {
             return;
         }
         match message.msg_type {
+            APPEND => {
+                let before = (message.index, message.log_term);
+                let own = message.entries.iter().map(|entry| (entry.index, entry.term));
+                let all = std::iter::once(before).chain(own);
+                self.appended.extend(all.map(|(index, term)| ((message.term, index), term)));
+            }
             APPEND_RESPONSE => {
                 let strongest = self.confirmed.entry(message.from).or_default();
                 *strongest = (*strongest).max((message.term, message.index));
@@ -49,6 +60,10 @@ impl Promises {
 
     fn vote(&mut self, node: u64, term: u64, whom: u64) {
         let last = self.voted.entry(node).or_default();
+        if last.0 == term && last.1 != whom {
+            let text = format!("n{node} voted for n{} and for n{whom} in term {term}", last.1);
+            self.violations.push(Violation::new("promise", text));
+        }
         *last = (*last).max((term, whom));
     }
 
@@ -64,15 +79,13 @@ impl Promises {
             return broken(format!("n{node} can't recover its disk after a power cut"));
         };
         let term = recovered.hard_state.term;
-        let snapshot = recovered.snapshot.as_ref().map_or(0, |(meta, _)| meta.index);
-        let last = recovered.entries.last().map_or(snapshot, |entry| entry.index).max(snapshot);
-        if let Some((promised_term, index)) = self.confirmed.get(&node)
-            && term <= *promised_term
-            && last < *index
-        {
-            return broken(format!(
-                "n{node} confirmed entry {index} in term {promised_term}; after the power cut its log ends at {last}"
-            ));
+        if let Some((promised_term, index)) = self.confirmed.get(&node) {
+            let text = self.broken_confirmation(&recovered, *promised_term, *index);
+            if let Some(text) = text {
+                return broken(format!(
+                    "n{node} confirmed entry {index} in term {promised_term}; after the power cut {text}"
+                ));
+            }
         }
         if let Some((promised_term, whom)) = self.voted.get(&node) {
             let vote = recovered.hard_state.vote;
@@ -83,6 +96,37 @@ impl Promises {
             }
         }
         Ok(())
+    }
+
+    /// What of a confirmation is not on the disk: the term, the entry, or that very entry. In a later term another leader may
+    /// have replaced it.
+    fn broken_confirmation(
+        &self,
+        recovered: &Recovered,
+        promised_term: u64,
+        index: u64,
+    ) -> Option<String> {
+        let term = recovered.hard_state.term;
+        let snapshot =
+            recovered.snapshot.as_ref().map_or((0, 0), |(meta, _)| (meta.index, meta.term));
+        let last = recovered.entries.last().map_or(0, |entry| entry.index).max(snapshot.0);
+        if term > promised_term {
+            return None;
+        }
+        if term < promised_term {
+            return Some(format!("its term is {term}"));
+        }
+        if last < index {
+            return Some(format!("its log ends at {last}"));
+        }
+        let mut held = recovered.entries.iter().map(|entry| (entry.index, entry.term));
+        let held =
+            held.find(|(at, _)| *at == index).or_else(|| (snapshot.0 == index).then_some(snapshot));
+        let due = self.appended.get(&(promised_term, index))?;
+        let (_, found) = held?;
+        (found != *due).then(|| {
+            format!("it holds one of term {found} there, and its leader sent one of term {due}")
+        })
     }
 }
 
@@ -98,7 +142,9 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steadfast_replication::wire::RaftMessage;
+    use bytes::Bytes;
+    use steadfast_replication::storage::{HardState, LogEntry};
+    use steadfast_replication::wire::{Entry, RaftMessage};
 
     fn frame(msg_type: i32, term: u64, index: u64) -> Vec<u8> {
         let raft = RaftMessage { msg_type, from: 2, to: 1, term, index, ..RaftMessage::default() };
@@ -118,5 +164,65 @@ mod tests {
         let mut votes = Promises::default();
         votes.sent(&frame(VOTE_RESPONSE, 4, 0));
         assert!(votes.check(2, &disk).is_err());
+    }
+
+    /// Two votes in one term are one too many; the same one twice, or another in the next term, is not.
+    #[test]
+    fn a_second_vote_is_found() {
+        let vote = |term, to| {
+            let message = RaftMessage {
+                msg_type: VOTE_RESPONSE,
+                from: 2,
+                to,
+                term,
+                ..RaftMessage::default()
+            };
+            PeerFrame { raft: Some(message), ..PeerFrame::default() }.encode_to_vec()
+        };
+        let mut promises = Promises::default();
+        for (term, whom, wrong) in [(3, 1, 0), (3, 1, 0), (4, 3, 0), (4, 1, 1)] {
+            promises.sent(&vote(term, whom));
+            assert_eq!(promises.violations.len(), wrong, "term {term} for n{whom}");
+        }
+    }
+
+    /// What a disk holds is held against what was confirmed: the term, the length of the log, and the entry's own term.
+    #[test]
+    fn another_entry_in_its_place_is_found() {
+        let mut promises = Promises::default();
+        let entry = Entry { term: 2, index: 7, ..Entry::default() };
+        let append = RaftMessage {
+            msg_type: APPEND,
+            from: 1,
+            to: 2,
+            term: 3,
+            index: 6,
+            log_term: 2,
+            entries: vec![entry],
+            ..RaftMessage::default()
+        };
+        promises.sent(&PeerFrame { raft: Some(append), ..PeerFrame::default() }.encode_to_vec());
+        let disk = |term: u64, entries: &[(u64, u64)]| {
+            let entry = |(index, term): &(u64, u64)| LogEntry {
+                index: *index,
+                term: *term,
+                kind: 0,
+                payload: Bytes::new(),
+            };
+            Recovered {
+                meta: None,
+                hard_state: HardState { term, ..HardState::default() },
+                snapshot: None,
+                entries: entries.iter().map(entry).collect(),
+                notes: Vec::new(),
+            }
+        };
+        let broken =
+            |recovered: &Recovered| promises.broken_confirmation(recovered, 3, 7).is_some();
+        assert!(!broken(&disk(3, &[(6, 2), (7, 2)])));
+        assert!(broken(&disk(3, &[(6, 2), (7, 1)])));
+        assert!(broken(&disk(3, &[(6, 2)])));
+        assert!(broken(&disk(2, &[(6, 2), (7, 2)])));
+        assert!(!broken(&disk(4, &[(6, 2)])), "a later leader may have cut it off");
     }
 }
