@@ -201,9 +201,11 @@ impl Reads<'_> {
                 }
                 _ => floor,
             };
-            *own = index;
-            if let Some(when) = operation.returned.filter(|_| operation.outcome.reply().is_some()) {
-                returned.push((when, index));
+            // Only an answer says which of several like requests stands there: one that was refused or left open may have been
+            // given the place of a later one.
+            if operation.outcome.reply().is_some() {
+                *own = index;
+                returned.extend(operation.returned.map(|when| (when, index)));
             }
             let watched = watching.entry(operation.connection).or_default();
             match operation.request.name() {
@@ -240,7 +242,9 @@ impl Reads<'_> {
                 if let Some(slot) = ceilings.get_mut(*at) {
                     *slot = ceiling;
                 }
-                if let Some(index) = places.get(*at).copied().flatten() {
+                let answered =
+                    self.operations.get(*at).is_some_and(|o| o.outcome.reply().is_some());
+                if let Some(index) = places.get(*at).copied().flatten().filter(|_| answered) {
                     ceiling = index as u64 - 1;
                 }
             }
