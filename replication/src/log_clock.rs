@@ -6,16 +6,42 @@ use std::time::Duration;
 
 /// Slewing: at most one part in this many (500 ppm).
 const SLEW_DIVISOR: u64 = 2000;
+/// An estimate sinks by one part in this many (2000 ppm) while what is heard is below it: more than the leader's slewing and
+/// two drifting clocks can make of it, and little for the longest pause.
+const SINK_DIVISOR: u64 = 500;
+/// A node that took no step for so long was stopped, for its beats come far more often. What then waits in its buffers is of any
+/// age, and as the first word that it hears it would set its log time back for good: for as long again it is not believed.
+const STOPPED: Duration = Duration::from_millis(500);
 
 /// See the file's head.
 #[derive(Debug, Default)]
 pub(crate) struct LogClock {
     /// Highest stamp in the own log, milliseconds.
     last_stamp_ms: u64,
-    /// Log time minus monotonic time as the leader's last message told it, microseconds.
-    estimate_us: Option<i64>,
+    /// Log time as others' messages told it.
+    estimate: Option<Estimate>,
     /// While leading: log time at a monotonic moment, microseconds.
     leading: Option<(u64, u64)>,
+    last_step: Option<Duration>,
+    /// Until then nothing that is heard counts.
+    deaf_until: Duration,
+}
+
+/// What messages say is late by their way, and by a pause of this node if one lay between; so the highest of them is the best.
+#[derive(Debug, Clone, Copy)]
+struct Estimate {
+    /// Log time minus monotonic time, microseconds.
+    offset_us: i64,
+    /// Monotonic moment at which that was so, microseconds.
+    at_us: u64,
+}
+
+impl Estimate {
+    /// What of it stands against words that say less.
+    fn sunk_us(self, now_us: u64) -> i64 {
+        let sunk = (now_us.saturating_sub(self.at_us) / SINK_DIVISOR) as i64;
+        self.offset_us.saturating_sub(sunk)
+    }
 }
 
 fn micros(now: Duration) -> u64 {
@@ -23,22 +49,30 @@ fn micros(now: Duration) -> u64 {
 }
 
 impl LogClock {
+    /// The node takes a step.
+    pub(crate) fn step(&mut self, now: Duration) {
+        if self.last_step.is_some_and(|last| now.saturating_sub(last) >= STOPPED) {
+            self.deaf_until = now + STOPPED;
+        }
+        self.last_step = Some(now);
+    }
+
     /// A stamp was written into the own log, by whomever.
     pub(crate) fn saw_stamp(&mut self, stamp_ms: u64) {
         self.last_stamp_ms = self.last_stamp_ms.max(stamp_ms);
     }
 
-    /// The leader's log time at the moment it sent a message that arrives now.
+    /// Log time of a leader, or as a voter knew it, at the moment it sent a message that arrives now: log time is no earlier.
     pub(crate) fn hear(&mut self, now: Duration, log_time_ms: u64) {
+        if now < self.deaf_until {
+            return;
+        }
+        let now_us = micros(now);
         let heard = i64::try_from(log_time_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
-        self.estimate_us = Some(heard.saturating_sub(micros(now) as i64));
-    }
-
-    /// A voter's log time as it answered: log time is no earlier than that.
-    pub(crate) fn hear_vote(&mut self, now: Duration, log_time_ms: u64) {
-        let known = self.estimate_us;
-        self.hear(now, log_time_ms);
-        self.estimate_us = self.estimate_us.max(known);
+        let heard = heard.saturating_sub(now_us as i64);
+        let known = self.estimate.map(|estimate| estimate.sunk_us(now_us));
+        let offset_us = known.map_or(heard, |known| known.max(heard));
+        self.estimate = Some(Estimate { offset_us, at_us: now_us });
     }
 
     /// Begins a term as leader; nothing happens while one is under way.
@@ -53,12 +87,12 @@ impl LogClock {
     /// Ends it; what the leader knew stays as the estimate.
     pub(crate) fn follow(&mut self) {
         if let Some((log_us, at_us)) = self.leading.take() {
-            self.estimate_us = Some(log_us as i64 - at_us as i64);
+            self.estimate = Some(Estimate { offset_us: log_us as i64 - at_us as i64, at_us });
         }
     }
 
     fn estimated_us(&self, now: Duration) -> Option<u64> {
-        let sum = self.estimate_us?.saturating_add(micros(now) as i64);
+        let sum = self.estimate?.offset_us.saturating_add(micros(now) as i64);
         Some(u64::try_from(sum).unwrap_or(0))
     }
 
@@ -135,13 +169,54 @@ mod tests {
         assert_eq!(clock.stamp(at(400), 99_000_000), 7_300);
     }
 
+    /// A node that was paused reads first what was said long ago: that is not log time now.
+    #[test]
+    fn old_words_do_not_set_it_back() {
+        let mut clock = LogClock::default();
+        clock.hear(at(100), 7_000);
+        clock.hear(at(5_100), 7_050);
+        assert_eq!(
+            clock.now_ms(at(5_100)),
+            11_990,
+            "a pause of five seconds costs ten milliseconds"
+        );
+        clock.hear(at(5_101), 12_001);
+        assert_eq!(clock.now_ms(at(5_101)), 12_001);
+    }
+
+    /// A node that was stopped before it heard anything does not take the first old word for log time.
+    #[test]
+    fn what_waited_while_it_was_stopped_is_not_believed() {
+        let mut clock = LogClock::default();
+        for ms in [0, 100, 200, 5_200] {
+            clock.step(at(ms));
+        }
+        clock.hear(at(5_200), 7_050);
+        assert_eq!(clock.known_ms(at(5_200)), None);
+        clock.step(at(5_300));
+        clock.hear(at(5_300), 7_060);
+        assert_eq!(clock.known_ms(at(5_300)), None);
+        clock.hear(at(5_700), 12_001);
+        assert_eq!(clock.known_ms(at(5_700)), Some(12_001));
+    }
+
+    /// A leader whose clock runs slower than this node's does not leave it ahead of log time for good.
+    #[test]
+    fn the_estimate_follows_a_slower_leader() {
+        let mut clock = LogClock::default();
+        for second in 0..10_000 {
+            clock.hear(at(second * 1000), second * 999);
+        }
+        assert_eq!(clock.now_ms(at(9_999_000)), 9_999 * 999);
+    }
+
     /// A node that has heard nothing since its start goes on from what its voters know, not from its own wall clock.
     #[test]
     fn votes_tell_log_time() {
         let mut clock = LogClock::default();
         assert_eq!((clock.known_ms(at(100)), clock.leading_ms(at(100))), (None, None));
-        clock.hear_vote(at(100), 9_000);
-        clock.hear_vote(at(100), 7_000);
+        clock.hear(at(100), 9_000);
+        clock.hear(at(100), 7_000);
         clock.lead(at(150), 99_000_000);
         assert_eq!(clock.leading_ms(at(150)), Some(9_050));
     }

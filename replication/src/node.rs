@@ -228,6 +228,7 @@ impl Node {
 
     /// Takes one input. `now` is the monotonic clock, `wall_ms` the wall clock.
     pub fn step(&mut self, now: Duration, wall_ms: u64, input: Input) {
+        self.clock.step(now);
         match input {
             Input::Tick => self.tick(),
             Input::Peer { message, log_time_ms } => self.peer(now, message, log_time_ms),
@@ -298,10 +299,13 @@ impl Node {
             return;
         }
         let last = self.raw.raft.raft_log.last_index();
-        let leads = matches!(
-            message.get_msg_type(),
-            MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
-        );
+        let tells_log_time = match message.get_msg_type() {
+            MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot => {
+                message.term >= self.raw.raft.term
+            }
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => true,
+            _ => false,
+        };
         if message.get_msg_type() == MessageType::MsgHeartbeat
             && message.term >= self.raw.raft.term
             && message.commit > last
@@ -313,15 +317,8 @@ impl Node {
                 message.commit, message.from
             ));
         }
-        if leads && log_time_ms > 0 && message.term >= self.raw.raft.term {
+        if tells_log_time && log_time_ms > 0 {
             self.clock.hear(now, log_time_ms);
-        }
-        let votes = matches!(
-            message.get_msg_type(),
-            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse
-        );
-        if votes && log_time_ms > 0 {
-            self.clock.hear_vote(now, log_time_ms);
         }
         // An error means that the message does not fit this node's state (a removed peer, say): it is dropped.
         if let Err(error) = self.raw.step(message) {

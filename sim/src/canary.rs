@@ -12,6 +12,10 @@ pub enum Planted {
     SyncLies,
     /// Clients release the lock without a look at the token.
     UncheckedRelease,
+    /// The first node's wall clock is a second ahead of the others.
+    ClockAhead,
+    /// The tasks of connections panic after some reads.
+    TaskPanics,
 }
 
 /// What is known of a planted bug.
@@ -31,7 +35,7 @@ pub struct Entry {
 pub const SEEDS: u64 = 200;
 
 /// All planted bugs.
-pub const ALL: [Entry; 11] = [
+pub const ALL: [Entry; 13] = [
     Entry {
         name: "ack-before-fsync",
         planted: Planted::Inside(Canary::AckBeforeFsync),
@@ -85,6 +89,18 @@ pub const ALL: [Entry; 11] = [
         planted: Planted::UncheckedRelease,
         story: "a lock is released without a look at the token",
         found_by: &["lock-token", "lock-exclusion", "lock-kept"],
+    },
+    Entry {
+        name: "clock-ahead",
+        planted: Planted::ClockAhead,
+        story: "the clock of a node that is said to be kept in time is a second ahead",
+        found_by: &["log-time"],
+    },
+    Entry {
+        name: "task-panics",
+        planted: Planted::TaskPanics,
+        story: "the task of a connection panics",
+        found_by: &["no-panic"],
     },
     Entry {
         name: "resend-applied",

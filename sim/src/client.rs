@@ -69,6 +69,11 @@ impl Client {
         (self.node, self.connection) = (node, None);
     }
 
+    /// From now on the nodes show what they hold.
+    pub fn ask_for_final_states(&self) {
+        self.notebook.evidence.borrow_mut().closing = true;
+    }
+
     /// Sends one request and waits for what becomes of it.
     pub async fn call(&mut self, request: Request) -> Outcome {
         let outcomes = self.pipeline(vec![request]).await;

@@ -10,6 +10,12 @@ use steadfast_replication::ports::Clock;
 /// Wall time at the start of every simulation, in milliseconds since the Unix epoch.
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
 
+/// How far wall clocks that are kept in time may be off, in milliseconds. Two of these must fit into what a careful holder of a lock
+/// leaves for drift (`workload/locks.rs`): after all nodes were down at once, log time goes on from one of them.
+pub const SKEW_MS: u64 = 5;
+/// How many microseconds a second a clock gains or loses at the most.
+pub const DRIFT_PPM: u64 = 200;
+
 /// See the file's head. Clones are the same clock.
 #[derive(Debug, Clone, Default)]
 pub struct SimClock {

@@ -4,11 +4,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use steadfast_core::machine::StateMachine;
 use steadfast_server::Observer;
 
 use crate::check::Violation;
+use crate::check::final_state::{self, Items};
 use crate::trace::{SharedTrace, note};
 
 /// One entry of the log, as the first node that applied it saw it.
@@ -22,6 +24,8 @@ pub struct LogRecord {
     pub digest: u128,
     /// The state's revision after it.
     pub revision: u64,
+    /// When.
+    pub applied_at: Duration,
 }
 
 /// See the file's head.
@@ -37,6 +41,10 @@ pub struct Evidence {
     pub violations: Vec<Violation>,
     /// Snapshots of another node that replaced the state of a running one.
     pub installs: u64,
+    /// All clients have finished: from now on the nodes show all they hold.
+    pub closing: bool,
+    /// What each node held at last, and at which index.
+    pub finals: BTreeMap<u64, (u64, Items)>,
 }
 
 impl Evidence {
@@ -48,6 +56,15 @@ impl Evidence {
     /// Incarnation of a node's present start; 0 before its first.
     pub fn incarnation_of(&self, node: u64) -> u64 {
         self.incarnations.get(&node).copied().unwrap_or(0)
+    }
+
+    /// A start has drawn its incarnation, which must be above all that its node had before.
+    fn opened(&mut self, node: u64, incarnation: u64) {
+        let before = self.incarnations.insert(node, incarnation);
+        if let Some(before) = before.filter(|before| *before >= incarnation) {
+            let text = format!("n{node} starts with incarnation {incarnation} after {before}");
+            self.violations.push(Violation::new("incarnations", text));
+        }
     }
 
     fn applied(&mut self, node: u64, index: u64, record: LogRecord) {
@@ -83,12 +100,16 @@ impl Evidence {
         // The first state of a start is the node's own, from its disk.
         let is_install = self.applied.insert(node, (index, digest)).is_some();
         self.installs += u64::from(is_install);
-        if self.log.get(&index).is_some_and(|known| known.digest != digest) {
-            let text = format!(
+        let text = match self.log.get(&index) {
+            Some(known) if known.digest == digest => return,
+            Some(_) => format!(
                 "n{node} restored a snapshot of index {index} whose state is not the state there"
-            );
-            self.violations.push(Violation::new("equal-state", text));
-        }
+            ),
+            None => format!(
+                "n{node} restored a snapshot of index {index}, where nobody had applied anything"
+            ),
+        };
+        self.violations.push(Violation::new("equal-state", text));
     }
 }
 
@@ -102,16 +123,32 @@ pub struct NodeObserver {
     pub trace: SharedTrace,
 }
 
+impl NodeObserver {
+    /// At the end of a run: all that the node holds.
+    fn show(&self, machine: &StateMachine) {
+        if self.evidence.borrow().closing {
+            let held = (machine.applied_index(), final_state::items(machine));
+            self.evidence.borrow_mut().finals.insert(self.node, held);
+        }
+    }
+}
+
 impl Observer for NodeObserver {
     fn opened(&self, incarnation: u64) {
-        self.evidence.borrow_mut().incarnations.insert(self.node, incarnation);
+        self.evidence.borrow_mut().opened(self.node, incarnation);
     }
 
     fn applied(&self, index: u64, term: u64, payload: &[u8], machine: &StateMachine) {
         let digest = machine.digest();
-        let record =
-            LogRecord { term, payload: payload.to_vec(), digest, revision: machine.revision() };
+        let record = LogRecord {
+            term,
+            payload: payload.to_vec(),
+            digest,
+            revision: machine.revision(),
+            applied_at: turmoil::sim_elapsed().unwrap_or_default(),
+        };
         self.evidence.borrow_mut().applied(self.node, index, record);
+        self.show(machine);
         let what =
             format!("applied {index} (term {term}, {} bytes) state {digest:032x}", payload.len());
         note(&self.trace, &format!("n{}", self.node), &what);
@@ -120,6 +157,7 @@ impl Observer for NodeObserver {
     fn restored(&self, machine: &StateMachine) {
         let (index, digest) = (machine.applied_index(), machine.digest());
         self.evidence.borrow_mut().restored(self.node, index, digest);
+        self.show(machine);
         note(
             &self.trace,
             &format!("n{}", self.node),
@@ -133,7 +171,13 @@ mod tests {
     use super::*;
 
     fn record(payload: &[u8], digest: u128) -> LogRecord {
-        LogRecord { term: 1, payload: payload.to_vec(), digest, revision: 0 }
+        LogRecord {
+            term: 1,
+            payload: payload.to_vec(),
+            digest,
+            revision: 0,
+            applied_at: Duration::ZERO,
+        }
     }
 
     /// Another entry at an index, another state at an index, a gap: each is found, under its own name.
@@ -150,5 +194,27 @@ mod tests {
         assert_eq!(check(1, record(b"a", 2)), Some("equal-state"));
         assert_eq!(check(2, record(b"b", 2)), None);
         assert_eq!(check(3, record(b"b", 2)), Some("one-log"));
+    }
+
+    /// An incarnation that does not rise, and a snapshot of a state that nobody had, are found.
+    #[test]
+    fn impossible_starts_are_found() {
+        let opened = |incarnations: &[u64]| {
+            let mut evidence = Evidence::default();
+            incarnations.iter().for_each(|incarnation| evidence.opened(1, *incarnation));
+            evidence.violations.first().map(|violation| violation.check)
+        };
+        assert_eq!(opened(&[3, 4, 9]), None);
+        assert_eq!(opened(&[3, 3]), Some("incarnations"));
+        assert_eq!(opened(&[3, 2]), Some("incarnations"));
+        let restored = |index, digest| {
+            let mut evidence = Evidence::default();
+            evidence.applied(1, 1, record(b"a", 1));
+            evidence.restored(2, index, digest);
+            evidence.violations.first().map(|violation| violation.check)
+        };
+        assert_eq!(restored(1, 1), None);
+        assert_eq!(restored(1, 2), Some("equal-state"));
+        assert_eq!(restored(2, 1), Some("equal-state"));
     }
 }

@@ -11,6 +11,7 @@ pub mod happened;
 pub mod history;
 pub mod model;
 pub mod net;
+pub mod panics;
 pub mod pause;
 pub mod sweep;
 pub mod trace;

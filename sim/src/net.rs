@@ -22,12 +22,14 @@ pub const CLIENT_PORT: u16 = 6379;
 #[derive(Debug, Clone)]
 pub struct TurmoilNet {
     promises: Arc<Mutex<Promises>>,
+    /// After so many reads an accepted stream panics (a planted bug).
+    reads_to_panic: Option<u32>,
 }
 
 impl TurmoilNet {
     /// A network whose promises are noted down.
-    pub fn new(promises: Arc<Mutex<Promises>>) -> Self {
-        Self { promises }
+    pub fn new(promises: Arc<Mutex<Promises>>, reads_to_panic: Option<u32>) -> Self {
+        Self { promises, reads_to_panic }
     }
 }
 
@@ -41,14 +43,14 @@ impl Net for TurmoilNet {
 
     async fn accept(&self, listener: &mut TcpListener) -> io::Result<(WatchedStream, SocketAddr)> {
         let (stream, address) = listener.accept().await?;
-        Ok((WatchedStream { stream, watch: None }, address))
+        Ok((WatchedStream { stream, watch: None, reads_to_panic: self.reads_to_panic }, address))
     }
 
     async fn connect(&self, host: &str, port: u16) -> io::Result<WatchedStream> {
         let stream = TcpStream::connect((host, port)).await?;
         let watch = (port == PEER_PORT)
             .then(|| Watch { promises: Arc::clone(&self.promises), unread: Vec::new() });
-        Ok(WatchedStream { stream, watch })
+        Ok(WatchedStream { stream, watch, reads_to_panic: None })
     }
 }
 
@@ -64,6 +66,7 @@ struct Watch {
 pub struct WatchedStream {
     stream: TcpStream,
     watch: Option<Watch>,
+    reads_to_panic: Option<u32>,
 }
 
 impl Watch {
@@ -85,6 +88,9 @@ impl AsyncRead for WatchedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(reads) = &mut self.reads_to_panic {
+            *reads = reads.checked_sub(1).expect("planted: this connection's task panics");
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

@@ -9,11 +9,12 @@ use steadfast_core::machine::{Outcome as Applied, Sink, StateMachine};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use steadfast_server::surroundings::LuaSurroundings;
-use steadfast_sim::check::witness;
+use steadfast_sim::check::{final_state, witness};
+use steadfast_sim::clock::EPOCH_MS;
 use steadfast_sim::draw::Draws;
 use steadfast_sim::evidence::LogRecord;
 use steadfast_sim::history::{ConnectionId, Operation, Outcome, Request};
-use steadfast_sim::model::{Model, scripts};
+use steadfast_sim::model::{Item, Model, scripts};
 use steadfast_sim::value::{Value, argv};
 
 /// A log of one gateway, an entry a request.
@@ -58,13 +59,17 @@ fn value(reply: &Reply<'_>) -> Value {
 
 impl Log {
     fn new() -> Self {
+        Self::starting_at(1000)
+    }
+
+    fn starting_at(stamp: u64) -> Self {
         let mut log = Self {
             records: BTreeMap::new(),
             machine: StateMachine::new(),
             surroundings: LuaSurroundings::new(),
             replies: Replies::default(),
             sequence: 0,
-            stamp: 1000,
+            stamp,
         };
         log.append(&entry::encode_register(1, 1));
         log
@@ -78,7 +83,9 @@ impl Log {
             self.machine.apply(index, &payload, &mut self.surroundings, &mut self.replies);
         applied.expect("it was just encoded");
         let (digest, revision) = (self.machine.digest(), self.machine.revision());
-        self.records.insert(index, LogRecord { term: 1, payload, digest, revision });
+        let applied_at = Duration::from_secs(index);
+        let record = LogRecord { term: 1, payload, digest, revision, applied_at };
+        self.records.insert(index, record);
     }
 
     /// Logs a request of a client and answers what the product says.
@@ -146,6 +153,37 @@ fn command(draws: &mut Draws) -> Request {
     }
 }
 
+/// A key too many, one too few, another value or deadline: each is found.
+#[test]
+fn a_wrong_final_state_is_found() {
+    let mut log = Log::new();
+    log.request(7, &Request::command([b"SET", b"a", b"1", b"PX", b"500"]));
+    log.request(7, &Request::command([b"SET", b"b", b"2"]));
+    let held = final_state::items(&log.machine);
+    assert_eq!(held.get(&b"a"[..]).and_then(|item| item.deadline), Some(1500));
+    let verdict = |change: &dyn Fn(&mut final_state::Items)| {
+        let mut held = held.clone();
+        change(&mut held);
+        let found = final_state::check(&log.records, &BTreeMap::from([(1, (3, held))]));
+        found.first().map(|violation| violation.check)
+    };
+    let item = |value: &[u8], deadline| Item { value: value.to_vec(), deadline };
+    assert_eq!(verdict(&|_| {}), None);
+    assert_eq!(verdict(&|held| drop(held.remove(&b"a"[..]))), Some("final-state"));
+    assert_eq!(
+        verdict(&|held| drop(held.insert(b"c".to_vec(), item(b"3", None)))),
+        Some("final-state")
+    );
+    assert_eq!(
+        verdict(&|held| drop(held.insert(b"b".to_vec(), item(b"3", None)))),
+        Some("final-state")
+    );
+    assert_eq!(
+        verdict(&|held| drop(held.insert(b"a".to_vec(), item(b"1", Some(1501))))),
+        Some("final-state")
+    );
+}
+
 /// The model and the product answer the same, over many short lives of a few keys.
 #[test]
 fn the_model_answers_as_the_product() {
@@ -170,6 +208,9 @@ fn the_model_answers_as_the_product() {
                 request.readable()
             );
         }
+        let held = (seen, final_state::items(&log.machine));
+        let finals = BTreeMap::from([(1, held)]);
+        assert_eq!(final_state::check(&log.records, &finals), [], "seed {seed}");
     }
 }
 
@@ -199,7 +240,7 @@ fn get(value: &[u8], sent: u64, answered: u64) -> Operation {
 }
 
 fn verdict(operations: &[Operation], log: &Log) -> Option<&'static str> {
-    witness::check(operations, &log.records).first().map(|violation| violation.check)
+    witness::check(operations, &log.records, false).first().map(|violation| violation.check)
 }
 
 fn ok() -> Outcome {
@@ -258,6 +299,35 @@ fn a_wrong_history_of_reads_is_found() {
     let early = Operation { returned: Some(Duration::from_millis(2100)), ..get(b"2", 2, 3) };
     let late = Operation { invoked: Duration::from_millis(2200), ..get(b"1", 2, 3) };
     assert_eq!(with(&[early, late]), Some("stale-read"), "time runs backwards");
+}
+
+/// Where clocks are kept in time, a key that ended well before is gone, and a PTTL can't be far below what is left.
+#[test]
+fn reads_of_keys_that_end_are_judged_by_real_time() {
+    let with = |request: Request, reply: Value, seconds: u64, bounded_clocks| {
+        let mut log = Log::starting_at(EPOCH_MS + 1000);
+        log.stamp = EPOCH_MS + 2000;
+        let set = Request::command([b"SET", b"k", b"1", b"PX", b"3000"]);
+        log.request(7, &set);
+        let read = Operation {
+            invoked: Duration::from_secs(seconds),
+            returned: Some(Duration::from_millis(seconds * 1000 + 100)),
+            ..operation(request, Outcome::Reply(reply), 2, 2)
+        };
+        let operations = [operation(set, ok(), 1, 2), read];
+        let found = witness::check(&operations, &log.records, bounded_clocks);
+        found.first().map(|violation| violation.check)
+    };
+    let get = || Request::command([b"GET", b"k"]);
+    let value = || Value::Bulk(b"1".to_vec());
+    assert_eq!(with(get(), value(), 3, true), None);
+    assert_eq!(with(get(), value(), 20, false), None);
+    assert_eq!(with(get(), value(), 20, true), Some("expiry"));
+    let pttl = || Request::command([b"PTTL", b"k"]);
+    assert_eq!(with(pttl(), Value::Int(1950), 3, true), None);
+    assert_eq!(with(pttl(), Value::Int(1500), 3, false), None);
+    assert_eq!(with(pttl(), Value::Int(1500), 3, true), Some("expiry"));
+    assert_eq!(with(pttl(), Value::Int(3001), 3, true), Some("replies"));
 }
 
 /// On one connection a read sees the writes before it, and not those behind it.

@@ -1,5 +1,8 @@
 //! A handful of seeds under plain `cargo test`; `steadfast-sim run --seeds` runs as many as one likes.
 
+use std::process::Command;
+
+use steadfast_sim::canary::Planted;
 use steadfast_sim::world::simulate;
 
 fn clean(seed: u64) -> u128 {
@@ -17,11 +20,36 @@ fn a_handful_of_seeds() {
     (1000..1012).for_each(|seed| assert_ne!(clean(seed), 0));
 }
 
-/// The same seed gives the same trace, and another seed another one.
+/// The same seed gives the same trace in another process, byte for byte, and another seed another one.
 #[test]
 fn runs_repeat() {
-    let hashes: Vec<u128> = (1..6).map(clean).collect();
-    let again: Vec<u128> = (1..6).map(clean).collect();
-    assert_eq!(hashes, again);
-    assert!(hashes.windows(2).all(|pair| pair[0] != pair[1]));
+    let trace = |seed: u64| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast-sim"));
+        let ran = command.args(["run", "--seed", &seed.to_string()]).output();
+        let ran = ran.expect("the simulator starts");
+        assert!(ran.status.success(), "seed {seed}");
+        ran.stdout
+    };
+    let traces: Vec<Vec<u8>> = (1..6).map(trace).collect();
+    assert!(traces.iter().all(|trace| trace.len() > 10_000), "a trace tells what happened");
+    assert!((1..6).map(trace).eq(traces.iter().cloned()));
+    assert!(traces.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+/// A range without a seed, and what is no range, are refused with exit code 2.
+#[test]
+fn an_empty_range_is_refused() {
+    for seeds in ["5..5", "7..3", "x"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast-sim"));
+        let ran = command.args(["run", "--seeds", seeds]).output().expect("the simulator starts");
+        assert_eq!((ran.status.code(), ran.stderr.is_empty()), (Some(2), false), "{seeds}");
+    }
+}
+
+/// The task of a connection that panics fails its seed.
+#[test]
+fn a_panicking_task_fails_its_seed() {
+    let run = || simulate(3, Some(Planted::TaskPanics));
+    let report = std::thread::spawn(run).join().expect("a run does not panic itself");
+    assert!(report.violations.iter().any(|violation| violation.check == "no-panic"));
 }

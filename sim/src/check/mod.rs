@@ -1,6 +1,8 @@
 //! What must hold on every run, and what is said when it does not.
 
+pub mod final_state;
 pub mod linearizable;
+pub mod log_time;
 pub mod promise;
 pub mod witness;
 

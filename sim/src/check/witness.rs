@@ -6,14 +6,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::check::Violation;
+use crate::check::{Violation, log_time};
 use crate::evidence::LogRecord;
 use crate::history::{ConnectionId, Operation, Outcome};
 use crate::model::{Executed, Model};
 use crate::value::Value;
 
-/// Judges a run.
-pub fn check(operations: &[Operation], log: &BTreeMap<u64, LogRecord>) -> Vec<Violation> {
+/// Judges a run. Where all clocks are kept in time, real time has a say in what a client may see of keys that end.
+pub fn check(
+    operations: &[Operation],
+    log: &BTreeMap<u64, LogRecord>,
+    bounded_clocks: bool,
+) -> Vec<Violation> {
     let mut model = Model::default();
     let mut executed: BTreeMap<ConnectionId, Vec<Executed>> = BTreeMap::new();
     for (index, record) in log {
@@ -51,9 +55,25 @@ pub fn check(operations: &[Operation], log: &BTreeMap<u64, LogRecord>) -> Vec<Vi
         violations.push(Violation::new("exactly-once", text));
     }
     if violations.is_empty() {
-        violations.extend(Reads { operations, model: &model }.check(&places, &connections));
+        violations.extend(log_time::check(log, &sent_until(operations, &places), bounded_clocks));
+    }
+    if violations.is_empty() {
+        let reads = Reads { operations, model: &model, bounded_clocks };
+        violations.extend(reads.check(&places, &connections));
     }
     violations
+}
+
+/// When the last of the requests in each entry was sent.
+fn sent_until(operations: &[Operation], places: &[Option<usize>]) -> BTreeMap<u64, Duration> {
+    let mut sent: BTreeMap<u64, Duration> = BTreeMap::new();
+    for (operation, place) in operations.iter().zip(places) {
+        if let Some(index) = place {
+            let last = sent.entry(*index as u64).or_default();
+            *last = (*last).max(operation.invoked);
+        }
+    }
+    sent
 }
 
 // ---- what stands in the log ------------------------------------------------------------------------------------------
@@ -167,9 +187,29 @@ fn explain(sent: &[&Operation], logged: &[Executed]) -> Violation {
 
 // ---- reads without the log -------------------------------------------------------------------------------------------
 
+/// Milliseconds of log time between which a read ran, as far as clocks that are kept in time can say.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// A key that ended before this is gone.
+    pub from_ms: u64,
+    /// No clock was further than this.
+    pub to_ms: u64,
+}
+
+impl Window {
+    fn of(operation: &Operation) -> Self {
+        let returned = operation.returned.unwrap_or(Duration::MAX / 2);
+        Self {
+            from_ms: log_time::real_ms(operation.invoked).saturating_sub(log_time::LAG_MS),
+            to_ms: log_time::real_ms(returned) + log_time::deviation_ms(returned),
+        }
+    }
+}
+
 struct Reads<'a> {
     operations: &'a [Operation],
     model: &'a Model,
+    bounded_clocks: bool,
 }
 
 impl Reads<'_> {
@@ -264,12 +304,19 @@ impl Reads<'_> {
         let keys = call.get(1..).unwrap_or_default();
         let changes = self.model.changes(keys, floor, ceiling);
         let fitting = std::iter::once(floor).chain(changes);
-        let mut fitting = fitting.filter(|index| *index <= ceiling);
-        if let Some(index) = fitting.find(|index| self.model.reads_as(call, *index, reply)) {
-            return Ok(index);
+        let fitting: Vec<u64> = fitting.filter(|index| *index <= ceiling).collect();
+        let real = self.bounded_clocks.then(|| Window::of(operation));
+        let fits = |index: u64, real| self.model.reads_as(call, index, reply, real);
+        if let Some(index) = fitting.iter().find(|index| fits(**index, real)) {
+            return Ok(*index);
+        }
+        if fitting.iter().any(|index| fits(*index, None)) {
+            let text =
+                format!("{}: its key had ended well before, or ends later", operation.readable());
+            return Err(Violation::new("expiry", text));
         }
         let mut older = self.model.changes(keys, 0, floor).into_iter();
-        let stale = older.any(|index| self.model.reads_as(call, index, reply));
+        let stale = older.any(|index| fits(index, None));
         let text = format!(
             "{}: no state from entry {floor} to {ceiling} answers so{}",
             operation.readable(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::entry::{self, Body, Op, Part};
 
+use crate::check::witness::Window;
 use crate::history::ConnectionId;
 use crate::value::{Argv, Value, readable_argv};
 
@@ -184,12 +185,18 @@ impl Model {
         self.past.get(key).is_some_and(|past| past.contains_key(&index))
     }
 
-    /// Whether a read of the state after `index` may answer this.
-    pub fn reads_as(&self, call: &Argv, index: u64, reply: &Value) -> bool {
+    /// Whether a read of the state after `index` may answer this; `real` says when it ran, where clocks are kept in time.
+    pub fn reads_as(&self, call: &Argv, index: u64, reply: &Value, real: Option<Window>) -> bool {
         let item = |key: &Vec<u8>| self.item_at(key, index);
         let get =
             |key: &Vec<u8>| item(key).map_or(Value::Nil, |item| Value::Bulk(item.value.clone()));
         let Some((name, keys)) = call.split_first() else { return false };
+        let deadline = |key: &Vec<u8>| item(key).and_then(|item| item.deadline);
+        if let Some(Window { from_ms, .. }) = real
+            && keys.iter().filter_map(deadline).any(|deadline| deadline < from_ms)
+        {
+            return false; // a key that ended well before is not there, whatever the log has got to
+        }
         match (name.as_slice(), keys) {
             (b"GET", [key]) => get(key).same(reply),
             (b"MGET", keys) => Value::Array(keys.iter().map(get).collect()).same(reply),
@@ -202,9 +209,11 @@ impl Model {
             (b"PTTL", [key]) => match (item(key), reply) {
                 (None, reply) => reply.same(&Value::Int(-2)),
                 (Some(Item { deadline: None, .. }), reply) => reply.same(&Value::Int(-1)),
-                // The clock has gone on since the entry, nobody knows how far.
+                // The clock has gone on since the entry, but not further than real time.
                 (Some(Item { deadline: Some(deadline), .. }), Value::Int(left)) => {
-                    (0..=deadline.saturating_sub(self.stamp_at(index)) as i64).contains(left)
+                    let latest = real.map_or(u64::MAX, |real| real.to_ms);
+                    let least = deadline.saturating_sub(latest) as i64;
+                    (least..=deadline.saturating_sub(self.stamp_at(index)) as i64).contains(left)
                 }
                 _ => false,
             },
@@ -220,6 +229,12 @@ impl Model {
     fn item_at(&self, key: &[u8], index: u64) -> Option<&Item> {
         let past = self.past.get(key)?;
         past.range(..=index).next_back().and_then(|(_, item)| item.as_ref())
+    }
+
+    /// All keys as they were after `index`.
+    pub fn items_at(&self, index: u64) -> BTreeMap<Vec<u8>, Item> {
+        let item = |key: &Vec<u8>| Some((key.clone(), self.item_at(key, index)?.clone()));
+        self.past.keys().filter_map(item).collect()
     }
 
     fn expire(&mut self) {

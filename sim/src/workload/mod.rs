@@ -66,6 +66,12 @@ pub struct Shared {
     pub violations: Vec<Violation>,
     /// Requests answered, refused, unknown.
     pub counts: [u64; 3],
+    /// How many clients there are.
+    pub clients: usize,
+    /// Nothing breaks any more.
+    pub healed: bool,
+    /// Clients that have read everything once more.
+    settled: usize,
     /// Clients that have done all they were to do.
     pub finished: usize,
 }
@@ -101,8 +107,10 @@ impl Work {
     pub async fn run(mut self) {
         let mut own = counters::Tally::default();
         let mut answered = 0;
-        while answered < self.commands {
-            sleep(Duration::from_millis(self.draws.between(1, 60))).await;
+        // To the end of all faults: what is acknowledged between two of them must outlive the second.
+        while answered < self.commands || !self.shared.borrow().healed {
+            let pause_ms = if answered < self.commands { 60 } else { 200 };
+            sleep(Duration::from_millis(self.draws.between(1, pause_ms))).await;
             if self.draws.chance(2) {
                 let node = self.draws.between(1, self.nodes);
                 self.client.move_to(node);
@@ -117,7 +125,24 @@ impl Work {
             };
         }
         self.settle(&own).await;
+        let is_last = {
+            let mut shared = self.shared.borrow_mut();
+            shared.settled += 1;
+            shared.settled == shared.clients
+        };
+        if is_last {
+            self.close().await;
+        }
         self.shared.borrow_mut().finished += 1;
+    }
+
+    /// One more write, at which every node shows all it holds (`check/final_state.rs`).
+    async fn close(&mut self) {
+        self.client.ask_for_final_states();
+        let value = self.fresh();
+        while self.call(Request::command([b"SET", b"end", &value])).await.reply().is_none() {
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Reads everything once more, until there is an answer: what was acknowledged must still be there.

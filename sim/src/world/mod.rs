@@ -16,15 +16,16 @@ use turmoil::{Builder, Sim};
 
 use crate::canary::Planted;
 use crate::check::promise::Promises;
-use crate::check::{Violation, linearizable, witness};
+use crate::check::{Violation, final_state, linearizable, witness};
 use crate::client::{Client, Notebook};
-use crate::clock::{EPOCH_MS, SimClock};
+use crate::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS, SimClock};
 use crate::disk::{SharedPlatter, SimDisk};
 use crate::draw::Draws;
 use crate::evidence::{Evidence, NodeObserver};
 use crate::happened::{self, Happened};
 use crate::history::SharedHistory;
 use crate::net::{CLIENT_PORT, PEER_PORT, TurmoilNet};
+use crate::panics;
 use crate::pause::{Pausable, PauseSwitch};
 use crate::trace::SharedTrace;
 use crate::workload::{Kind, Shared, Work};
@@ -37,10 +38,9 @@ use faults::{Fault, Swarm};
 const FAULTS_END: Duration = Duration::from_secs(12);
 /// When everything must be done: healing, elections, what the clients still have to do.
 const DEADLINE: Duration = Duration::from_secs(90);
-/// How far wall clocks that are kept in time may be off. After all nodes were down at once, log time goes on from one of them, so
-/// two of these must fit into what a careful holder of a lock leaves for drift (`workload/locks.rs`).
-const SKEW_MS: u64 = 5;
 const REQUESTS_PER_CLIENT: u64 = 150;
+/// Of the planted bug of that kind.
+const READS_TO_PANIC: u32 = 50;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ pub fn simulate(seed: u64, planted: Option<Planted>) -> Report {
     if let Some(planted) = planted {
         planted.plant();
     }
+    panics::watch();
     let trace = SharedTrace::default();
     let evidence = Rc::new(RefCell::new(Evidence::default()));
     let history = SharedHistory::default();
@@ -102,20 +103,26 @@ pub fn simulate(seed: u64, planted: Option<Planted>) -> Report {
     let shared = Rc::new(RefCell::new(Shared::default()));
     let mut world = World::new(seed, &notebook, planted);
     let clients = world.add_clients(&shared);
+    shared.borrow_mut().clients = clients;
     let ended = world.drive(&shared, clients);
+    world.hold_to_promises();
     // The nearer to the cause, the earlier in the list.
     let mut violations = std::mem::take(&mut world.broken);
     violations.append(&mut notebook.evidence.borrow_mut().violations);
     violations.append(&mut shared.borrow_mut().violations);
+    let bounded_clocks = !world.swarm.wild_clocks;
+    let evidence = notebook.evidence.borrow();
     let history = notebook.history.borrow();
-    violations.extend(witness::check(&history.operations, &notebook.evidence.borrow().log));
+    violations.extend(witness::check(&history.operations, &evidence.log, bounded_clocks));
     // A judge that never sees the log must accept what the witness accepts.
     violations.extend(linearizable::check(&history.operations).violations);
+    violations.extend(final_state::check(&evidence.log, &evidence.finals));
     drop(history);
     violations.extend(ended);
     let simulated = world.sim.elapsed();
     let counts = shared.borrow().counts;
-    let happened = world.happened();
+    let happened = world.happened(&evidence);
+    drop(evidence);
     drop(world);
     let trace = trace.lock().expect("no holder of the trace panics");
     let (text, hash) = (trace.text().to_owned(), trace.hash());
@@ -137,12 +144,7 @@ impl World<'_> {
         let promises = Arc::new(Mutex::new(Promises::default()));
         let nodes = (1..=count)
             .map(|id| {
-                let skew = if swarm.wild_clocks {
-                    draws.below(7_200_000) as i64 - 3_600_000
-                } else {
-                    draws.between(0, 2 * SKEW_MS) as i64 - SKEW_MS as i64
-                };
-                let drift = draws.below(400) as i64 - 200;
+                let clock = draw_clock(&mut draws, swarm.wild_clocks, planted, id);
                 let config = Config {
                     port: CLIENT_PORT,
                     node_id: id,
@@ -156,7 +158,7 @@ impl World<'_> {
                     id,
                     name: format!("n{id}"),
                     platter: SharedPlatter::default(),
-                    clock: SimClock::new(drift, skew),
+                    clock,
                     switch: Rc::default(),
                     mounted: Rc::default(),
                     starts: Rc::default(),
@@ -166,7 +168,16 @@ impl World<'_> {
                 platter.faults.sync_lies = planted == Some(Planted::SyncLies);
                 platter.delays = Some(Draws::new(seed, format!("syncs of n{id}")));
                 drop(platter);
-                add_node(&mut sim, &handle, (seed, id), &config, notebook, &promises);
+                let reads_to_panic =
+                    (planted == Some(Planted::TaskPanics)).then_some(READS_TO_PANIC);
+                add_node(
+                    &mut sim,
+                    &handle,
+                    (seed, id, reads_to_panic),
+                    &config,
+                    notebook,
+                    &promises,
+                );
                 handle
             })
             .collect();
@@ -250,8 +261,11 @@ impl World<'_> {
             } else if !healed {
                 healed = true;
                 self.mend(Duration::MAX);
+                shared.borrow_mut().healed = true;
                 self.note("everything is healed");
             }
+            let panicked = panics::take().into_iter();
+            self.broken.extend(panicked.map(|text| Violation::new("no-panic", text)));
             let found = !shared.borrow().violations.is_empty()
                 || !evidence.borrow().violations.is_empty()
                 || !self.broken.is_empty();
@@ -273,9 +287,17 @@ impl World<'_> {
         }
     }
 
+    /// What the nodes have promised must be on their disks at the end as well.
+    fn hold_to_promises(&mut self) {
+        let mut promises = self.promises.lock().expect("no holder panics");
+        self.broken.append(&mut promises.violations);
+        for node in self.nodes.iter().filter(|node| node.down_until.is_none()) {
+            self.broken.extend(promises.check(node.id, &node.platter).err());
+        }
+    }
+
     /// What happened, with what only the nodes know.
-    fn happened(&self) -> Happened {
-        let evidence = self.notebook.evidence.borrow();
+    fn happened(&self, evidence: &Evidence) -> Happened {
         let terms: BTreeSet<u64> = evidence.log.values().map(|record| record.term).collect();
         let mut happened = self.happened.clone();
         happened.count(happened::INSTALLS, evidence.installs);
@@ -287,7 +309,8 @@ impl World<'_> {
         let evidence = self.notebook.evidence.borrow();
         let mut states = evidence.applied.values();
         let first = states.next();
-        evidence.applied.len() == self.nodes.len() && states.all(|state| Some(state) == first)
+        let complete = [evidence.applied.len(), evidence.finals.len()] == [self.nodes.len(); 2];
+        complete && states.all(|state| Some(state) == first)
     }
 }
 
@@ -304,11 +327,23 @@ fn network<'a>(seed: u64, latency: u64) -> Sim<'a> {
         .build()
 }
 
+/// Clocks are kept in time or not at all; their rates are always a little off.
+fn draw_clock(draws: &mut Draws, wild: bool, planted: Option<Planted>, id: u64) -> SimClock {
+    let skew = if wild {
+        draws.below(7_200_000) as i64 - 3_600_000
+    } else {
+        draws.between(0, 2 * SKEW_MS) as i64 - SKEW_MS as i64
+    };
+    let drift = draws.below(2 * DRIFT_PPM) as i64 - DRIFT_PPM as i64;
+    let ahead = planted == Some(Planted::ClockAhead) && id == 1;
+    SimClock::new(drift, skew + if ahead { 1000 } else { 0 })
+}
+
 /// Adds a node: the product's own `run` with simulated parts, under a switch.
 fn add_node(
     sim: &mut Sim<'_>,
     handle: &NodeHandle,
-    (seed, id): (u64, u64),
+    (seed, id, reads_to_panic): (u64, u64, Option<u32>),
     config: &Config,
     notebook: &Notebook,
     promises: &Arc<Mutex<Promises>>,
@@ -329,7 +364,7 @@ fn add_node(
             trace: SharedTrace::clone(&notebook.trace),
         };
         let parts = Parts {
-            net: TurmoilNet::new(Arc::clone(&promises)),
+            net: TurmoilNet::new(Arc::clone(&promises), reads_to_panic),
             disk,
             clock: clock.clone(),
             seed: crate::draw::draw(seed, "node", id * 1000 + start),
