@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::access::{DATABASES, Txn, View};
 use crate::canary::{Canary, is_planted};
 use crate::commands::args::Args;
-use crate::commands::{Handler, resolve};
+use crate::commands::{Handler, ReadHandler, resolve};
 use crate::entry::{self, Body, Call, EntryError, Op, Parcel, Part, Request, Transaction, Watched};
 use crate::error::{ReplyError, Result};
 use crate::hash::slot_of;
@@ -435,8 +435,20 @@ impl StateMachine {
             let text = "ERR internal error: a write was sent to a reader";
             return ReadOutcome::Reply(Reply::Error(ReplyError::fixed(text)));
         };
+        self.read_by(read, db, argv, clock, seed)
+    }
+
+    /// The same for a caller that has resolved the command: `argv` fits the handler's arity.
+    pub fn read_by<'a>(
+        &'a self,
+        handler: ReadHandler,
+        db: usize,
+        argv: &[&[u8]],
+        clock: UnixMillis,
+        seed: u64,
+    ) -> ReadOutcome<'a> {
         let view = self.view(db, clock, seed);
-        let reply = read(&view, Args::new(argv)).unwrap_or_else(Reply::Error);
+        let reply = handler(&view, Args::new(argv)).unwrap_or_else(Reply::Error);
         match self.overdue() {
             Some(at) => ReadOutcome::AwaitStamp(at),
             None => ReadOutcome::Reply(reply),

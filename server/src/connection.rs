@@ -1,6 +1,7 @@
 //! One connection: bytes in, commands to the shell, replies out. One task a connection, and one poll function:
-//! run what has arrived, write what may leave, read more. Nothing is buffered without end: while output or the line
-//! of owed replies is full, or a command stalls the line, input is left in the socket.
+//! run what has arrived, let the other connections of this turn do the same, write what may leave, read more. Nothing is
+//! buffered without end: while output or the line of owed replies is full, or a command stalls the line, input is left in the
+//! socket.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ use crate::shell::SharedShell;
 
 /// Bytes asked for in one read. Larger than most requests, so that a read that returns less says "nothing more".
 const READ_BYTES: usize = 16 * 1024;
+/// Output up to this length waits for the end of the turn.
+const OUTPUT_BYTES_HELD: usize = 16 * 1024;
 /// Arguments of a command that are looked at without allocating.
 const ARGUMENTS_INLINE: usize = 8;
 
@@ -77,7 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.client.line.borrow_mut().sleep(context.waker());
         loop {
+            let fresh = self.client.line.borrow().output.is_empty();
             let held_up = self.run_commands();
+            if fresh && self.hold_output(context) {
+                return Poll::Pending;
+            }
             if self.write(context).is_err() {
                 return Poll::Ready(());
             }
@@ -137,6 +144,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             }
         }
         self.start < self.filled
+    }
+
+    /// Puts this task behind all others that are ready before it writes its first output: so the replies of a turn leave
+    /// together. One by one, each would find its client asleep, and waking it costs more than the command did.
+    fn hold_output(&self, context: &Context<'_>) -> bool {
+        let held = (1..=OUTPUT_BYTES_HELD).contains(&self.client.line.borrow().output.len());
+        if held {
+            context.waker().wake_by_ref();
+        }
+        held
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), ()> {

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use steadfast_core::commands::{self, CommandSpec, Handler};
+use steadfast_core::commands::{self, CommandSpec, Handler, ReadHandler};
 use steadfast_core::entry;
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::ReadOutcome;
@@ -120,7 +120,7 @@ impl<C: Clock> Shell<C> {
 
     fn route(&mut self, client: &Rc<Client>, facts: &Facts, spec: &CommandSpec, argv: &[&[u8]]) {
         match spec.handler {
-            Handler::Read(_) => self.read(client, facts, argv),
+            Handler::Read(read) => self.read(client, facts, read, argv),
             Handler::Write(_) => {
                 let place = Place::Batched { protocol: facts.protocol, exec: None };
                 let (id, db) = (client.id, facts.db as u8);
@@ -132,12 +132,12 @@ impl<C: Clock> Shell<C> {
     }
 
     /// The hot path: parse, look up, append to the output; no channel, no lock, no allocation.
-    fn read(&mut self, client: &Rc<Client>, facts: &Facts, argv: &[&[u8]]) {
+    fn read(&mut self, client: &Rc<Client>, facts: &Facts, handler: ReadHandler, argv: &[&[u8]]) {
         if self.reads_at_once() {
             let mut line = client.line.borrow_mut();
             if line.is_empty() {
                 let (clock, seed) = (self.log_time(), self.figures.read_seed());
-                let read = || self.machine.read(facts.db, argv, clock, seed);
+                let read = || self.machine.read_by(handler, facts.db, argv, clock, seed);
                 if let ReadOutcome::Reply(reply) = contain_read(read) {
                     line.answer(facts.protocol, &reply);
                     return;
@@ -268,6 +268,13 @@ impl<C: Clock> Shell<C> {
 
 /// The command in one of the two tables, its arity checked; else Redis's own error text.
 pub(crate) fn find(argv: &[&[u8]]) -> Result<Found, ReplyError> {
+    // The core's table is an index and has the commands that come most often: it is asked first. No name is in both.
+    if let Some(spec) = argv.first().and_then(|name| commands::lookup(name))
+        && !spec.is_subcommand()
+    {
+        commands::check_arity(spec.name, spec.arity, argv.len())?;
+        return Ok(Found::Core(spec));
+    }
     match find_local(argv) {
         Some(found) => found.map(Found::Local),
         None => commands::resolve(argv).map(Found::Core),

@@ -70,7 +70,7 @@ pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
 pub fn resolve(argv: &[&[u8]]) -> Result<&'static CommandSpec> {
     let Some(name) = argv.first() else { return Err(ReplyError::SYNTAX) };
     let spec = match lookup(name) {
-        Some(spec) if !spec.name.contains('|') => spec,
+        Some(spec) if !spec.is_subcommand() => spec,
         _ => subcommand(name, argv)?,
     };
     check_arity(spec.name, spec.arity, argv.len())?;
@@ -207,6 +207,11 @@ pub fn keys_of<H>(spec: &CommandSpec<H>, argv: &[&[u8]]) -> Result<Vec<usize>> {
 }
 
 impl<H> CommandSpec<H> {
+    /// Whether it is called by two words.
+    pub fn is_subcommand(&self) -> bool {
+        self.name.as_bytes().contains(&b'|')
+    }
+
     /// The arity as COMMAND says it: negative means "at least".
     pub const fn arity_number(&self) -> i64 {
         match self.arity {

@@ -141,10 +141,13 @@ pub struct CommandSpec<H = Handler> {
 }
 
 /// A read cannot write: it is handed nothing to write with.
+pub type ReadHandler = for<'a> fn(&View<'a>, Args<'_>) -> Result<Reply<'a>>;
+
+/// What runs a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
     /// Served from applied state.
-    Read(for<'a> fn(&View<'a>, Args<'_>) -> Result<Reply<'a>>),
+    Read(ReadHandler),
     /// Goes through the log.
     Write(fn(&mut Txn<'_>, Args<'_>) -> Result<Reply<'static>>),
 }
