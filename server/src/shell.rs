@@ -20,7 +20,7 @@ use steadfast_replication::ports::Clock;
 use tokio::sync::{Notify, mpsc};
 
 use crate::batch::{Batches, Origin};
-use crate::client::{Client, Consequence, Place, WaitingRead};
+use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::config::Config;
 use crate::reads::Rounds;
 use crate::refusal;
@@ -69,6 +69,8 @@ pub(crate) struct Shell<C> {
     awaiting_stamp: Vec<(UnixMillis, Rc<Client>)>,
     /// Clients whose line may have come to a read while replies were filled in.
     stirred: Vec<Rc<Client>>,
+    /// Transactions that were applied this turn and hold local commands, which need the whole shell to run.
+    executed: Vec<Executed>,
     /// Applied index at which a tick was last asked for.
     tick_asked_at: Option<u64>,
     /// Whether this incarnation is registered in the state: from then on clients are served.
@@ -109,6 +111,7 @@ impl<C: Clock> Shell<C> {
             confirmed: VecDeque::new(),
             awaiting_stamp: Vec::new(),
             stirred: Vec::new(),
+            executed: Vec::new(),
             tick_asked_at: None,
             serving: false,
             closing: false,
@@ -308,8 +311,12 @@ impl<C: Clock> Shell<C> {
     }
 
     fn apply(&mut self, entries: &[Committed]) {
-        let mut replies =
-            Replies { batches: &mut self.batches, origin: self.origin, stirred: &mut self.stirred };
+        let mut replies = Replies {
+            batches: &mut self.batches,
+            origin: self.origin,
+            stirred: &mut self.stirred,
+            executed: &mut self.executed,
+        };
         for entry in entries {
             #[cfg(feature = "canaries")]
             if is_planted(Canary::LocalClockExpiry) {
@@ -343,6 +350,12 @@ impl<C: Clock> Shell<C> {
         let passed = own.map_or(0, |gateway| gateway.passed);
         self.send(Intake::Applied { index, passed, registered: own.is_some() });
 
+        for Executed { owner: (client, ticket), plan, applied } in
+            std::mem::take(&mut self.executed)
+        {
+            let reply = self.finish_exec(&client, *plan, applied);
+            fill(&mut self.stirred, &client, ticket, &reply);
+        }
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
         }
@@ -498,10 +511,8 @@ impl<C: Clock> Shell<C> {
 /// Fills a place in a client's line and wakes its connection.
 fn fill(stirred: &mut Vec<Rc<Client>>, client: &Rc<Client>, ticket: u64, reply: &Reply<'_>) {
     let mut line = client.line.borrow_mut();
-    match line.fill(ticket, reply) {
-        Some(Consequence::Select(db)) => client.session.borrow_mut().db = db,
-        Some(Consequence::WatchRefused) => client.session.borrow_mut().watch_refused = true,
-        None => {}
+    if line.fill(ticket, reply) {
+        client.session.borrow_mut().watch_refused = true;
     }
     if line.heads_with_read() {
         stirred.push(Rc::clone(client));
@@ -509,11 +520,19 @@ fn fill(stirred: &mut Vec<Rc<Client>>, client: &Rc<Client>, ticket: u64, reply: 
     line.wake();
 }
 
+/// A transaction that the state machine has run, and whose local commands are to run.
+struct Executed {
+    owner: Owner,
+    plan: Box<ExecPlan>,
+    applied: Vec<Reply<'static>>,
+}
+
 /// Where apply puts the replies of this node's clients.
 struct Replies<'a> {
     batches: &'a mut Batches<Owner>,
     origin: Origin,
     stirred: &'a mut Vec<Rc<Client>>,
+    executed: &'a mut Vec<Executed>,
 }
 
 impl Sink for Replies<'_> {
@@ -527,6 +546,14 @@ impl Sink for Replies<'_> {
             Outcome::Reply(reply) => reply,
             Outcome::TooLate => Reply::Error(refusal::too_late()),
         };
+        if matches!(reply, Reply::Array(_)) {
+            let plan = client.line.borrow_mut().take_plan(ticket);
+            if let (Some(plan), Reply::Array(applied)) = (plan, &reply) {
+                let applied = applied.iter().map(|reply| reply.clone().into_owned()).collect();
+                self.executed.push(Executed { owner: (client, ticket), plan, applied });
+                return;
+            }
+        }
         fill(self.stirred, &client, ticket, &reply);
     }
 

@@ -5,6 +5,8 @@ mod about;
 mod admin;
 mod connection;
 
+pub(crate) use connection::selected_database;
+
 use steadfast_core::commands::{
     Arity, CommandSpec, Docs, Family, Flags, Group, Keys, check_arity, is_container_of,
     unknown_subcommand, wrong_arity,

@@ -167,6 +167,13 @@ fn a_minority_is_honest() {
             outcomes.push(definite);
             definite.then_some(())
         });
+        for line in [&["MULTI"][..], &["CLIENT", "SETNAME", "renamed"], &["SET", "k", "exec"]] {
+            assert!(matches!(client.call(line), Ok(Reply::Ok | Reply::Status(_))));
+        }
+        let refusal = client.refused(&["EXEC"]);
+        assert!(is_not_applied(&refusal), "{refusal}");
+        let name = client.call(&["CLIENT", "GETNAME"]).expect("the connection holds");
+        assert_eq!(name, Reply::Nil, "an EXEC that was refused has done nothing here either");
 
         others.iter().for_each(|at| cluster.nodes[*at].signal("CONT"));
         let mut other = Client::connect(cluster.nodes[others[0]].port).expect("it runs");
