@@ -7,8 +7,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use steadfast_core::reply::Reply;
+use steadfast_core::stamp::UnixMillis;
 
 use crate::resp::{Protocol, encode};
 use crate::session::Session;
@@ -42,6 +44,8 @@ pub(crate) struct WaitingRead {
     pub(crate) watch: bool,
     /// The applied index that it needs, once its read round has been answered.
     pub(crate) index: Option<u64>,
+    /// The stamp that it was last found to wait for, and until when it may.
+    pub(crate) tick: Option<(UnixMillis, Duration)>,
 }
 
 /// An EXEC with commands that this node answers itself. They run only once the state machine has said that the transaction
@@ -227,10 +231,26 @@ impl Line {
         self.output.len() < OUTPUT_BYTES_PAUSE && std::mem::take(&mut self.paused)
     }
 
-    /// Whether the ticket stands for a read that the cluster holds up, not a client that does not take its replies.
+    /// Whether the ticket stands for a read that has not run. It may have run, or gone into a batch.
     pub(crate) fn is_waiting_read(&mut self, ticket: u64) -> bool {
-        let paused = self.paused;
-        matches!(self.place(ticket), Some(Place::Read(read)) if !(paused && read.index.is_some()))
+        matches!(self.place(ticket), Some(Place::Read(_)))
+    }
+
+    /// The read at the head needs the log's time to reach `stamp`: answers its ticket and its deadline, once for each stamp.
+    /// It has until `deadline` from when it first needed a tick: what held it up before may have been its own client.
+    pub(crate) fn await_stamp(
+        &mut self,
+        stamp: UnixMillis,
+        deadline: Duration,
+    ) -> Option<(u64, Duration)> {
+        let Some(Place::Read(read)) = self.places.front_mut() else { return None };
+        let deadline = match read.tick {
+            Some((known, _)) if known == stamp => return None,
+            Some((_, first)) => first.min(deadline),
+            None => deadline,
+        };
+        read.tick = Some((stamp, deadline));
+        Some((self.first, deadline))
     }
 
     fn place(&mut self, ticket: u64) -> Option<&mut Place> {
@@ -311,6 +331,7 @@ mod tests {
             argv: vec![word.to_vec()],
             watch: false,
             index: None,
+            tick: None,
         }))
     }
 
@@ -332,20 +353,40 @@ mod tests {
         assert!(line.fill(watch, &refusal) && !line.fill(other, &refusal));
     }
 
-    /// Reads stop at full output, do not count as held up by the cluster meanwhile, and go on when it has left.
+    /// Reads stop at full output, and go on when it has left.
     #[test]
     fn reads_wait_for_output_to_leave() {
         let mut line = Line::default();
         let tickets = [line.stand(read(b"a")), line.stand(read(b"b"))];
-        assert!(line.is_waiting_read(tickets[1]));
         tickets.iter().for_each(|ticket| line.confirm_read(*ticket, 5));
         let large = vec![b'x'; OUTPUT_BYTES_PAUSE];
         assert!(line.run_head(5, |_| Some(Reply::bulk(&large))));
         assert!(!line.run_head(5, |_| panic!("the output is full")));
-        assert!(!line.is_waiting_read(tickets[1]) && !line.resumes());
+        assert!(!line.resumes());
         line.output.clear();
         assert!(line.resumes() && !line.resumes(), "once");
         assert!(line.run_head(5, |_| Some(Reply::Nil)) && line.is_empty());
+    }
+
+    /// A read that needs a tick is handed out once for each stamp, however often it is looked at, with the first one's deadline:
+    /// also one that was held up by its own client before.
+    #[test]
+    fn a_read_that_needs_a_tick_has_a_deadline() {
+        let (soon, later) = (UnixMillis(5), UnixMillis(6));
+        let (first, second) = (Duration::from_secs(1), Duration::from_secs(2));
+        let mut line = Line::default();
+        let ticket = line.stand(read(b"a"));
+        line.confirm_read(ticket, 5);
+        line.output = vec![b'x'; OUTPUT_BYTES_PAUSE];
+        assert!(!line.run_head(5, |_| panic!("the output is full")));
+        line.output.clear();
+        assert!(line.resumes() && !line.run_head(5, |_| None));
+        assert_eq!(line.await_stamp(soon, first), Some((ticket, first)));
+        assert_eq!(line.await_stamp(soon, second), None);
+        assert_eq!(line.await_stamp(later, second), Some((ticket, first)));
+        assert!(line.is_waiting_read(ticket));
+        line.fill(ticket, &Reply::Nil);
+        assert!(!line.is_waiting_read(ticket) && line.await_stamp(later, second).is_none());
     }
 
     /// Replies leave in the order of their commands, whatever order they become known in.

@@ -291,7 +291,7 @@ fn leaves_multi(found: Found) -> bool {
 
 fn waiting_read(facts: &Facts, argv: &[&[u8]], watch: bool) -> WaitingRead {
     let argv = argv.iter().map(|word| word.to_vec()).collect();
-    WaitingRead { protocol: facts.protocol, db: facts.db, argv, watch, index: None }
+    WaitingRead { protocol: facts.protocol, db: facts.db, argv, watch, index: None, tick: None }
 }
 
 fn answer(client: &Rc<Client>, facts: &Facts, reply: &Reply<'_>) {

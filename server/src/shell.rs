@@ -3,7 +3,7 @@
 //! `dispatch` decides what a command needs; this file moves it along. Nothing here waits: every function runs to its end.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,10 +63,6 @@ pub(crate) struct Shell<C> {
     pub(crate) next_client: u64,
     pub(crate) batches: Batches<Owner>,
     rounds: Rounds<Owner>,
-    /// Reads whose index is known, oldest first, until the state is there.
-    confirmed: VecDeque<(u64, Vec<Owner>)>,
-    /// Clients whose first read met a key that is due by the clock and not yet in the log.
-    awaiting_stamp: Vec<(UnixMillis, Rc<Client>)>,
     /// Clients whose line may have come to a read while replies were filled in.
     stirred: Vec<Rc<Client>>,
     /// Transactions that were applied this turn and hold local commands, which need the whole shell to run.
@@ -108,8 +104,6 @@ impl<C: Clock> Shell<C> {
             next_client: 1,
             batches: Batches::new(),
             rounds: Rounds::new(),
-            confirmed: VecDeque::new(),
-            awaiting_stamp: Vec::new(),
             stirred: Vec::new(),
             executed: Vec::new(),
             tick_asked_at: None,
@@ -135,6 +129,17 @@ impl<C: Clock> Shell<C> {
     /// When a request that arrives now has waited long enough, on the monotonic clock.
     pub(crate) fn deadline(&self) -> Duration {
         self.clock.monotonic() + self.config.request_timeout()
+    }
+
+    /// Changes settings. A shorter time-out holds for those who wait already.
+    pub(crate) fn configure(&mut self, config: Config) {
+        let shorter = config.request_timeout() < self.config.request_timeout();
+        self.config = config;
+        if shorter {
+            let deadline = self.deadline();
+            self.batches.shorten(deadline);
+            self.rounds.shorten(deadline);
+        }
     }
 
     /// Whether applied state answers reads at once: this node alone is the quorum, so nothing is acknowledged
@@ -220,15 +225,13 @@ impl<C: Clock> Shell<C> {
 
     /// A read that can't run at once takes its place, and joins the next round unless applied state will do.
     pub(crate) fn enqueue_read(&mut self, client: &Rc<Client>, mut read: WaitingRead) {
-        let deadline = self.deadline();
         let at_once = self.reads_at_once();
         read.index = at_once.then_some(0);
         let ticket = client.line.borrow_mut().stand(Place::Read(Box::new(read)));
         if at_once {
-            self.rounds.watch(deadline, (Rc::clone(client), ticket));
             self.run_reads(client);
         } else {
-            self.rounds.join(deadline, (Rc::clone(client), ticket));
+            self.rounds.join(self.deadline(), (Rc::clone(client), ticket));
             self.wakes.flush.notify_one();
         }
     }
@@ -255,10 +258,16 @@ impl<C: Clock> Shell<C> {
                 }
             }
         }) {}
+        if let Some(stamp) = wait_for {
+            // It goes on when the log has caught up with the clock.
+            if let Some((ticket, deadline)) = line.await_stamp(stamp, self.deadline()) {
+                self.rounds.await_stamp(stamp, deadline, (Rc::clone(client), ticket));
+            }
+        }
         line.wake();
         drop(line);
-        if let Some(stamp) = wait_for {
-            self.await_stamp(stamp, client);
+        if wait_for.is_some() {
+            self.ask_for_tick();
         }
     }
 
@@ -279,12 +288,6 @@ impl<C: Clock> Shell<C> {
         }
         client.session.borrow_mut().watch(watched);
         ReadOutcome::Reply(Reply::Ok)
-    }
-
-    /// A read met a key that is due by the clock: it goes on when the log has caught up with the clock.
-    fn await_stamp(&mut self, stamp: UnixMillis, client: &Rc<Client>) {
-        self.awaiting_stamp.push((stamp, Rc::clone(client)));
-        self.ask_for_tick();
     }
 
     fn ask_for_tick(&mut self) {
@@ -359,19 +362,10 @@ impl<C: Clock> Shell<C> {
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
         }
-        while self.confirmed.front().is_some_and(|(wanted, _)| *wanted <= index) {
-            let Some((_, reads)) = self.confirmed.pop_front() else { break };
-            reads.iter().for_each(|(client, _)| self.run_reads(client));
-        }
+        self.run_reached();
         let stamp = self.machine.last_stamp().time;
-        if self.awaiting_stamp.iter().any(|(wanted, _)| *wanted <= stamp) {
-            for (wanted, client) in std::mem::take(&mut self.awaiting_stamp) {
-                if wanted <= stamp {
-                    self.run_reads(&client);
-                } else {
-                    self.awaiting_stamp.push((wanted, client));
-                }
-            }
+        for (client, _) in self.rounds.stamped(stamp) {
+            self.run_reads(&client);
         }
         if self.machine.next_deadline().is_some_and(|due| due <= stamp) {
             self.ask_for_tick(); // one entry deletes a bounded number of due keys
@@ -381,15 +375,16 @@ impl<C: Clock> Shell<C> {
     }
 
     fn confirm_round(&mut self, round: u64, index: u64) {
-        let reads = self.rounds.finish(round);
-        for (client, ticket) in &reads {
+        self.rounds.finish(round, index, |(client, ticket)| {
             client.line.borrow_mut().confirm_read(*ticket, index);
-        }
-        if index <= self.machine.applied_index() {
-            reads.iter().for_each(|(client, _)| self.run_reads(client));
-        } else {
-            let at = self.confirmed.partition_point(|(other, _)| *other <= index);
-            self.confirmed.insert(at, (index, reads));
+        });
+        self.run_reached();
+    }
+
+    /// Runs the reads whose index the state has reached.
+    fn run_reached(&mut self) {
+        while let Some(reads) = self.rounds.reached(self.machine.applied_index()) {
+            reads.for_each(|(client, _)| self.run_reads(&client));
         }
     }
 
@@ -446,11 +441,12 @@ impl<C: Clock> Shell<C> {
         self.batches.give_up(now, |(client, ticket)| {
             fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
         });
-        while let Some((client, ticket)) = self.rounds.overdue(now) {
-            if client.line.borrow_mut().is_waiting_read(ticket) {
-                fill(&mut self.stirred, &client, ticket, &Reply::Error(refusal::read_timed_out()));
+        self.rounds.overdue(now, |(client, ticket)| {
+            let waits = client.line.borrow_mut().is_waiting_read(ticket);
+            if waits {
+                fill(stirred, &client, ticket, &Reply::Error(refusal::read_timed_out()));
             }
-        }
+        });
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
         }

@@ -54,8 +54,8 @@ impl From<Result<Reply<'static>, ReplyError>> for LocalOutcome {
 pub trait NodeFacts {
     /// Settings.
     fn config(&self) -> &Config;
-    /// Settings, to change them.
-    fn config_mut(&mut self) -> &mut Config;
+    /// CONFIG SET.
+    fn configure(&mut self, config: Config);
     /// The state.
     fn machine(&self) -> &StateMachine;
     /// What replication publishes.

@@ -194,6 +194,25 @@ fn a_minority_is_honest() {
     }
 }
 
+/// A time-out that CONFIG SET lowers holds for what waits already, and for what comes behind it.
+#[test]
+fn a_shorter_time_out_holds_at_once() {
+    let cluster = Cluster::start(&["--request-timeout", "60m"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let lonely = &cluster.nodes[0];
+    let mut clients = [lonely.client(), lonely.client(), lonely.client()];
+    cluster.nodes[1..].iter().for_each(Node::pause);
+    clients[0].send(&["SET", "k", "waits"]).expect("the connection holds");
+    clients[1].send(&["GET", "k"]).expect("the connection holds");
+    let lower = ["CONFIG", "SET", "request-timeout", "100"];
+    assert_eq!(clients[2].call(&lower).expect("it needs no quorum"), Reply::Ok);
+    clients[2].send(&["SET", "k", "behind"]).expect("the connection holds");
+    for client in &mut clients {
+        let reply = client.receive().expect("it is answered long before an hour");
+        assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
+    }
+}
+
 /// A node that is told to stop without a quorum, with a write under way, says that its outcome is unknown and exits with 0.
 #[test]
 fn a_minority_can_be_stopped() {
