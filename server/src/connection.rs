@@ -119,6 +119,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
         let mut shell = self.shell.borrow_mut();
         while self.start < self.filled && self.client.line.borrow().is_open() {
             let rest = self.input.get(self.start..self.filled).unwrap_or_default();
+            // Each time: the command before may have been AUTH, and CONFIG SET reaches open connections.
+            let stranger = shell.is_stranger(&self.client);
+            self.decoder.limit(shell.config.limits(), stranger);
             match self.decoder.decode(rest) {
                 Decoded::NeedMore => return false,
                 Decoded::Command { consumed } => {

@@ -87,6 +87,11 @@ impl<C: Clock> Shell<C> {
         }
     }
 
+    /// Whether the client must still authenticate.
+    pub(crate) fn is_stranger(&self, client: &Client) -> bool {
+        !self.config.requirepass.is_empty() && !client.session.borrow().authenticated
+    }
+
     /// Checks that need no state: authentication, loading.
     fn admit_command(&self, facts: &Facts, found: Found) -> Result<(), ReplyError> {
         let flags = found.flags();
