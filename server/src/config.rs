@@ -65,6 +65,9 @@ impl Default for Config {
     }
 }
 
+/// Silence on an accepted connection after which the system asks whether the other end is still there: Redis's default.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(300);
+
 /// Ticks without a leader before an election, and between heartbeats: 0.7 to 1.4 s, and 0.1 s.
 const ELECTION_TICKS: usize = 14;
 const HEARTBEAT_TICKS: usize = 2;
@@ -186,7 +189,7 @@ impl Config {
             ("segment-bytes", self.segment_bytes.to_string()),
             ("slave-read-only", "no".to_owned()),
             ("snapshot-log-bytes", self.snapshot_log_bytes.to_string()),
-            ("tcp-keepalive", "0".to_owned()),
+            ("tcp-keepalive", TCP_KEEPALIVE.as_secs().to_string()),
             ("tick", self.tick.as_millis().to_string()),
             ("timeout", "0".to_owned()),
         ]
