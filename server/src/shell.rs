@@ -441,12 +441,7 @@ impl<C: Clock> Shell<C> {
         self.batches.give_up(now, |(client, ticket)| {
             fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
         });
-        self.rounds.overdue(now, |(client, ticket)| {
-            let waits = client.line.borrow_mut().is_waiting_read(ticket);
-            if waits {
-                fill(stirred, &client, ticket, &Reply::Error(refusal::read_timed_out()));
-            }
-        });
+        self.refuse_reads(now, &Reply::Error(refusal::read_timed_out()));
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
         }
@@ -485,17 +480,30 @@ impl<C: Clock> Shell<C> {
 
     fn stop(&mut self, end: Result<(), String>) {
         if self.end.is_none() {
-            self.end = Some(end);
             let stirred = &mut self.stirred;
+            let refusal = Reply::Error(refusal::ended(&end));
             let refused = |(client, ticket): Owner| {
-                fill(&mut Vec::new(), &client, ticket, &Reply::Error(refusal::no_quorum()));
+                fill(&mut Vec::new(), &client, ticket, &refusal);
             };
             let unknown = |(client, ticket): Owner| {
                 fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
             };
             self.batches.abandon(refused, unknown);
+            self.refuse_reads(Duration::MAX, &refusal);
+            self.end = Some(end);
             self.wakes.stopped.notify_one();
         }
+    }
+
+    /// Answers reads whose deadline is not after `until`.
+    fn refuse_reads(&mut self, until: Duration, refusal: &Reply<'_>) {
+        let stirred = &mut self.stirred;
+        self.rounds.overdue(until, |(client, ticket)| {
+            let waits = client.line.borrow_mut().is_waiting_read(ticket);
+            if waits {
+                fill(stirred, &client, ticket, refusal);
+            }
+        });
     }
 
     /// How it ended.

@@ -236,6 +236,21 @@ fn a_minority_can_be_stopped() {
     assert_eq!(cluster.nodes[leader].exit_code(), Some(0));
 }
 
+/// A read that still waits for a quorum when its node is told to stop is told so.
+#[test]
+fn waiting_reads_are_told_of_the_end() {
+    let mut cluster = Cluster::start(&["--request-timeout", "60m"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let mut client = cluster.nodes[0].client();
+    cluster.nodes[1..].iter().for_each(Node::pause);
+    client.send(&["GET", "k"]).expect("the connection holds");
+    cluster.nodes[0].signal("TERM");
+    let reply = client.receive().expect("it is answered before the node ends");
+    let Reply::Error(error) = reply else { panic!("{reply:?} without a quorum") };
+    assert!(error.text().starts_with(b"CLUSTERDOWN this node is shutting down;"), "{error:?}");
+    assert_eq!(cluster.nodes[0].exit_code(), Some(0));
+}
+
 /// A client of a follower that asks for more than it takes gets everything, in order, as it takes it.
 #[test]
 fn replies_wait_for_slow_readers() {
