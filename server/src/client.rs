@@ -89,6 +89,8 @@ pub(crate) struct Line {
     pub(crate) overrun: bool,
     /// Bytes of replies that wait for earlier ones.
     held_bytes: usize,
+    /// The connection has run since it was last looked at.
+    active: bool,
     waker: Option<Waker>,
 }
 
@@ -273,6 +275,14 @@ impl Line {
         self.reads = 0;
     }
 
+    /// Looks whether the connection has done nothing since the last look: then it gives its buffers back.
+    pub(crate) fn rest_if_idle(&mut self) {
+        let idle = !std::mem::take(&mut self.active);
+        if idle && self.places.is_empty() && self.output.is_empty() {
+            (self.output, self.places) = (Vec::new(), VecDeque::new());
+        }
+    }
+
     /// Whether nothing is owed.
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
@@ -288,6 +298,7 @@ impl Line {
 
     /// Remembers whom to wake when output can leave or input may be run again.
     pub(crate) fn sleep(&mut self, waker: &Waker) {
+        self.active = true;
         match &mut self.waker {
             Some(old) => old.clone_from(waker),
             none => *none = Some(waker.clone()),
@@ -387,6 +398,26 @@ mod tests {
         assert!(line.is_waiting_read(ticket));
         line.fill(ticket, &Reply::Nil);
         assert!(!line.is_waiting_read(ticket) && line.await_stamp(later, second).is_none());
+    }
+
+    /// A connection that did nothing between two looks holds no buffers; one that is owed something, or works, keeps them.
+    #[test]
+    fn idle_lines_hold_nothing() {
+        let mut line = Line::default();
+        let ticket = line.stand(batched());
+        line.sleep(Waker::noop());
+        line.fill(ticket, &Reply::Ok);
+        (0..3).for_each(|_| line.rest_if_idle());
+        assert_eq!(line.output, b"+OK\r\n", "it has not left");
+        line.output.clear();
+        line.sleep(Waker::noop());
+        line.rest_if_idle();
+        assert!(line.output.capacity() > 0, "it was at work");
+        line.rest_if_idle();
+        assert_eq!((line.output.capacity(), line.places.capacity()), (0, 0));
+        let next = line.stand(batched());
+        line.fill(next, &Reply::Int(2));
+        assert_eq!((next, &line.output[..]), (ticket + 1, &b":2\r\n"[..]));
     }
 
     /// Replies leave in the order of their commands, whatever order they become known in.

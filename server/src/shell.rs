@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::batch::{Batches, Origin};
 use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::config::Config;
+use crate::connection::Reader;
 use crate::reads::Rounds;
 use crate::refusal;
 use crate::run::Observer;
@@ -33,6 +34,9 @@ const PARCELS_UNDERWAY_ALONE: usize = 2;
 const PARCELS_UNDERWAY_CLUSTER: usize = 8;
 /// Bytes of requests that may wait for a number (no leader, or a slow disk) before further ones are refused.
 const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// How often connections are looked at for buffers that they do not use.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 /// The shell, shared by the tasks of one thread.
 pub(crate) type SharedShell<C> = Rc<RefCell<Shell<C>>>;
@@ -61,6 +65,10 @@ pub(crate) struct Shell<C> {
     observer: Rc<dyn Observer>,
     pub(crate) clients: BTreeMap<u64, Rc<Client>>,
     pub(crate) next_client: u64,
+    /// The input buffer of all connections that have nothing unread.
+    pub(crate) spare_reader: Option<Box<Reader>>,
+    /// When connections were last looked at for buffers that they do not use.
+    idle_looked: Duration,
     pub(crate) batches: Batches<Owner>,
     rounds: Rounds<Owner>,
     /// Clients whose line may have come to a read while replies were filled in.
@@ -102,6 +110,8 @@ impl<C: Clock> Shell<C> {
             observer,
             clients: BTreeMap::new(),
             next_client: 1,
+            spare_reader: None,
+            idle_looked: started,
             batches: Batches::new(),
             rounds: Rounds::new(),
             stirred: Vec::new(),
@@ -451,6 +461,10 @@ impl<C: Clock> Shell<C> {
         }
         if self.batches.has_waiting() {
             self.flush();
+        }
+        if now >= self.idle_looked + IDLE_LOOK {
+            self.idle_looked = now;
+            self.clients.values().for_each(|client| client.line.borrow_mut().rest_if_idle());
         }
         self.close_log();
     }

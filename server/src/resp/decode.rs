@@ -11,6 +11,8 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 const MULTIBULK_MAX: i64 = i32::MAX as i64;
 /// What a word takes besides its bytes, counted against the size of a request: a billion empty words must not slip through.
 const WORD_OVERHEAD_BYTES: usize = 24;
+/// Words that a decoder keeps room for between commands.
+const WORDS_KEPT: usize = 1024;
 /// Words of one request before authentication.
 const MULTIBULK_MAX_STRANGER: i64 = 10;
 /// Bytes of one argument before authentication.
@@ -94,6 +96,18 @@ impl Decoder {
     /// How many bytes beyond `filled` the command under way is known to need.
     pub fn wanted_bytes(&self, filled: usize) -> usize {
         self.wanted.saturating_sub(filled)
+    }
+
+    /// Between commands: gives back what only huge ones need.
+    pub(crate) fn trim(&mut self) {
+        self.words.clear();
+        self.words.shrink_to(WORDS_KEPT);
+    }
+
+    /// Words that it has room for without allocating.
+    #[cfg(test)]
+    pub(crate) fn words_capacity(&self) -> usize {
+        self.words.capacity()
     }
 
     /// Decodes the command at the start of `input`.
