@@ -158,6 +158,15 @@ impl<O> Batches<O> {
         }
     }
 
+    /// Requests may wait less long from now on: nobody who waits already waits beyond `deadline`. So deadlines go on rising
+    /// from the oldest request to the newest, which the queues of `refuse_waiting` and `give_up` rely on.
+    pub(crate) fn shorten(&mut self, deadline: Duration) {
+        let numbered = self.numbered.iter_mut().flat_map(|batch| batch.owners.iter_mut().flatten());
+        let all =
+            numbered.map(|(own, _)| own).chain(self.waiting.iter_mut().map(|w| &mut w.deadline));
+        all.for_each(|own| *own = deadline.min(*own));
+    }
+
     /// Takes back requests that waited for a number until their deadline: they are definitely not applied.
     pub(crate) fn refuse_waiting(&mut self, now: Duration, mut refused: impl FnMut(O)) {
         let mut bytes = 0;
@@ -243,6 +252,23 @@ mod tests {
         assert_eq!(batches.parcels_inflight(), 1, "it stays until the state machine has passed it");
         batches.passed(1, |owner| panic!("{owner} was answered before"));
         assert_eq!(batches.parcels_inflight(), 0);
+    }
+
+    /// A shorter time-out holds for those who wait already, so that none of the newer ones waits for an older one's deadline.
+    #[test]
+    fn a_shorter_time_out_holds_at_once() {
+        let mut batches = Batches::new();
+        push(&mut batches, 10, 1, 8);
+        number(&mut batches);
+        push(&mut batches, 10, 2, 8);
+        batches.shorten(at(2));
+        push(&mut batches, 3, 3, 8);
+        let (mut refused, mut unknown) = (Vec::new(), Vec::new());
+        batches.give_up(at(2), |owner| unknown.push(owner));
+        batches.refuse_waiting(at(2), |owner| refused.push(owner));
+        assert_eq!((&refused[..], &unknown[..]), (&[2][..], &[1][..]));
+        batches.refuse_waiting(at(3), |owner| refused.push(owner));
+        assert_eq!(refused, [2, 3]);
     }
 
     /// Many small requests share a parcel up to its bound; a larger one travels as parts with numbers of its own.

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steadfast_replication::storage::Fsync;
 
-use crate::config::{Config, parse_cluster, parse_duration};
+use crate::config::{Config, parse_cluster, parse_duration, parse_memory};
 
 /// A replicated cache behind the Redis protocol whose acknowledged writes and locks hold.
 #[derive(Debug, Parser)]
@@ -66,17 +66,25 @@ pub struct ServerArgs {
     #[arg(long, default_value = "")]
     requirepass: String,
     /// Bytes of one request at the most.
-    #[arg(long, default_value_t = 1 << 30)]
-    max_request: usize,
+    #[arg(long, default_value = "1gb", value_parser = bytes)]
+    max_request: u64,
     /// Clients at once at the most.
     #[arg(long, default_value_t = 10_000)]
     maxclients: usize,
     /// Bytes of log after which a snapshot is taken.
-    #[arg(long, default_value_t = 64 << 20)]
+    #[arg(long, default_value = "64mb", value_parser = bytes)]
     snapshot_log_bytes: u64,
     /// Bytes of one log segment.
-    #[arg(long, default_value_t = 16 << 20)]
+    #[arg(long, default_value = "16mb", value_parser = bytes)]
     segment_bytes: u64,
+}
+
+/// An amount of memory on the command line.
+fn bytes(text: &str) -> Result<u64, String> {
+    let starts_right = text.starts_with(|c: char| c.is_ascii_digit());
+    parse_memory(text)
+        .filter(|_| starts_right)
+        .ok_or_else(|| "an amount of memory looks like 65536, 64kb or 16mb".to_owned())
 }
 
 /// Flags of `steadfast cli`.
@@ -145,7 +153,7 @@ impl ServerArgs {
                 FsyncArg::No => Fsync::No,
             },
             request_timeout,
-            max_request: self.max_request,
+            max_request: self.max_request as usize,
             maxclients: self.maxclients,
             requirepass: self.requirepass,
             snapshot_log_bytes: self.snapshot_log_bytes,

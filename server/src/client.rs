@@ -7,8 +7,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use steadfast_core::reply::Reply;
+use steadfast_core::stamp::UnixMillis;
 
 use crate::resp::{Protocol, encode};
 use crate::session::Session;
@@ -42,24 +44,16 @@ pub(crate) struct WaitingRead {
     pub(crate) watch: bool,
     /// The applied index that it needs, once its read round has been answered.
     pub(crate) index: Option<u64>,
+    /// The stamp that it was last found to wait for, and until when it may.
+    pub(crate) tick: Option<(UnixMillis, Duration)>,
 }
 
-/// How the replies of an EXEC are put together: local commands are answered here, the rest by the state machine.
+/// An EXEC with commands that this node answers itself. They run only once the state machine has said that the transaction
+/// ran: a watched key that changed, or a refusal, must leave the connection and the node as they were.
 #[derive(Debug)]
 pub(crate) struct ExecPlan {
-    /// For each queued command, in order: a reply made here, or none for one that went into the log.
-    pub(crate) replies: Vec<Option<Reply<'static>>>,
-    /// The database that it selects, if it selects another one and runs.
-    pub(crate) db_after: Option<usize>,
-}
-
-/// What a reply changes in the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Consequence {
-    /// A transaction selected this database.
-    Select(usize),
-    /// A WATCH was refused: the next EXEC must not run without it.
-    WatchRefused,
+    /// For each queued command, in order: the words of a local one, or none for one that went into the log.
+    pub(crate) calls: Vec<Option<Vec<Vec<u8>>>>,
 }
 
 /// One client.
@@ -95,6 +89,8 @@ pub(crate) struct Line {
     pub(crate) overrun: bool,
     /// Bytes of replies that wait for earlier ones.
     held_bytes: usize,
+    /// The connection has run since it was last looked at.
+    active: bool,
     waker: Option<Waker>,
 }
 
@@ -142,30 +138,32 @@ impl Line {
         self.first + self.places.len() as u64 - 1
     }
 
+    /// The plan of an EXEC that ran and whose local commands are still to run; its place stays in the line meanwhile.
+    pub(crate) fn take_plan(&mut self, ticket: u64) -> Option<Box<ExecPlan>> {
+        match self.place(ticket)? {
+            Place::Batched { exec, .. } => exec.take(),
+            Place::Ready(_) | Place::Read(_) => None,
+        }
+    }
+
     /// Fills the place of a ticket, and lets everything leave that is no longer held up.
-    /// `gather` turns what the state machine said into the reply (EXEC puts local replies in).
-    pub(crate) fn fill(&mut self, ticket: u64, reply: &Reply<'_>) -> Option<Consequence> {
-        let at = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
-        let place = self.places.get_mut(at)?;
-        let (protocol, exec, watch) = match place {
-            Place::Ready(_) => return None,
-            Place::Batched { protocol, exec } => {
+    /// Answers whether a WATCH was refused: the next EXEC must not run without it.
+    pub(crate) fn fill(&mut self, ticket: u64, reply: &Reply<'_>) -> bool {
+        let at = ticket.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        let Some((at, place)) = at.and_then(|at| Some((at, self.places.get(at)?))) else {
+            return false;
+        };
+        let (protocol, watch) = match place {
+            Place::Ready(_) => return false,
+            Place::Batched { protocol, .. } => {
                 self.batched -= 1;
-                (*protocol, exec.take(), false)
+                (*protocol, false)
             }
             Place::Read(read) => {
                 self.reads -= 1;
-                (read.protocol, None, read.watch)
+                (read.protocol, read.watch)
             }
         };
-        let ran = matches!(reply, Reply::Array(_));
-        let db_after = exec.as_ref().filter(|_| ran).and_then(|plan| plan.db_after);
-        let refused = watch && matches!(reply, Reply::Error(_));
-        let consequence = db_after
-            .map(Consequence::Select)
-            .or_else(|| refused.then_some(Consequence::WatchRefused));
-        let joined = exec.map(|plan| plan.join(reply));
-        let reply = joined.as_ref().unwrap_or(reply);
         if at == 0 {
             self.places.pop_front();
             self.first += 1;
@@ -178,7 +176,7 @@ impl Line {
             }
         }
         self.overrun |= self.output.len() + self.held_bytes > UNTAKEN_BYTES_MAX;
-        consequence
+        watch && matches!(reply, Reply::Error(_))
     }
 
     /// Moves known replies from the head of the line into the output.
@@ -235,10 +233,26 @@ impl Line {
         self.output.len() < OUTPUT_BYTES_PAUSE && std::mem::take(&mut self.paused)
     }
 
-    /// Whether the ticket stands for a read that the cluster holds up, not a client that does not take its replies.
+    /// Whether the ticket stands for a read that has not run. It may have run, or gone into a batch.
     pub(crate) fn is_waiting_read(&mut self, ticket: u64) -> bool {
-        let paused = self.paused;
-        matches!(self.place(ticket), Some(Place::Read(read)) if !(paused && read.index.is_some()))
+        matches!(self.place(ticket), Some(Place::Read(_)))
+    }
+
+    /// The read at the head needs the log's time to reach `stamp`: answers its ticket and its deadline, once for each stamp.
+    /// It has until `deadline` from when it first needed a tick: what held it up before may have been its own client.
+    pub(crate) fn await_stamp(
+        &mut self,
+        stamp: UnixMillis,
+        deadline: Duration,
+    ) -> Option<(u64, Duration)> {
+        let Some(Place::Read(read)) = self.places.front_mut() else { return None };
+        let deadline = match read.tick {
+            Some((known, _)) if known == stamp => return None,
+            Some((_, first)) => first.min(deadline),
+            None => deadline,
+        };
+        read.tick = Some((stamp, deadline));
+        Some((self.first, deadline))
     }
 
     fn place(&mut self, ticket: u64) -> Option<&mut Place> {
@@ -261,6 +275,14 @@ impl Line {
         self.reads = 0;
     }
 
+    /// Looks whether the connection has done nothing since the last look: then it gives its buffers back.
+    pub(crate) fn rest_if_idle(&mut self) {
+        let idle = !std::mem::take(&mut self.active);
+        if idle && self.places.is_empty() && self.output.is_empty() {
+            (self.output, self.places) = (Vec::new(), VecDeque::new());
+        }
+    }
+
     /// Whether nothing is owed.
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
@@ -276,6 +298,7 @@ impl Line {
 
     /// Remembers whom to wake when output can leave or input may be run again.
     pub(crate) fn sleep(&mut self, waker: &Waker) {
+        self.active = true;
         match &mut self.waker {
             Some(old) => old.clone_from(waker),
             none => *none = Some(waker.clone()),
@@ -291,14 +314,19 @@ impl Line {
 }
 
 impl ExecPlan {
-    /// An array from the state machine takes the local replies in at their places; anything else stays what it is.
-    fn join(self, reply: &Reply<'_>) -> Reply<'static> {
-        let Reply::Array(applied) = reply else { return reply.clone().into_owned() };
-        let mut applied = applied.iter();
-        let lost = || Reply::Error(crate::refusal::unknown_outcome());
-        let replies = self.replies.into_iter().map(|local| {
-            local.unwrap_or_else(|| applied.next().map_or_else(lost, |r| r.clone().into_owned()))
-        });
+    /// Runs the local commands by `run`, in order, and puts their replies between those of the state machine.
+    pub(crate) fn carry_out(
+        self,
+        applied: Vec<Reply<'static>>,
+        mut run: impl FnMut(&[Vec<u8>]) -> Reply<'static>,
+    ) -> Reply<'static> {
+        let mut applied = applied.into_iter();
+        let mut next = || {
+            let lost = || Reply::Error(crate::refusal::unknown_outcome());
+            applied.next().unwrap_or_else(lost)
+        };
+        let replies =
+            self.calls.into_iter().map(|call| call.map_or_else(&mut next, |argv| run(&argv)));
         Reply::Array(replies.collect())
     }
 }
@@ -314,6 +342,7 @@ mod tests {
             argv: vec![word.to_vec()],
             watch: false,
             index: None,
+            tick: None,
         }))
     }
 
@@ -332,24 +361,63 @@ mod tests {
         };
         let (watch, other) = (place(true), place(false));
         let refusal = Reply::Error(crate::refusal::read_timed_out());
-        assert_eq!(line.fill(watch, &refusal), Some(Consequence::WatchRefused));
-        assert_eq!(line.fill(other, &refusal), None);
+        assert!(line.fill(watch, &refusal) && !line.fill(other, &refusal));
     }
 
-    /// Reads stop at full output, do not count as held up by the cluster meanwhile, and go on when it has left.
+    /// Reads stop at full output, and go on when it has left.
     #[test]
     fn reads_wait_for_output_to_leave() {
         let mut line = Line::default();
         let tickets = [line.stand(read(b"a")), line.stand(read(b"b"))];
-        assert!(line.is_waiting_read(tickets[1]));
         tickets.iter().for_each(|ticket| line.confirm_read(*ticket, 5));
         let large = vec![b'x'; OUTPUT_BYTES_PAUSE];
         assert!(line.run_head(5, |_| Some(Reply::bulk(&large))));
         assert!(!line.run_head(5, |_| panic!("the output is full")));
-        assert!(!line.is_waiting_read(tickets[1]) && !line.resumes());
+        assert!(!line.resumes());
         line.output.clear();
         assert!(line.resumes() && !line.resumes(), "once");
         assert!(line.run_head(5, |_| Some(Reply::Nil)) && line.is_empty());
+    }
+
+    /// A read that needs a tick is handed out once for each stamp, however often it is looked at, with the first one's deadline:
+    /// also one that was held up by its own client before.
+    #[test]
+    fn a_read_that_needs_a_tick_has_a_deadline() {
+        let (soon, later) = (UnixMillis(5), UnixMillis(6));
+        let (first, second) = (Duration::from_secs(1), Duration::from_secs(2));
+        let mut line = Line::default();
+        let ticket = line.stand(read(b"a"));
+        line.confirm_read(ticket, 5);
+        line.output = vec![b'x'; OUTPUT_BYTES_PAUSE];
+        assert!(!line.run_head(5, |_| panic!("the output is full")));
+        line.output.clear();
+        assert!(line.resumes() && !line.run_head(5, |_| None));
+        assert_eq!(line.await_stamp(soon, first), Some((ticket, first)));
+        assert_eq!(line.await_stamp(soon, second), None);
+        assert_eq!(line.await_stamp(later, second), Some((ticket, first)));
+        assert!(line.is_waiting_read(ticket));
+        line.fill(ticket, &Reply::Nil);
+        assert!(!line.is_waiting_read(ticket) && line.await_stamp(later, second).is_none());
+    }
+
+    /// A connection that did nothing between two looks holds no buffers; one that is owed something, or works, keeps them.
+    #[test]
+    fn idle_lines_hold_nothing() {
+        let mut line = Line::default();
+        let ticket = line.stand(batched());
+        line.sleep(Waker::noop());
+        line.fill(ticket, &Reply::Ok);
+        (0..3).for_each(|_| line.rest_if_idle());
+        assert_eq!(line.output, b"+OK\r\n", "it has not left");
+        line.output.clear();
+        line.sleep(Waker::noop());
+        line.rest_if_idle();
+        assert!(line.output.capacity() > 0, "it was at work");
+        line.rest_if_idle();
+        assert_eq!((line.output.capacity(), line.places.capacity()), (0, 0));
+        let next = line.stand(batched());
+        line.fill(next, &Reply::Int(2));
+        assert_eq!((next, &line.output[..]), (ticket + 1, &b":2\r\n"[..]));
     }
 
     /// Replies leave in the order of their commands, whatever order they become known in.
@@ -392,20 +460,29 @@ mod tests {
         assert_eq!(line.output, b"$-1\r\n_\r\n");
     }
 
-    /// EXEC: local replies stand between those of the state machine; an aborted one stays nil.
+    /// EXEC: local commands run in order once it ran, and their replies stand between those of the state machine. A plan is
+    /// handed out once, and a refusal ends it.
     #[test]
-    fn exec_joins_local_replies() {
-        let plan =
-            || ExecPlan { replies: vec![None, Some(Reply::Int(7)), None], db_after: Some(3) };
+    fn local_commands_run_with_their_exec() {
         let mut line = Line::default();
         let exec = |line: &mut Line| {
-            line.stand(Place::Batched { protocol: Protocol::Resp2, exec: Some(Box::new(plan())) })
+            let local = |word: &[u8]| Some(vec![word.to_vec()]);
+            let plan = ExecPlan { calls: vec![None, local(b"one"), None, local(b"two")] };
+            line.stand(Place::Batched { protocol: Protocol::Resp2, exec: Some(Box::new(plan)) })
         };
-        let ticket = exec(&mut line);
-        let applied = Reply::Array(vec![Reply::Ok, Reply::Int(9)]);
-        assert_eq!(line.fill(ticket, &applied), Some(Consequence::Select(3)));
-        let ticket = exec(&mut line);
-        assert_eq!(line.fill(ticket, &Reply::NilArray), None);
-        assert_eq!(line.output, b"*3\r\n+OK\r\n:7\r\n:9\r\n*-1\r\n");
+        let ran = exec(&mut line);
+        let plan = line.take_plan(ran).expect("it is kept until then");
+        assert!(line.take_plan(ran).is_none() && !line.is_empty(), "its reply is still owed");
+        let mut order = Vec::new();
+        let joined = plan.carry_out(vec![Reply::Ok, Reply::Int(9)], |argv| {
+            order.push(argv.concat());
+            Reply::Int(order.len() as i64)
+        });
+        assert_eq!(order, [b"one", b"two"]);
+        line.fill(ran, &joined);
+        let refused = exec(&mut line);
+        line.fill(refused, &Reply::NilArray);
+        assert!(line.take_plan(refused).is_none());
+        assert_eq!(line.output, b"*4\r\n+OK\r\n:1\r\n:9\r\n:2\r\n*-1\r\n");
     }
 }

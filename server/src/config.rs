@@ -65,6 +65,9 @@ impl Default for Config {
     }
 }
 
+/// Silence on an accepted connection after which the system asks whether the other end is still there: Redis's default.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(300);
+
 /// Ticks without a leader before an election, and between heartbeats: 0.7 to 1.4 s, and 0.1 s.
 const ELECTION_TICKS: usize = 14;
 const HEARTBEAT_TICKS: usize = 2;
@@ -186,7 +189,7 @@ impl Config {
             ("segment-bytes", self.segment_bytes.to_string()),
             ("slave-read-only", "no".to_owned()),
             ("snapshot-log-bytes", self.snapshot_log_bytes.to_string()),
-            ("tcp-keepalive", "0".to_owned()),
+            ("tcp-keepalive", TCP_KEEPALIVE.as_secs().to_string()),
             ("tick", self.tick.as_millis().to_string()),
             ("timeout", "0".to_owned()),
         ]
@@ -214,18 +217,25 @@ impl Config {
                 "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
             ))
         };
+        let range = |number: Option<u64>, least: u64, most: u64| {
+            number.filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+                failed(&format!("argument must be between {least} and {most} inclusive"))
+            })
+        };
         let number = |least: u64, most: u64| {
             let number = value
                 .parse::<i64>()
                 .map_err(|_| failed("argument couldn't be parsed into an integer"))?;
-            u64::try_from(number).ok().filter(|number| (least..=most).contains(number)).ok_or_else(
-                || failed(&format!("argument must be between {least} and {most} inclusive")),
-            )
+            range(u64::try_from(number).ok(), least, most)
+        };
+        let memory = |text: &str| {
+            parse_memory(text).ok_or_else(|| failed("argument must be a memory value"))
         };
         match name.as_str() {
             "maxclients" => self.maxclients = number(1, u64::from(u32::MAX))? as usize,
             "proto-max-bulk-len" => {
-                self.proto_max_bulk_len = number(1 << 20, i64::MAX as u64)? as usize;
+                let bytes = memory(&value)?;
+                self.proto_max_bulk_len = range(Some(bytes), 1 << 20, i64::MAX as u64)? as usize;
             }
             "request-timeout" => {
                 self.request_timeout =
@@ -242,13 +252,40 @@ impl Config {
                         "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
                     )));
                 };
-                if old != value {
+                let same = if MEMORY.contains(&known) {
+                    memory(&value)?.to_string() == old
+                } else {
+                    value == old
+                };
+                if !same {
                     return Err(failed("can't set immutable config"));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Settings that can't be changed and are amounts of memory.
+const MEMORY: [&str; 4] = ["max-request", "maxmemory", "segment-bytes", "snapshot-log-bytes"];
+
+/// Bytes as Redis writes them: a plain number, or one with `k`, `m`, `g` (thousands) or `kb`, `mb`, `gb` (of 1024), in any
+/// case. As there, no digits are 0, and what is too large to count is as much as can be counted.
+pub fn parse_memory(text: &str) -> Option<u64> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let unit: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    let number = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u64::MAX) };
+    Some(number.saturating_mul(unit))
 }
 
 /// `1500ms`, `10s`, `2m`, or a plain number of milliseconds.
@@ -320,9 +357,48 @@ mod tests {
         assert!(config.matching(&[b"MAXMEMORY*"]).len() == 2);
         assert!(config.set(b"maxclients", b"5").is_ok() && config.maxclients == 5);
         assert!(config.set(b"port", b"1").is_err());
+        assert!(config.set(b"max-request", b"1GB").is_ok(), "it is what it was");
+        assert!(config.set(b"max-request", b"2gb").is_err());
         assert!(config.set(b"save", b"").is_ok(), "setting what is set changes nothing");
         assert!(config.set(b"nonsense", b"1").is_err());
         let names: Vec<_> = config.all().iter().map(|(name, _)| *name).collect();
         assert!(names.is_sorted());
+    }
+
+    /// Amounts of memory in Redis's units, refused in its words.
+    #[test]
+    fn memory_has_units() {
+        let mut config = Config::default();
+        for (text, bytes) in [
+            ("1mb", 1 << 20),
+            ("2g", 2_000_000_000),
+            ("2GB", 2 << 30),
+            ("3M", 3_000_000),
+            ("2000k", 2_000_000),
+            ("1024Kb", 1 << 20),
+            ("1048576b", 1 << 20),
+            ("1048577", (1 << 20) + 1),
+        ] {
+            assert_eq!(config.set(b"proto-max-bulk-len", text.as_bytes()), Ok(()), "{text}");
+            assert_eq!(config.proto_max_bulk_len, bytes, "{text}");
+        }
+        let range = "argument must be between 1048576 and 9223372036854775807 inclusive";
+        let memory = "argument must be a memory value";
+        for (text, why) in [
+            ("1k", range),
+            ("", range),
+            ("mb", range),
+            ("99999999999999999999", range),
+            ("8589934592gb", range),
+            ("1mbx", memory),
+            ("-1", memory),
+            ("1.5mb", memory),
+            ("1 mb", memory),
+        ] {
+            let error = config.set(b"proto-max-bulk-len", text.as_bytes()).expect_err(text);
+            let start =
+                "ERR CONFIG SET failed (possibly related to argument 'proto-max-bulk-len') - ";
+            assert_eq!(error.text(), format!("{start}{why}").as_bytes(), "{text}");
+        }
     }
 }

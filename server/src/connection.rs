@@ -1,7 +1,7 @@
 //! One connection: bytes in, commands to the shell, replies out. One task a connection, and one poll function:
 //! run what has arrived, let the other connections of this turn do the same, write what may leave, read more. Nothing is
 //! buffered without end: while output or the line of owed replies is full, or a command stalls the line, input is left in the
-//! socket.
+//! socket. A connection that waits with nothing unread has no input buffer: all connections of the thread pass one on.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use steadfast_replication::ports::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::Client;
-use crate::resp::{Decoded, Decoder};
+use crate::resp::{Decoded, Decoder, Limits};
 use crate::shell::SharedShell;
 
 /// Bytes asked for in one read. Larger than most requests, so that a read that returns less says "nothing more".
@@ -37,18 +37,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, C: Clock>(
         Ok(client) => client,
         Err(refusal) => return refuse(stream, &refusal).await,
     };
-    let decoder = Decoder::new(shell.borrow().config.limits());
-    let mut connection = Connection {
-        shell,
-        client,
-        stream,
-        decoder,
-        input: Vec::new(),
-        start: 0,
-        filled: 0,
-        sent: 0,
-        ended: false,
-    };
+    let mut connection = Connection { shell, client, stream, reader: None, sent: 0, ended: false };
     poll_fn(|context| connection.poll(context)).await;
 }
 
@@ -65,15 +54,53 @@ struct Connection<S, C: Clock> {
     shell: SharedShell<C>,
     client: Rc<Client>,
     stream: S,
-    decoder: Decoder,
-    /// The input buffer; what has been read and not yet run stands from `start` to `filled`.
-    input: Vec<u8>,
-    start: usize,
-    filled: usize,
+    /// Input that has not been run; none while there is none.
+    reader: Option<Box<Reader>>,
     /// Bytes of the client's output that have been written.
     sent: usize,
     /// The peer sends nothing more.
     ended: bool,
+}
+
+/// What input is read into and decoded with. Once all of it has been run nothing in it belongs to the connection.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    decoder: Decoder,
+    /// What has been read and not yet run stands from `start` to `filled`.
+    input: Vec<u8>,
+    start: usize,
+    filled: usize,
+}
+
+impl Reader {
+    fn new(limits: Limits) -> Self {
+        Self { decoder: Decoder::new(limits), input: Vec::new(), start: 0, filled: 0 }
+    }
+
+    /// Makes room for one read. A header may announce half a gigabyte: room is made for it as it arrives.
+    fn room(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            self.input.copy_within(self.start..self.filled, 0);
+            self.filled -= self.start;
+            self.start = 0;
+        }
+        let wanted = self.decoder.wanted_bytes(self.filled).min(self.filled);
+        let room = wanted.max(READ_BYTES);
+        if self.input.len() < self.filled + room.div_ceil(2) {
+            self.input.resize(self.filled + room, 0);
+        }
+        self.input.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// All has been run: a huge request leaves no huge buffers behind.
+    fn trim(&mut self) {
+        (self.start, self.filled) = (0, 0);
+        if self.input.len() > 2 * READ_BYTES {
+            self.input.truncate(READ_BYTES);
+            self.input.shrink_to_fit();
+        }
+        self.decoder.trim();
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
@@ -83,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             let fresh = self.client.line.borrow().output.is_empty();
             let held_up = self.run_commands();
             if fresh && self.hold_output(context) {
+                self.rest();
                 return Poll::Pending;
             }
             if self.write(context).is_err() {
@@ -107,33 +135,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
                 return Poll::Ready(());
             }
             if !open || self.ended {
+                self.rest();
                 return Poll::Pending; // output that can leave, or a reply that fills the line, wakes this task
             }
             match self.read(context) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => self.ended = true,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.rest();
+                    return Poll::Pending;
+                }
             }
+        }
+    }
+
+    /// Passes the reader on if nothing is left in it.
+    fn rest(&mut self) {
+        if let Some(mut reader) = self.reader.take_if(|reader| reader.start == reader.filled) {
+            reader.trim();
+            self.shell.borrow_mut().spare_reader = Some(reader);
         }
     }
 
     /// Runs the commands that have arrived whole, while the line is open; whether it was not open to the end.
     fn run_commands(&mut self) -> bool {
-        if self.start == self.filled {
-            return false;
-        }
+        let Some(reader) = &mut self.reader else { return false };
         let mut shell = self.shell.borrow_mut();
-        while self.start < self.filled && self.client.line.borrow().is_open() {
-            let rest = self.input.get(self.start..self.filled).unwrap_or_default();
-            match self.decoder.decode(rest) {
+        while reader.start < reader.filled && self.client.line.borrow().is_open() {
+            let rest = reader.input.get(reader.start..reader.filled).unwrap_or_default();
+            // Each time: the command before may have been AUTH, and CONFIG SET reaches open connections.
+            let stranger = shell.is_stranger(&self.client);
+            reader.decoder.limit(shell.config.limits(), stranger);
+            match reader.decoder.decode(rest) {
                 Decoded::NeedMore => return false,
                 Decoded::Command { consumed } => {
-                    let source = self.decoder.unquoted().unwrap_or(rest);
-                    with_argv(source, self.decoder.argv(), |argv| {
+                    let source = reader.decoder.unquoted().unwrap_or(rest);
+                    with_argv(source, reader.decoder.argv(), |argv| {
                         shell.dispatch(&self.client, argv);
                     });
-                    self.start += consumed;
+                    reader.start += consumed;
                 }
                 Decoded::Error(text) => {
                     let protocol = self.client.session.borrow().protocol;
@@ -143,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
                 }
             }
         }
-        self.start < self.filled
+        reader.start < reader.filled
     }
 
     /// Puts this task behind all others that are ready before it writes its first output: so the replies of a turn leave
@@ -174,26 +215,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
 
     /// Reads once; false at the end of the stream.
     fn read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
-        if self.start > 0 {
-            self.input.copy_within(self.start..self.filled, 0);
-            self.filled -= self.start;
-            self.start = 0;
-        }
-        // A header may announce half a gigabyte: room is made for it as it arrives.
-        let wanted = self.decoder.wanted_bytes(self.filled).min(self.filled);
-        let room = wanted.max(READ_BYTES);
-        if self.input.len() < self.filled + room.div_ceil(2) {
-            self.input.resize(self.filled + room, 0);
-        }
-        if self.filled == 0 && self.input.len() > 2 * READ_BYTES {
-            self.input.truncate(READ_BYTES);
-            self.input.shrink_to_fit(); // a huge request has been run: its buffer goes
-        }
-        let free = self.input.get_mut(self.filled..).unwrap_or_default();
-        let mut buffer = ReadBuf::new(free);
+        let reader = self.reader.get_or_insert_with(|| {
+            let mut shell = self.shell.borrow_mut();
+            let spare = shell.spare_reader.take();
+            spare.unwrap_or_else(|| Box::new(Reader::new(shell.config.limits())))
+        });
+        let mut buffer = ReadBuf::new(reader.room());
         let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
         let bytes = buffer.filled().len();
-        self.filled += bytes;
+        reader.filled += bytes;
         read.map_ok(|()| bytes > 0)
     }
 }
@@ -219,5 +249,87 @@ fn with_argv<T>(input: &[u8], words: &[Range<usize>], work: impl FnOnce(&[&[u8]]
         work(inline.get(..words.len()).unwrap_or_default())
     } else {
         work(&words.iter().map(word).collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use steadfast_replication::gateway::Status;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::adapters::SystemClock;
+    use crate::batch::Origin;
+    use crate::config::Config;
+    use crate::shell::Shell;
+
+    type Shared = SharedShell<SystemClock>;
+
+    fn shell() -> Shared {
+        let (intake, _) = mpsc::channel(1);
+        let origin = Origin { node: 1, incarnation: 1 };
+        let (config, status) = (Config::default(), Arc::new(Status::default()));
+        let shell = Shell::new(config, SystemClock, status, intake, origin, Rc::new(()));
+        Rc::new(RefCell::new(shell))
+    }
+
+    /// A connection, and its client's end.
+    fn connect(shell: &Shared) -> (Connection<DuplexStream, SystemClock>, DuplexStream) {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let client = shell.borrow_mut().admit(address).expect("there is room");
+        let (stream, peer) = duplex(1 << 20);
+        let shell = Rc::clone(shell);
+        (Connection { shell, client, stream, reader: None, sent: 0, ended: false }, peer)
+    }
+
+    /// Sends bytes, lets the connection run, and answers what came back.
+    fn say(
+        (connection, peer): &mut (Connection<DuplexStream, SystemClock>, DuplexStream),
+        bytes: &[u8],
+    ) -> String {
+        let context = &mut Context::from_waker(Waker::noop());
+        let written = Pin::new(&mut *peer).poll_write(context, bytes);
+        assert!(matches!(written, Poll::Ready(Ok(length)) if length == bytes.len()));
+        assert!(connection.poll(context).is_pending());
+        let mut answer = vec![0; 1 << 20];
+        let mut buffer = ReadBuf::new(&mut answer);
+        let _ = Pin::new(peer).poll_read(context, &mut buffer);
+        String::from_utf8_lossy(buffer.filled()).into_owned()
+    }
+
+    /// One buffer serves all connections that have run what they read; a half request keeps its own until it is whole, and a
+    /// huge one leaves no huge buffer behind.
+    #[test]
+    fn idle_connections_have_no_input_buffer() {
+        let shell = shell();
+        let (mut one, mut other) = (connect(&shell), connect(&shell));
+        let spare = || shell.borrow().spare_reader.as_ref().map(|reader| reader.input.as_ptr());
+        assert_eq!(say(&mut one, b"CLIENT ID\r\n"), ":1\r\n");
+        let first = spare();
+        assert!(one.0.reader.is_none() && first.is_some());
+        assert_eq!(say(&mut other, b"CLIENT ID\r\n"), ":2\r\n");
+        assert_eq!(spare(), first, "it is the same one");
+
+        assert_eq!(say(&mut one, b"CLIENT ID\r\n*2\r\n$6\r\nCLI"), ":1\r\n");
+        assert!(one.0.reader.is_some() && spare().is_none());
+        assert_eq!(say(&mut other, b"CLIENT ID\r\n"), ":2\r\n");
+        assert_eq!(say(&mut one, b"ENT\r\n$2\r\nID\r\n"), ":1\r\n");
+        assert!(one.0.reader.is_none() && other.0.reader.is_none());
+
+        let huge = [
+            &b"CLIENT ID\r\n*9000\r\n"[..],
+            &b"$30\r\n012345678901234567890123456789\r\n".repeat(9000),
+        ]
+        .concat();
+        assert!(say(&mut one, &huge).starts_with(":1\r\n-ERR unknown command"));
+        let shell = shell.borrow();
+        let reader = shell.spare_reader.as_ref().expect("it was passed on");
+        assert!(reader.input.capacity() <= 2 * READ_BYTES, "{}", reader.input.capacity());
+        assert!(reader.decoder.words_capacity() < 9000);
     }
 }

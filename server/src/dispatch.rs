@@ -12,7 +12,7 @@ use steadfast_core::reply::Reply;
 use steadfast_replication::ports::Clock;
 
 use crate::client::{Client, ExecPlan, Place, WaitingRead};
-use crate::commands::{LocalHandler, LocalOutcome, find_local};
+use crate::commands::{LocalHandler, LocalOutcome, find_local, selected_database};
 use crate::refusal;
 use crate::resp::Protocol;
 use crate::session::QueuedCall;
@@ -85,6 +85,11 @@ impl<C: Clock> Shell<C> {
                 answer(client, &facts, &Reply::Error(error));
             }
         }
+    }
+
+    /// Whether the client must still authenticate.
+    pub(crate) fn is_stranger(&self, client: &Client) -> bool {
+        !self.config.requirepass.is_empty() && !client.session.borrow().authenticated
     }
 
     /// Checks that need no state: authentication, loading.
@@ -202,7 +207,7 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    /// EXEC: one request with the watched revisions as preconditions. Local commands are answered here.
+    /// EXEC: one request with the watched revisions as preconditions. Local commands wait for its answer.
     fn exec(&mut self, client: &Rc<Client>, facts: &Facts) {
         let (multi, watched, watch_refused) = {
             let mut session = client.session.borrow_mut();
@@ -227,42 +232,42 @@ impl<C: Clock> Shell<C> {
         if let Err(error) = multi.calls.iter().try_for_each(|call| self.admit_queued(facts, call)) {
             return answer(client, facts, &Reply::Error(error)); // the disk has filled up since it was queued, say
         }
-        let mut db = facts.db;
-        let (mut calls, mut replies) = (Vec::new(), Vec::new());
+        let mut db = facts.db; // a SELECT moves the commands behind it, though it has not run
+        let (mut calls, mut plan) = (Vec::new(), ExecPlan { calls: Vec::new() });
         for call in multi.calls {
             if call.local {
-                let mut shadow = db;
-                replies.push(Some(self.local_in_exec(client, &mut shadow, &call.argv)));
-                db = shadow;
+                db = selected_database(&call.argv).unwrap_or(db);
+                plan.calls.push(Some(call.argv));
             } else {
                 calls.push((db as u8, call.argv));
-                replies.push(None);
+                plan.calls.push(None);
             }
         }
-        let plan = ExecPlan { replies, db_after: (db != facts.db).then_some(db) };
-        let place = Place::Batched { protocol: facts.protocol, exec: Some(Box::new(plan)) };
-        let id = client.id;
+        let has_local = plan.calls.iter().any(Option::is_some);
+        let exec = has_local.then(|| Box::new(plan));
+        let (id, place) = (client.id, Place::Batched { protocol: facts.protocol, exec });
         self.submit(client, place, |batch, latest| {
             entry::push_transaction(batch, id, latest, &watched, &calls);
         });
-        if db != facts.db {
-            client.line.borrow_mut().stalled = true; // what follows must see the database that EXEC selects
+        if has_local {
+            client.line.borrow_mut().stalled = true; // what follows must see what they change
         }
     }
 
-    /// A local command inside a transaction; SELECT there moves the commands behind it.
-    fn local_in_exec(
+    /// The state machine has run a transaction: its local commands run now.
+    pub(crate) fn finish_exec(
         &mut self,
         client: &Rc<Client>,
-        db: &mut usize,
-        argv: &[Vec<u8>],
+        plan: ExecPlan,
+        applied: Vec<Reply<'static>>,
     ) -> Reply<'static> {
-        let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-        let Ok(Found::Local(spec)) = find(&argv) else { return Reply::Error(ReplyError::SYNTAX) };
-        let before = std::mem::replace(&mut client.session.borrow_mut().db, *db);
-        let (reply, _) = self.call_local(client, spec, &argv);
-        *db = std::mem::replace(&mut client.session.borrow_mut().db, before);
-        reply.unwrap_or(Reply::Ok)
+        plan.carry_out(applied, |argv| {
+            let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+            let Ok(Found::Local(spec)) = find(&argv) else {
+                return Reply::Error(ReplyError::SYNTAX);
+            };
+            self.call_local(client, spec, &argv).0.unwrap_or(Reply::Ok)
+        })
     }
 }
 
@@ -298,7 +303,7 @@ fn leaves_multi(found: Found) -> bool {
 
 fn waiting_read(facts: &Facts, argv: &[&[u8]], watch: bool) -> WaitingRead {
     let argv = argv.iter().map(|word| word.to_vec()).collect();
-    WaitingRead { protocol: facts.protocol, db: facts.db, argv, watch, index: None }
+    WaitingRead { protocol: facts.protocol, db: facts.db, argv, watch, index: None, tick: None }
 }
 
 fn answer(client: &Rc<Client>, facts: &Facts, reply: &Reply<'_>) {

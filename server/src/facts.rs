@@ -47,8 +47,8 @@ impl<C: Clock> NodeFacts for Shell<C> {
         &self.config
     }
 
-    fn config_mut(&mut self) -> &mut Config {
-        &mut self.config
+    fn configure(&mut self, config: Config) {
+        Self::configure(self, config);
     }
 
     fn machine(&self) -> &StateMachine {

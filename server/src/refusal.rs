@@ -1,5 +1,6 @@
 //! Refusals of this node, in one place. The first word is what clients act on (docs/consistency.md): `CLUSTERDOWN` and
-//! `TRYAGAIN` mean not applied, `LOADING` not served yet, `UNKNOWN` that nobody here can say.
+//! `TRYAGAIN` mean not applied, `LOADING` not served yet, `UNKNOWN` that nobody here can say. The rest is for people: what
+//! happened, what became of the command, what to do.
 
 use steadfast_core::error::ReplyError;
 
@@ -21,12 +22,12 @@ pub(crate) const EXEC_ABORTED: ReplyError =
 
 /// What MULTI has queued is more than one request may be.
 pub(crate) const TRANSACTION_TOO_LARGE: ReplyError = ReplyError::fixed(
-    "ERR the transaction is larger than one request may be (--max-request); EXEC will refuse it, nothing was applied",
+    "ERR the transaction is larger than one request may be (--max-request); EXEC will refuse it, nothing was applied. Send it in parts",
 );
 
 /// A WATCH before it was refused.
 pub(crate) const EXEC_WITHOUT_ITS_WATCH: ReplyError = ReplyError::fixed(
-    "EXECABORT Transaction discarded because a WATCH before it could not be carried out; nothing was applied",
+    "EXECABORT Transaction discarded because a WATCH before it could not be carried out; nothing was applied. Begin again with WATCH",
 );
 
 /// EXEC itself was refused.
@@ -44,51 +45,128 @@ pub(crate) const fn no_auth() -> ReplyError {
 /// This node does not serve yet.
 pub(crate) fn loading(waiting: &str) -> ReplyError {
     if waiting.is_empty() {
-        return ReplyError::fixed("LOADING this node is joining its cluster; nothing was applied");
+        return ReplyError::fixed(
+            "LOADING this node is joining its cluster; nothing was applied. Try again shortly, or on another node",
+        );
     }
-    ReplyError::made(format!("LOADING {waiting}; nothing was applied"))
+    ReplyError::made(format!(
+        "LOADING {waiting}; nothing was applied. Try again later, or on another node"
+    ))
 }
 
 /// A write waited for a leader and was never handed over.
 pub(crate) const fn no_quorum() -> ReplyError {
-    ReplyError::fixed("CLUSTERDOWN no quorum can be reached; the command was not applied")
+    ReplyError::fixed(
+        "CLUSTERDOWN no quorum can be reached; the command was not applied. Try again, also on another node",
+    )
 }
 
 /// A write waited too long in this node and was never handed over.
 pub(crate) const fn too_busy() -> ReplyError {
     ReplyError::fixed(
-        "TRYAGAIN this node has too much to write at once; the command was not applied",
+        "TRYAGAIN this node has too much to write at once; the command was not applied. Send less at once, and try again",
     )
 }
 
 /// The disk is full.
 pub(crate) const fn disk_full() -> ReplyError {
     ReplyError::fixed(
-        "TRYAGAIN the disk is full; the command was not applied. Deletes are still taken",
+        "TRYAGAIN the disk is full; the command was not applied, and nothing that was acknowledged is lost. Deletes are still \
+         taken: free space on the disk, and try again",
     )
 }
 
 /// The state machine met the command after its time.
 pub(crate) const fn too_late() -> ReplyError {
-    ReplyError::fixed("TRYAGAIN the command came too late to be applied; it was not applied")
+    ReplyError::fixed(
+        "TRYAGAIN the command came to the log after its time (--request-timeout); it was not applied. Try again",
+    )
 }
 
 /// The node is going down.
 pub(crate) const fn shutting_down() -> ReplyError {
-    ReplyError::fixed("CLUSTERDOWN this node is shutting down; the command was not applied")
+    ReplyError::fixed(
+        "CLUSTERDOWN this node is shutting down; the command was not applied. Go on with another node, or when it is back",
+    )
+}
+
+/// The node has ended, and how: what those are told whose commands it will not take on any more.
+pub(crate) const fn ended(end: &Result<(), String>) -> ReplyError {
+    match end {
+        Ok(()) => shutting_down(),
+        Err(_) => ReplyError::fixed(
+            "CLUSTERDOWN this node had to stop, and its own log says why; the command was not applied. Go on with another \
+             node, or when it is back",
+        ),
+    }
 }
 
 /// A read found no quorum in time.
 pub(crate) const fn read_timed_out() -> ReplyError {
-    ReplyError::fixed("CLUSTERDOWN no quorum answered in time; nothing was read")
+    ReplyError::fixed(
+        "CLUSTERDOWN no quorum answered in time; nothing was read or changed. Try again, also on another node",
+    )
 }
 
 /// A write was handed over and nothing was heard of it.
 pub(crate) const fn unknown_outcome() -> ReplyError {
-    ReplyError::fixed("UNKNOWN the command was handed to the cluster and may or may not be applied")
+    ReplyError::fixed(
+        "UNKNOWN the command was handed to the cluster, and whether it is applied was not heard in time; what was answered \
+         before holds. Look before you send it again",
+    )
 }
 
 /// A snapshot took the place of the replies.
 pub(crate) const fn reply_lost() -> ReplyError {
-    ReplyError::fixed("UNKNOWN the command was applied or came too late, and its reply was lost")
+    ReplyError::fixed(
+        "UNKNOWN the command was applied or came too late, and its reply was lost when this node caught up by a snapshot; \
+         what was answered before holds. Look before you send it again",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every refusal says by its first word what clients may assume, then what became of the command and what to do.
+    #[test]
+    fn refusals_say_what_to_do() {
+        let failed = Err("the disk failed".to_owned());
+        let definite = [
+            ("LOADING ", loading("")),
+            ("LOADING ", loading("it waits for node 2")),
+            ("CLUSTERDOWN ", no_quorum()),
+            ("TRYAGAIN ", too_busy()),
+            ("TRYAGAIN ", disk_full()),
+            ("TRYAGAIN ", too_late()),
+            ("CLUSTERDOWN ", shutting_down()),
+            ("CLUSTERDOWN ", ended(&failed)),
+            ("CLUSTERDOWN ", read_timed_out()),
+            ("EXECABORT ", EXEC_WITHOUT_ITS_WATCH),
+            ("ERR ", TRANSACTION_TOO_LARGE),
+        ];
+        let text = |error: &ReplyError| String::from_utf8_lossy(error.text()).into_owned();
+        let advice = ["Try again", "try again", "Go on", "Begin again", "Send it in parts"];
+        for (word, error) in definite {
+            let text = text(&error);
+            assert!(text.starts_with(word), "{text}");
+            assert!(text.contains("not applied") || text.contains("nothing was"), "{text}");
+            assert!(advice.iter().any(|advice| text.contains(advice)), "{text}");
+        }
+        for error in [unknown_outcome(), reply_lost()] {
+            let text = text(&error);
+            assert!(
+                text.starts_with("UNKNOWN ") && text.contains("what was answered before holds")
+            );
+            assert!(text.ends_with("Look before you send it again"), "{text}");
+        }
+    }
+
+    /// A node that ends says why, and blames no quorum.
+    #[test]
+    fn the_end_has_its_cause() {
+        assert_eq!(ended(&Ok(())), shutting_down());
+        let failed = ended(&Err("the disk failed".to_owned()));
+        assert!(failed != shutting_down() && failed != no_quorum());
+    }
 }

@@ -3,7 +3,7 @@
 //! `dispatch` decides what a command needs; this file moves it along. Nothing here waits: every function runs to its end.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,9 @@ use steadfast_replication::ports::Clock;
 use tokio::sync::{Notify, mpsc};
 
 use crate::batch::{Batches, Origin};
-use crate::client::{Client, Consequence, Place, WaitingRead};
+use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::config::Config;
+use crate::connection::Reader;
 use crate::reads::Rounds;
 use crate::refusal;
 use crate::run::Observer;
@@ -33,6 +34,9 @@ const PARCELS_UNDERWAY_ALONE: usize = 2;
 const PARCELS_UNDERWAY_CLUSTER: usize = 8;
 /// Bytes of requests that may wait for a number (no leader, or a slow disk) before further ones are refused.
 const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// How often connections are looked at for buffers that they do not use.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 /// The shell, shared by the tasks of one thread.
 pub(crate) type SharedShell<C> = Rc<RefCell<Shell<C>>>;
@@ -61,14 +65,16 @@ pub(crate) struct Shell<C> {
     observer: Rc<dyn Observer>,
     pub(crate) clients: BTreeMap<u64, Rc<Client>>,
     pub(crate) next_client: u64,
+    /// The input buffer of all connections that have nothing unread.
+    pub(crate) spare_reader: Option<Box<Reader>>,
+    /// When connections were last looked at for buffers that they do not use.
+    idle_looked: Duration,
     pub(crate) batches: Batches<Owner>,
     rounds: Rounds<Owner>,
-    /// Reads whose index is known, oldest first, until the state is there.
-    confirmed: VecDeque<(u64, Vec<Owner>)>,
-    /// Clients whose first read met a key that is due by the clock and not yet in the log.
-    awaiting_stamp: Vec<(UnixMillis, Rc<Client>)>,
     /// Clients whose line may have come to a read while replies were filled in.
     stirred: Vec<Rc<Client>>,
+    /// Transactions that were applied this turn and hold local commands, which need the whole shell to run.
+    executed: Vec<Executed>,
     /// Applied index at which a tick was last asked for.
     tick_asked_at: Option<u64>,
     /// Whether this incarnation is registered in the state: from then on clients are served.
@@ -104,11 +110,12 @@ impl<C: Clock> Shell<C> {
             observer,
             clients: BTreeMap::new(),
             next_client: 1,
+            spare_reader: None,
+            idle_looked: started,
             batches: Batches::new(),
             rounds: Rounds::new(),
-            confirmed: VecDeque::new(),
-            awaiting_stamp: Vec::new(),
             stirred: Vec::new(),
+            executed: Vec::new(),
             tick_asked_at: None,
             serving: false,
             closing: false,
@@ -132,6 +139,17 @@ impl<C: Clock> Shell<C> {
     /// When a request that arrives now has waited long enough, on the monotonic clock.
     pub(crate) fn deadline(&self) -> Duration {
         self.clock.monotonic() + self.config.request_timeout()
+    }
+
+    /// Changes settings. A shorter time-out holds for those who wait already.
+    pub(crate) fn configure(&mut self, config: Config) {
+        let shorter = config.request_timeout() < self.config.request_timeout();
+        self.config = config;
+        if shorter {
+            let deadline = self.deadline();
+            self.batches.shorten(deadline);
+            self.rounds.shorten(deadline);
+        }
     }
 
     /// Whether applied state answers reads at once: this node alone is the quorum, so nothing is acknowledged
@@ -217,15 +235,13 @@ impl<C: Clock> Shell<C> {
 
     /// A read that can't run at once takes its place, and joins the next round unless applied state will do.
     pub(crate) fn enqueue_read(&mut self, client: &Rc<Client>, mut read: WaitingRead) {
-        let deadline = self.deadline();
         let at_once = self.reads_at_once();
         read.index = at_once.then_some(0);
         let ticket = client.line.borrow_mut().stand(Place::Read(Box::new(read)));
         if at_once {
-            self.rounds.watch(deadline, (Rc::clone(client), ticket));
             self.run_reads(client);
         } else {
-            self.rounds.join(deadline, (Rc::clone(client), ticket));
+            self.rounds.join(self.deadline(), (Rc::clone(client), ticket));
             self.wakes.flush.notify_one();
         }
     }
@@ -252,10 +268,16 @@ impl<C: Clock> Shell<C> {
                 }
             }
         }) {}
+        if let Some(stamp) = wait_for {
+            // It goes on when the log has caught up with the clock.
+            if let Some((ticket, deadline)) = line.await_stamp(stamp, self.deadline()) {
+                self.rounds.await_stamp(stamp, deadline, (Rc::clone(client), ticket));
+            }
+        }
         line.wake();
         drop(line);
-        if let Some(stamp) = wait_for {
-            self.await_stamp(stamp, client);
+        if wait_for.is_some() {
+            self.ask_for_tick();
         }
     }
 
@@ -276,12 +298,6 @@ impl<C: Clock> Shell<C> {
         }
         client.session.borrow_mut().watch(watched);
         ReadOutcome::Reply(Reply::Ok)
-    }
-
-    /// A read met a key that is due by the clock: it goes on when the log has caught up with the clock.
-    fn await_stamp(&mut self, stamp: UnixMillis, client: &Rc<Client>) {
-        self.awaiting_stamp.push((stamp, Rc::clone(client)));
-        self.ask_for_tick();
     }
 
     fn ask_for_tick(&mut self) {
@@ -308,8 +324,12 @@ impl<C: Clock> Shell<C> {
     }
 
     fn apply(&mut self, entries: &[Committed]) {
-        let mut replies =
-            Replies { batches: &mut self.batches, origin: self.origin, stirred: &mut self.stirred };
+        let mut replies = Replies {
+            batches: &mut self.batches,
+            origin: self.origin,
+            stirred: &mut self.stirred,
+            executed: &mut self.executed,
+        };
         for entry in entries {
             #[cfg(feature = "canaries")]
             if is_planted(Canary::LocalClockExpiry) {
@@ -343,22 +363,19 @@ impl<C: Clock> Shell<C> {
         let passed = own.map_or(0, |gateway| gateway.passed);
         self.send(Intake::Applied { index, passed, registered: own.is_some() });
 
+        for Executed { owner: (client, ticket), plan, applied } in
+            std::mem::take(&mut self.executed)
+        {
+            let reply = self.finish_exec(&client, *plan, applied);
+            fill(&mut self.stirred, &client, ticket, &reply);
+        }
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
         }
-        while self.confirmed.front().is_some_and(|(wanted, _)| *wanted <= index) {
-            let Some((_, reads)) = self.confirmed.pop_front() else { break };
-            reads.iter().for_each(|(client, _)| self.run_reads(client));
-        }
+        self.run_reached();
         let stamp = self.machine.last_stamp().time;
-        if self.awaiting_stamp.iter().any(|(wanted, _)| *wanted <= stamp) {
-            for (wanted, client) in std::mem::take(&mut self.awaiting_stamp) {
-                if wanted <= stamp {
-                    self.run_reads(&client);
-                } else {
-                    self.awaiting_stamp.push((wanted, client));
-                }
-            }
+        for (client, _) in self.rounds.stamped(stamp) {
+            self.run_reads(&client);
         }
         if self.machine.next_deadline().is_some_and(|due| due <= stamp) {
             self.ask_for_tick(); // one entry deletes a bounded number of due keys
@@ -368,15 +385,16 @@ impl<C: Clock> Shell<C> {
     }
 
     fn confirm_round(&mut self, round: u64, index: u64) {
-        let reads = self.rounds.finish(round);
-        for (client, ticket) in &reads {
+        self.rounds.finish(round, index, |(client, ticket)| {
             client.line.borrow_mut().confirm_read(*ticket, index);
-        }
-        if index <= self.machine.applied_index() {
-            reads.iter().for_each(|(client, _)| self.run_reads(client));
-        } else {
-            let at = self.confirmed.partition_point(|(other, _)| *other <= index);
-            self.confirmed.insert(at, (index, reads));
+        });
+        self.run_reached();
+    }
+
+    /// Runs the reads whose index the state has reached.
+    fn run_reached(&mut self) {
+        while let Some(reads) = self.rounds.reached(self.machine.applied_index()) {
+            reads.for_each(|(client, _)| self.run_reads(&client));
         }
     }
 
@@ -433,11 +451,7 @@ impl<C: Clock> Shell<C> {
         self.batches.give_up(now, |(client, ticket)| {
             fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
         });
-        while let Some((client, ticket)) = self.rounds.overdue(now) {
-            if client.line.borrow_mut().is_waiting_read(ticket) {
-                fill(&mut self.stirred, &client, ticket, &Reply::Error(refusal::read_timed_out()));
-            }
-        }
+        self.refuse_reads(now, &Reply::Error(refusal::read_timed_out()));
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
         }
@@ -447,6 +461,10 @@ impl<C: Clock> Shell<C> {
         }
         if self.batches.has_waiting() {
             self.flush();
+        }
+        if now >= self.idle_looked + IDLE_LOOK {
+            self.idle_looked = now;
+            self.clients.values().for_each(|client| client.line.borrow_mut().rest_if_idle());
         }
         self.close_log();
     }
@@ -476,17 +494,30 @@ impl<C: Clock> Shell<C> {
 
     fn stop(&mut self, end: Result<(), String>) {
         if self.end.is_none() {
-            self.end = Some(end);
             let stirred = &mut self.stirred;
+            let refusal = Reply::Error(refusal::ended(&end));
             let refused = |(client, ticket): Owner| {
-                fill(&mut Vec::new(), &client, ticket, &Reply::Error(refusal::no_quorum()));
+                fill(&mut Vec::new(), &client, ticket, &refusal);
             };
             let unknown = |(client, ticket): Owner| {
                 fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
             };
             self.batches.abandon(refused, unknown);
+            self.refuse_reads(Duration::MAX, &refusal);
+            self.end = Some(end);
             self.wakes.stopped.notify_one();
         }
+    }
+
+    /// Answers reads whose deadline is not after `until`.
+    fn refuse_reads(&mut self, until: Duration, refusal: &Reply<'_>) {
+        let stirred = &mut self.stirred;
+        self.rounds.overdue(until, |(client, ticket)| {
+            let waits = client.line.borrow_mut().is_waiting_read(ticket);
+            if waits {
+                fill(stirred, &client, ticket, refusal);
+            }
+        });
     }
 
     /// How it ended.
@@ -498,10 +529,8 @@ impl<C: Clock> Shell<C> {
 /// Fills a place in a client's line and wakes its connection.
 fn fill(stirred: &mut Vec<Rc<Client>>, client: &Rc<Client>, ticket: u64, reply: &Reply<'_>) {
     let mut line = client.line.borrow_mut();
-    match line.fill(ticket, reply) {
-        Some(Consequence::Select(db)) => client.session.borrow_mut().db = db,
-        Some(Consequence::WatchRefused) => client.session.borrow_mut().watch_refused = true,
-        None => {}
+    if line.fill(ticket, reply) {
+        client.session.borrow_mut().watch_refused = true;
     }
     if line.heads_with_read() {
         stirred.push(Rc::clone(client));
@@ -509,11 +538,19 @@ fn fill(stirred: &mut Vec<Rc<Client>>, client: &Rc<Client>, ticket: u64, reply: 
     line.wake();
 }
 
+/// A transaction that the state machine has run, and whose local commands are to run.
+struct Executed {
+    owner: Owner,
+    plan: Box<ExecPlan>,
+    applied: Vec<Reply<'static>>,
+}
+
 /// Where apply puts the replies of this node's clients.
 struct Replies<'a> {
     batches: &'a mut Batches<Owner>,
     origin: Origin,
     stirred: &'a mut Vec<Rc<Client>>,
+    executed: &'a mut Vec<Executed>,
 }
 
 impl Sink for Replies<'_> {
@@ -527,6 +564,14 @@ impl Sink for Replies<'_> {
             Outcome::Reply(reply) => reply,
             Outcome::TooLate => Reply::Error(refusal::too_late()),
         };
+        if matches!(reply, Reply::Array(_)) {
+            let plan = client.line.borrow_mut().take_plan(ticket);
+            if let (Some(plan), Reply::Array(applied)) = (plan, &reply) {
+                let applied = applied.iter().map(|reply| reply.clone().into_owned()).collect();
+                self.executed.push(Executed { owner: (client, ticket), plan, applied });
+                return;
+            }
+        }
         fill(self.stirred, &client, ticket, &reply);
     }
 

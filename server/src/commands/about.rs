@@ -1,5 +1,7 @@
 //! COMMAND: what the tables say. Table first; handlers below in the same order.
 
+use std::borrow::Cow;
+
 use steadfast_core::commands::{self, Handler, keys_of};
 use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, Keys};
 use steadfast_core::error::ReplyError;
@@ -94,6 +96,7 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
 };
 
 /// What both tables say about one command.
+#[derive(Clone)]
 struct Facts {
     name: String,
     arity: i64,
@@ -166,7 +169,8 @@ fn categories(group: Group, flags: Flags, write: Option<bool>) -> Vec<&'static s
     categories
 }
 
-/// Commands of both tables, by name; subcommands stand under `container|name`.
+/// Commands of both tables, by name; subcommands stand under `container|name`. Made once a call, which may ask for very many
+/// names: what answers takes the list.
 fn all() -> Vec<Facts> {
     let mut all = Vec::new();
     for family in commands::FAMILIES {
@@ -181,8 +185,8 @@ fn all() -> Vec<Facts> {
 }
 
 /// Names without subcommands: a container stands for them.
-fn top_level() -> Vec<String> {
-    let mut names: Vec<String> = all()
+fn top_level(all: &[Facts]) -> Vec<String> {
+    let mut names: Vec<String> = all
         .iter()
         .map(|facts| facts.name.split('|').next().unwrap_or_default().to_owned())
         .collect();
@@ -193,23 +197,23 @@ fn top_level() -> Vec<String> {
 }
 
 /// The command of this name; a container is described by what its subcommands have in common.
-fn described(name: &str) -> Option<Facts> {
-    let mut all = all();
-    if let Some(at) = all.iter().position(|facts| facts.name == name) {
-        return Some(all.swap_remove(at));
+fn described<'a>(all: &'a [Facts], name: &str) -> Option<Cow<'a, Facts>> {
+    if let Ok(at) = all.binary_search_by(|facts| facts.name.as_str().cmp(name)) {
+        return all.get(at).map(Cow::Borrowed);
     }
-    let prefix = format!("{name}|");
-    let first = all.into_iter().find(|facts| facts.name.starts_with(&prefix))?;
+    let is_inside =
+        |facts: &&Facts| facts.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('|'));
+    let first = all.iter().find(is_inside)?;
     let docs = Docs { summary: "A container for subcommands.", syntax: "", ..first.docs };
-    Some(Facts {
+    Some(Cow::Owned(Facts {
         name: name.to_owned(),
         arity: -2,
         flags: Vec::new(),
         categories: vec!["@slow"],
         keys: (0, 0, 0),
+        group: first.group,
         docs,
-        ..first
-    })
+    }))
 }
 
 fn entry(facts: &Facts) -> Reply<'static> {
@@ -228,27 +232,32 @@ fn entry(facts: &Facts) -> Reply<'static> {
     ])
 }
 
-fn names(argv: &[&[u8]]) -> Vec<String> {
+fn names(all: &[Facts], argv: &[&[u8]]) -> Vec<String> {
     if argv.len() <= 2 {
-        return top_level();
+        return top_level(all);
     }
     argv.iter().skip(2).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect()
 }
 
 fn command(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
-    let entries =
-        top_level().iter().filter_map(|name| described(name)).map(|facts| entry(&facts)).collect();
-    LocalOutcome::Reply(Reply::Array(entries))
+    let all = all();
+    let names = top_level(&all);
+    let described = names.iter().filter_map(|name| described(&all, name));
+    LocalOutcome::Reply(Reply::Array(described.map(|facts| entry(&facts)).collect()))
 }
 
 fn command_count(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
-    LocalOutcome::Reply(Reply::Int(top_level().len() as i64))
+    LocalOutcome::Reply(Reply::Int(top_level(&all()).len() as i64))
 }
 
 fn command_docs(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    LocalOutcome::Reply(docs_in(&all(), argv))
+}
+
+fn docs_in(all: &[Facts], argv: &[&[u8]]) -> Reply<'static> {
     let text = |value: &str| Reply::bulk_owned(value);
     let mut docs = Vec::new();
-    for facts in names(argv).iter().filter_map(|name| described(name)) {
+    for facts in names(all, argv).iter().filter_map(|name| described(all, name)) {
         let mut about = vec![
             (text("summary"), text(facts.docs.summary)),
             (text("since"), text(facts.docs.since)),
@@ -267,7 +276,7 @@ fn command_docs(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> Local
         }
         docs.push((text(&facts.name), Reply::Map(about)));
     }
-    LocalOutcome::Reply(Reply::Map(docs))
+    Reply::Map(docs)
 }
 
 fn command_getkeys(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
@@ -291,13 +300,46 @@ fn command_getkeys(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> Lo
 }
 
 fn command_info(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
-    let about = |name: &String| described(name).map_or(Reply::Nil, |facts| entry(&facts));
-    LocalOutcome::Reply(Reply::Array(names(argv).iter().map(about).collect()))
+    LocalOutcome::Reply(info_in(&all(), argv))
+}
+
+fn info_in(all: &[Facts], argv: &[&[u8]]) -> Reply<'static> {
+    let about = |name: &String| described(all, name).map_or(Reply::Nil, |facts| entry(&facts));
+    Reply::Array(names(all, argv).iter().map(about).collect())
 }
 
 fn command_list(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
     if argv.len() > 2 {
         return Err(ReplyError::SYNTAX).into();
     }
-    LocalOutcome::Reply(Reply::Array(top_level().into_iter().map(Reply::bulk_owned).collect()))
+    LocalOutcome::Reply(Reply::Array(
+        top_level(&all()).into_iter().map(Reply::bulk_owned).collect(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names are looked up in the list that the call made, and nowhere else: none of them makes it anew.
+    #[test]
+    fn names_are_looked_up_in_one_list() {
+        let all = all();
+        assert!(all.is_sorted_by(|one, other| one.name < other.name), "names are searched for");
+        let some: Vec<Facts> = all.into_iter().filter(|facts| facts.name != "get").collect();
+        let argv: [&[u8]; 6] = [b"COMMAND", b"INFO", b"get", b"SET", b"client", b"set"];
+        let Reply::Array(infos) = info_in(&some, &argv) else { panic!("it is an array") };
+        let name = |info: &Reply<'static>| match info {
+            Reply::Array(entry) => entry.first().cloned().unwrap_or(Reply::Nil),
+            other => other.clone(),
+        };
+        let word = |word: &'static str| Reply::bulk(word.as_bytes());
+        let expected = [Reply::Nil, word("set"), word("client"), word("set")];
+        assert_eq!(infos.iter().map(name).collect::<Vec<_>>(), expected);
+        let Reply::Map(docs) = docs_in(&some, &argv) else { panic!("it is a map") };
+        assert_eq!(
+            docs.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            expected[1..].iter().collect::<Vec<_>>()
+        );
+    }
 }

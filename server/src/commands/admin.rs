@@ -122,7 +122,7 @@ fn config_set(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> Loca
             return Err(error).into();
         }
     }
-    *node.config_mut() = changed;
+    node.configure(changed);
     LocalOutcome::Reply(Reply::Ok)
 }
 

@@ -389,17 +389,32 @@ fn reset(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalO
 }
 
 fn select(session: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
-    let index = argv.get(1).and_then(|word| parse_int(word));
-    match index {
-        Some(db) if (0..DATABASES).contains(&db) => {
-            session.db = db as usize;
-            LocalOutcome::Reply(Reply::Ok)
-        }
+    let selected = database(argv.get(1).copied().unwrap_or_default());
+    selected
+        .map(|db| {
+            session.db = db;
+            Reply::Ok
+        })
+        .into()
+}
+
+/// The database that a SELECT names.
+fn database(word: &[u8]) -> Result<usize> {
+    match parse_int(word) {
+        Some(db) if (0..DATABASES).contains(&db) => Ok(db as usize),
         Some(index) if i32::try_from(index).is_err() => Err(ReplyError::fixed(
             "ERR value is out of range, value must between -2147483648 and 2147483647",
-        ))
-        .into(),
-        Some(_) => Err(ReplyError::fixed("ERR DB index is out of range")).into(),
-        None => Err(ReplyError::NOT_AN_INTEGER).into(),
+        )),
+        Some(_) => Err(ReplyError::fixed("ERR DB index is out of range")),
+        None => Err(ReplyError::NOT_AN_INTEGER),
     }
+}
+
+/// The database that a queued command will select when it runs; none if it selects none.
+pub(crate) fn selected_database(argv: &[Vec<u8>]) -> Option<usize> {
+    let [name, word] = argv else { return None };
+    if !name.eq_ignore_ascii_case(b"SELECT") {
+        return None;
+    }
+    database(word).ok()
 }

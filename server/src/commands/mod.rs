@@ -5,6 +5,8 @@ mod about;
 mod admin;
 mod connection;
 
+pub(crate) use connection::selected_database;
+
 use steadfast_core::commands::{
     Arity, CommandSpec, Docs, Family, Flags, Group, Keys, check_arity, is_container_of,
     unknown_subcommand, wrong_arity,
@@ -52,8 +54,8 @@ impl From<Result<Reply<'static>, ReplyError>> for LocalOutcome {
 pub trait NodeFacts {
     /// Settings.
     fn config(&self) -> &Config;
-    /// Settings, to change them.
-    fn config_mut(&mut self) -> &mut Config;
+    /// CONFIG SET.
+    fn configure(&mut self, config: Config);
     /// The state.
     fn machine(&self) -> &StateMachine;
     /// What replication publishes.

@@ -8,14 +8,22 @@ use super::inline;
 
 /// Longest inline command and longest line of a multibulk head.
 const LINE_BYTES_MAX: usize = 64 * 1024;
-const MULTIBULK_MAX: i64 = 1024 * 1024;
+const MULTIBULK_MAX: i64 = i32::MAX as i64;
+/// What a word takes besides its bytes, counted against the size of a request: a billion empty words must not slip through.
+const WORD_OVERHEAD_BYTES: usize = 24;
+/// Words that a decoder keeps room for between commands.
+const WORDS_KEPT: usize = 1024;
+/// Words of one request before authentication.
+const MULTIBULK_MAX_STRANGER: i64 = 10;
+/// Bytes of one argument before authentication.
+const BULK_BYTES_MAX_STRANGER: usize = 16 * 1024;
 
 /// Limits of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of one argument (`proto-max-bulk-len`).
     pub bulk_bytes_max: usize,
-    /// Bytes of one whole request (`max-request`).
+    /// Bytes of one whole request (`max-request`), its words' overhead counted in.
     pub request_bytes_max: usize,
 }
 
@@ -37,6 +45,8 @@ pub enum Decoded {
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
+    /// The client must still authenticate: it is given little room.
+    stranger: bool,
     words: Vec<Range<usize>>,
     unquoted: Vec<u8>,
     /// How far a multibulk was read before it turned out incomplete.
@@ -58,7 +68,19 @@ fn error(text: &'static str) -> Decoded {
 impl Decoder {
     /// A decoder at the start of a stream.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, words: Vec::new(), unquoted: Vec::new(), resume: None, wanted: 0 }
+        Self {
+            limits,
+            stranger: false,
+            words: Vec::new(),
+            unquoted: Vec::new(),
+            resume: None,
+            wanted: 0,
+        }
+    }
+
+    /// Sets what holds from here on: settings change, and clients authenticate.
+    pub fn limit(&mut self, limits: Limits, stranger: bool) {
+        (self.limits, self.stranger) = (limits, stranger);
     }
 
     /// The words of the last command, as ranges of the buffer it was decoded from (or of `unquoted` for an inline one).
@@ -74,6 +96,18 @@ impl Decoder {
     /// How many bytes beyond `filled` the command under way is known to need.
     pub fn wanted_bytes(&self, filled: usize) -> usize {
         self.wanted.saturating_sub(filled)
+    }
+
+    /// Between commands: gives back what only huge ones need.
+    pub(crate) fn trim(&mut self) {
+        self.words.clear();
+        self.words.shrink_to(WORDS_KEPT);
+    }
+
+    /// Words that it has room for without allocating.
+    #[cfg(test)]
+    pub(crate) fn words_capacity(&self) -> usize {
+        self.words.capacity()
     }
 
     /// Decodes the command at the start of `input`.
@@ -98,6 +132,9 @@ impl Decoder {
                     Some(count) if count > MULTIBULK_MAX => {
                         error("ERR Protocol error: invalid multibulk length")
                     }
+                    Some(count) if self.stranger && count > MULTIBULK_MAX_STRANGER => {
+                        error("ERR Protocol error: unauthenticated multibulk length")
+                    }
                     Some(count) if count <= 0 => Decoded::Command { consumed: next },
                     Some(count) => self.multibulk(input, Resume { at: next, left: count as usize }),
                     None => error("ERR Protocol error: invalid multibulk length"),
@@ -111,9 +148,8 @@ impl Decoder {
         while resume.left > 0 {
             let Some(mark) = input.get(resume.at) else { return self.suspend(resume, 0) };
             if *mark != b'$' {
-                let shown = if mark.is_ascii_graphic() { *mark } else { b'?' };
-                let text = format!("ERR Protocol error: expected '$', got '{}'", char::from(shown));
-                return Decoded::Error(ReplyError::made(text));
+                let text = [b"ERR Protocol error: expected '$', got '", &[*mark][..], b"'"];
+                return Decoded::Error(ReplyError::made(text.concat()));
             }
             let Some((head, start)) = line(input, resume.at + 1) else {
                 if input.len() - resume.at > LINE_BYTES_MAX {
@@ -126,8 +162,11 @@ impl Decoder {
             let Some(length) = length.filter(|length| *length <= self.limits.bulk_bytes_max) else {
                 return error("ERR Protocol error: invalid bulk length");
             };
+            if self.stranger && length > BULK_BYTES_MAX_STRANGER {
+                return error("ERR Protocol error: unauthenticated bulk length");
+            }
             let end = start + length;
-            if end > self.limits.request_bytes_max {
+            if end + self.words.len() * WORD_OVERHEAD_BYTES > self.limits.request_bytes_max {
                 return error(
                     "ERR Protocol error: the request is larger than max-request; it was not applied",
                 );
@@ -169,12 +208,13 @@ impl Decoder {
     }
 }
 
-/// The line from `at` to its CRLF, and where the next one begins.
+/// The line from `at` to its CR, and where the next one begins: behind one more byte, whatever it is, as in Redis.
 fn line(input: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let rest = input.get(at..)?;
     let rest = rest.get(..rest.len().min(LINE_BYTES_MAX))?;
     let end = rest.iter().position(|byte| *byte == b'\r')?;
-    (rest.get(end + 1)? == &b'\n').then(|| (rest.get(..end).unwrap_or_default(), at + end + 2))
+    rest.get(end + 1)?;
+    Some((rest.get(..end)?, at + end + 2))
 }
 
 #[cfg(test)]
@@ -220,13 +260,48 @@ mod tests {
         for (stream, text) in [
             (&b"*1\r\n+x\r\n"[..], "ERR Protocol error: expected '$', got '+'"),
             (b"*x\r\n", "ERR Protocol error: invalid multibulk length"),
-            (b"*1048577\r\n", "ERR Protocol error: invalid multibulk length"),
+            (b"*1\r\n\r\n", "ERR Protocol error: expected '$', got ' '"),
+            (b"*2147483648\r\n", "ERR Protocol error: invalid multibulk length"),
             (b"*1\r\n$-1\r\n", "ERR Protocol error: invalid bulk length"),
             (b"*1\r\n$1001\r\n", "ERR Protocol error: invalid bulk length"),
             (b"a 'b\r\n", "ERR Protocol error: unbalanced quotes in request"),
         ] {
             let decoded = Decoder::new(LIMITS).decode(stream);
             assert_eq!(decoded, Decoded::Error(ReplyError::made(text)));
+        }
+    }
+
+    /// A promise of many words takes no memory, and words that are nothing but overhead count as bytes of the request.
+    #[test]
+    fn words_are_bounded_by_what_they_take() {
+        let mut decoder = Decoder::new(LIMITS);
+        let mut stream = b"*2147483647\r\n".to_vec();
+        assert_eq!(decoder.decode(&stream), Decoded::NeedMore);
+        assert_eq!((decoder.words.capacity(), decoder.wanted_bytes(stream.len())), (0, 0));
+        stream.extend_from_slice(&b"$0\r\n\r\n".repeat(100));
+        let text = "ERR Protocol error: the request is larger than max-request; it was not applied";
+        assert_eq!(decoder.decode(&stream), Decoded::Error(ReplyError::made(text)));
+        assert!(stream.len() < LIMITS.request_bytes_max);
+    }
+
+    /// Strangers have little room, until they have authenticated.
+    #[test]
+    fn strangers_have_little_room() {
+        let limits = Limits { bulk_bytes_max: 1 << 20, request_bytes_max: 1 << 21 };
+        let decode = |stream: &str, stranger| {
+            let mut decoder = Decoder::new(limits);
+            decoder.limit(limits, stranger);
+            decoder.decode(stream.as_bytes())
+        };
+        for (stream, text) in [
+            ("*11\r\n", "ERR Protocol error: unauthenticated multibulk length"),
+            ("*1\r\n$16385\r\n", "ERR Protocol error: unauthenticated bulk length"),
+        ] {
+            assert_eq!(decode(stream, true), Decoded::Error(ReplyError::fixed(text)));
+            assert_eq!(decode(stream, false), Decoded::NeedMore);
+        }
+        for stream in ["*10\r\n", "*1\r\n$16384\r\n"] {
+            assert_eq!(decode(stream, true), Decoded::NeedMore);
         }
     }
 }

@@ -167,6 +167,13 @@ fn a_minority_is_honest() {
             outcomes.push(definite);
             definite.then_some(())
         });
+        for line in [&["MULTI"][..], &["CLIENT", "SETNAME", "renamed"], &["SET", "k", "exec"]] {
+            assert!(matches!(client.call(line), Ok(Reply::Ok | Reply::Status(_))));
+        }
+        let refusal = client.refused(&["EXEC"]);
+        assert!(is_not_applied(&refusal), "{refusal}");
+        let name = client.call(&["CLIENT", "GETNAME"]).expect("the connection holds");
+        assert_eq!(name, Reply::Nil, "an EXEC that was refused has done nothing here either");
 
         others.iter().for_each(|at| cluster.nodes[*at].signal("CONT"));
         let mut other = Client::connect(cluster.nodes[others[0]].port).expect("it runs");
@@ -184,6 +191,25 @@ fn a_minority_is_honest() {
             }
         });
         cluster.assert_equal();
+    }
+}
+
+/// A time-out that CONFIG SET lowers holds for what waits already, and for what comes behind it.
+#[test]
+fn a_shorter_time_out_holds_at_once() {
+    let cluster = Cluster::start(&["--request-timeout", "60m"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let lonely = &cluster.nodes[0];
+    let mut clients = [lonely.client(), lonely.client(), lonely.client()];
+    cluster.nodes[1..].iter().for_each(Node::pause);
+    clients[0].send(&["SET", "k", "waits"]).expect("the connection holds");
+    clients[1].send(&["GET", "k"]).expect("the connection holds");
+    let lower = ["CONFIG", "SET", "request-timeout", "100"];
+    assert_eq!(clients[2].call(&lower).expect("it needs no quorum"), Reply::Ok);
+    clients[2].send(&["SET", "k", "behind"]).expect("the connection holds");
+    for client in &mut clients {
+        let reply = client.receive().expect("it is answered long before an hour");
+        assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
     }
 }
 
@@ -208,6 +234,21 @@ fn a_minority_can_be_stopped() {
         "{reply:?}"
     );
     assert_eq!(cluster.nodes[leader].exit_code(), Some(0));
+}
+
+/// A read that still waits for a quorum when its node is told to stop is told so.
+#[test]
+fn waiting_reads_are_told_of_the_end() {
+    let mut cluster = Cluster::start(&["--request-timeout", "60m"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let mut client = cluster.nodes[0].client();
+    cluster.nodes[1..].iter().for_each(Node::pause);
+    client.send(&["GET", "k"]).expect("the connection holds");
+    cluster.nodes[0].signal("TERM");
+    let reply = client.receive().expect("it is answered before the node ends");
+    let Reply::Error(error) = reply else { panic!("{reply:?} without a quorum") };
+    assert!(error.text().starts_with(b"CLUSTERDOWN this node is shutting down;"), "{error:?}");
+    assert_eq!(cluster.nodes[0].exit_code(), Some(0));
 }
 
 /// A client of a follower that asks for more than it takes gets everything, in order, as it takes it.

@@ -211,7 +211,10 @@ impl Client {
                 Err(error) => return Err(io::Error::other(format!("{error:?}"))),
             }
             let mut buffer = [0; 4096];
-            let read = self.stream.read(&mut buffer)?;
+            let read = match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue, // nothing was read: the process was paused
+                read => read?,
+            };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use steadfast_core::reply::Reply;
 
-use crate::harness::{Client, Node, TempDir, free_port, steadfast};
+use crate::harness::{Client, Node, TempDir, free_port, steadfast, wait_for};
 
 /// What the binary says on standard error when it must refuse to start.
 fn refusal(arguments: &[&str]) -> String {
@@ -40,6 +40,49 @@ fn protocol_errors_end_the_connection_and_nothing_else() {
         assert!(client.receive().is_err(), "the connection is closed");
     }
     assert_eq!(witness.call(&["SET", "k", "v"]).expect("it serves"), Reply::Ok);
+}
+
+/// With a password, a client that has not given it is given little room, until it has: also in the same pipeline. A line of the
+/// protocol ends behind its CR, as in Redis.
+#[test]
+fn strangers_have_little_room() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path(), &["--requirepass", "secret"]);
+    let large = "x".repeat(16_385);
+    let ping = format!("*2\r\n$4\r\nPING\r\n$16385\r\n{large}\r\n");
+    let mut client = wait_for("it listens", || Client::connect(node.port).ok());
+    client.send_raw(b"*1\rX$4\rXPING\r\n").expect("it reads");
+    assert!(matches!(client.receive(), Ok(Reply::Error(_))), "NOAUTH, and the connection holds");
+    client.send_raw(format!("AUTH secret\r\n{ping}RESET\r\n{ping}").as_bytes()).expect("it reads");
+    assert_eq!(client.receive().expect("it answers"), Reply::Ok);
+    assert_eq!(client.receive().expect("it answers"), Reply::bulk(large.as_bytes()));
+    assert_eq!(client.receive().expect("it answers"), Reply::status("RESET"));
+    let refused = |client: &mut Client, text: &str| {
+        let reply = client.receive().expect("it answers before it closes");
+        assert_eq!(reply, Reply::Error(steadfast_core::error::ReplyError::made(text)));
+        assert!(client.receive().is_err(), "the connection is closed");
+    };
+    refused(&mut client, "ERR Protocol error: unauthenticated bulk length");
+    let mut client = Client::connect(node.port).expect("it serves");
+    client.send_raw(b"*11\r\n").expect("it reads");
+    refused(&mut client, "ERR Protocol error: unauthenticated multibulk length");
+}
+
+/// Limits that CONFIG SET changes reach connections that are open.
+#[test]
+fn limits_reach_open_connections() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path(), &[]);
+    let (mut client, mut other) = (node.client(), node.client());
+    let large = "x".repeat((1 << 20) + 1);
+    assert_eq!(client.call(&["SET", "k", &large]).expect("it serves"), Reply::Ok);
+    let lower = ["CONFIG", "SET", "proto-max-bulk-len", "1mb"];
+    assert_eq!(other.call(&lower).expect("it serves"), Reply::Ok);
+    let _ = client.send(&["SET", "k", &large.replace('x', "y")]); // it may be refused before it has been sent
+    if let Ok(reply) = client.receive() {
+        assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
+    }
+    assert_eq!(other.call(&["GETRANGE", "k", "0", "0"]).expect("it serves"), Reply::bulk(b"x"));
 }
 
 /// Unknown commands, wrong arity and unknown options in Redis's own words.

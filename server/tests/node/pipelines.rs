@@ -111,3 +111,41 @@ fn clients_do_not_take_the_files_of_the_log() {
     child.kill().expect("it runs");
     child.wait().expect("it is our child");
 }
+
+/// What this node answers itself inside a transaction happens with it: in order when it runs, not at all when a watched key
+/// has changed. What follows in the pipeline sees the one or the other.
+#[test]
+fn local_commands_run_with_their_transaction() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path(), &[]);
+    let (mut client, mut other) = (node.client(), node.client());
+    let limit = |name: &'static str| {
+        Reply::Array(vec![Reply::bulk(b"maxclients"), Reply::bulk(name.as_bytes())])
+    };
+    assert_eq!(call(&mut client, &["CONFIG SET maxclients 500"]), [Reply::Ok]);
+    let transaction = [
+        "MULTI",
+        "CLIENT SETNAME renamed",
+        "CONFIG SET maxclients 77",
+        "CLIENT GETNAME",
+        "SELECT 3",
+        "SET k v",
+        "EXEC",
+        "CLIENT GETNAME",
+        "CONFIG GET maxclients",
+        "GET k",
+        "SELECT 0",
+    ];
+    let behind = |replies: Vec<Reply<'static>>| replies[6..10].to_vec();
+
+    assert_eq!(call(&mut client, &["WATCH watched"]), [Reply::Ok]);
+    assert_eq!(call(&mut other, &["SET watched changed"]), [Reply::Ok]);
+    let aborted = behind(call(&mut client, &transaction));
+    assert_eq!(aborted, [Reply::NilArray, Reply::Nil, limit("500"), Reply::Nil]);
+
+    let exec =
+        Reply::Array(vec![Reply::Ok, Reply::Ok, Reply::bulk(b"renamed"), Reply::Ok, Reply::Ok]);
+    let ran = behind(call(&mut client, &transaction));
+    assert_eq!(ran, [exec, Reply::bulk(b"renamed"), limit("77"), Reply::bulk(b"v")]);
+    assert_eq!(call(&mut client, &["EXISTS k"]), [Reply::Int(0)], "it was written to database 3");
+}
