@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::event::{Input, Output};
 use crate::formation::{Forming, Member, Record, Verdict};
-use crate::gateway::{Intake, Outlet, Role, Status};
+use crate::gateway::{Intake, Outlet, PARCEL_BYTES_MAX, Role, Status};
 use crate::node::{Node, NodeConfig, NodeStart};
 use crate::ports::{Clock, Disk, Net};
 use crate::storage::{
@@ -33,7 +33,7 @@ const PEER_EVENTS_MAX: usize = 1024;
 /// Inputs taken in one turn at the most, so that outputs are not held up without end.
 const TURN_INPUTS_MAX: usize = 1024;
 /// Ops that travel in one frame, so that heartbeats do not queue behind a whole backlog.
-const FORWARD_BYTES_MAX: usize = 1 << 20;
+const FORWARD_BYTES_MAX: usize = PARCEL_BYTES_MAX;
 
 /// Settings of replication.
 #[derive(Debug, Clone)]

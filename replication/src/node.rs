@@ -14,7 +14,7 @@ use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
 use crate::event::{Input, Output};
-use crate::gateway::{Committed, Role};
+use crate::gateway::{Committed, PARCEL_BYTES_MAX, Role};
 use crate::log_clock::LogClock;
 use crate::log_view::LogView;
 use crate::outbox::Outbox;
@@ -23,9 +23,10 @@ use crate::session::{Sessions, stamp_of};
 use crate::storage::{HardState, LogEntry, Membership, SnapshotMeta};
 use crate::wire::{self, RaftMessage};
 
-/// Largest entry that the leader forms of several parcels.
-const ENTRY_BYTES_MAX: usize = 1 << 20;
-const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Largest entry that the leader forms of several parcels, and largest raft message of several entries.
+const ENTRY_BYTES_MAX: usize = PARCEL_BYTES_MAX;
+const MESSAGE_BYTES_MAX: u64 = PARCEL_BYTES_MAX as u64;
+const COMMITTED_BYTES_MAX: u64 = 16 << 20;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 /// Readies that may wait for the disk; beyond them what peers send is dropped, as a network may.
 const UNPERSISTED_MAX: usize = 4096;
@@ -127,7 +128,7 @@ impl Node {
             applied: snapshot_index,
             max_size_per_msg: MESSAGE_BYTES_MAX,
             max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
-            max_committed_size_per_ready: 16 * MESSAGE_BYTES_MAX,
+            max_committed_size_per_ready: COMMITTED_BYTES_MAX,
             check_quorum: true,
             pre_vote: true,
             read_only_option: ReadOnlyOption::Safe,

@@ -3,7 +3,7 @@
 mod world;
 
 use steadfast_core::entry::{self, Part};
-use steadfast_replication::gateway::Intake;
+use steadfast_replication::gateway::{Intake, PARCEL_BYTES_MAX};
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use world::{MemoryNet, Running, config, run, wait_for};
 
@@ -234,6 +234,26 @@ fn driver_config_with_snapshots(id: u64) -> steadfast_replication::driver::Repli
     let mut config = config(id, &THREE);
     config.snapshot_log_bytes = 128 << 10;
     config
+}
+
+/// Values of many parcels between nodes with a slow network are applied everywhere, and nobody misses the leader over them.
+#[test]
+fn slow_networks_carry_large_values() {
+    run(async {
+        let net = MemoryNet::new();
+        net.set_rate(400_000);
+        let mut nodes = start_three(&net).await;
+        let leader = leader_of(&nodes).await;
+        let term = nodes[leader].status.term();
+        for at in [leader, (leader + 1) % 3] {
+            (0..32).for_each(|_| nodes[at].submit(PARCEL_BYTES_MAX - 100));
+        }
+        for _ in 0..4 {
+            tokio::time::sleep(std::time::Duration::from_secs(30)).await; // of simulated time: 16 MiB need 42 s
+        }
+        assert_settled(&nodes).await;
+        assert!(nodes.iter().all(|node| node.status.term() == term), "nobody stood for leader");
+    });
 }
 
 /// A node waits for the members it has not heard of, names them, and forms when the last one comes.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_replication::formation::{Member, Record};
 use steadfast_replication::ports::Net;
+use steadfast_replication::storage::SnapshotMeta;
 use steadfast_replication::transport::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX};
 use steadfast_replication::transport::{Hello, Identity, Links, PeerEvent, Purpose, Welcome};
-use steadfast_replication::wire::PeerFrame;
+use steadfast_replication::wire::{PeerFrame, RaftMessage, Snapshot, SnapshotMetadata};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -130,7 +131,7 @@ fn garbage_ends_its_stream_only() {
             (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let hello = framed(&identity(2).hello(1, Purpose::Messages).to_bytes());
         let to_snapshots = framed(&identity(2).hello(1, Purpose::Snapshot).to_bytes());
-        let impostor = steadfast_replication::wire::RaftMessage { from: 1, ..Default::default() };
+        let impostor = RaftMessage { from: 1, ..Default::default() };
         let impostor = PeerFrame { raft: Some(impostor), ..PeerFrame::default() };
         let cases = [
             noise.clone(),
@@ -258,6 +259,119 @@ fn slow_networks_carry_a_backlog() {
         while let Ok(event) = others.try_recv() {
             assert!(!matches!(event, PeerEvent::Down { .. }), "the link held");
         }
+    });
+}
+
+/// One value may be larger than what a slow link carries while silence is borne: it gets through, be it that the system takes it
+/// at once or byte by byte, and the link never goes down.
+#[test]
+fn slow_networks_carry_a_large_value() {
+    for (rate, buffer) in [(200_000, 8 << 20), (200_000, 64 << 10), (50_000, 64 << 10)] {
+        run(async {
+            let net = MemoryNet::new();
+            net.set_rate(rate);
+            net.set_buffer(buffer);
+            let (_one, mut events) = links(&net, 1, 2).await;
+            let (two, mut others) = links(&net, 2, 1).await;
+            sleep(PATIENCE).await;
+            let large = Bytes::from(vec![7; 8 << 20]);
+            two.send(1, &PeerFrame { ops: vec![large.clone()], ..PeerFrame::default() });
+            two.send(1, &op(8));
+            let mut arrived = Vec::new();
+            while arrived.len() < 2 {
+                let event = timeout(Duration::from_secs(200), events.recv()).await;
+                let event = event.expect("it gets through").expect("links live");
+                if let PeerEvent::Frame { frame, .. } = event {
+                    arrived.extend(frame.ops);
+                }
+            }
+            assert!(arrived == [large, Bytes::from_static(&[8])]);
+            while let Ok(event) = others.try_recv() {
+                assert!(!matches!(event, PeerEvent::Down { .. }), "the link held");
+            }
+        });
+    }
+}
+
+/// So does a snapshot that the system has taken off the sender's hands long before it has arrived.
+#[test]
+fn slow_networks_carry_a_snapshot() {
+    run(async {
+        let net = MemoryNet::new();
+        net.set_rate(200_000);
+        let (_one, mut events) = links(&net, 1, 2).await;
+        let (two, mut others) = links(&net, 2, 1).await;
+        sleep(PATIENCE).await;
+        let chunks: Vec<Bytes> = (0..16).map(|n| Bytes::from(vec![n; 256 << 10])).collect();
+        let mut meta = SnapshotMeta { index: 7, term: 1, bytes: 4 << 20, ..Default::default() };
+        meta.checksum = crc32fast::hash(&chunks.concat());
+        let announced = SnapshotMetadata::from_meta(&meta);
+        let announced = Snapshot { metadata: Some(announced), ..Default::default() };
+        let message =
+            RaftMessage { from: 2, to: 1, snapshot: Some(announced), ..Default::default() };
+        two.send_snapshot(message, meta, chunks.clone());
+        loop {
+            if let PeerEvent::SnapshotSent { arrived, .. } = others.recv().await.expect("it lives")
+            {
+                assert!(arrived, "whoever sends it learns that it arrived");
+                break;
+            }
+        }
+        let received = loop {
+            if let PeerEvent::SnapshotReceived { chunks, .. } =
+                events.recv().await.expect("it lives")
+            {
+                break chunks;
+            }
+        };
+        assert_eq!(received, chunks);
+    });
+}
+
+/// A large value that stops in the middle is no sign of life: both ends find out within the silence that is borne.
+#[test]
+fn silence_amid_a_large_value_ends_a_stream() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_one, _events) = links(&net, 1, 2).await;
+        let (mut wire, _) = greet(&net, &identity(2).hello(1, Purpose::Messages)).await;
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, &vec![7; 8 << 20]);
+        wire.write_all(&bytes[..3 << 20]).await.expect("it is read");
+        let mut rest = Vec::new();
+        let ended = timeout(PATIENCE, wire.read_to_end(&mut rest)).await;
+        ended.expect("it is closed").expect("an end");
+
+        net.set_rate(200_000);
+        let (two, mut downs) = links(&net, 2, 1).await;
+        sleep(PATIENCE).await;
+        let large = Bytes::from(vec![7; 8 << 20]);
+        two.send(1, &PeerFrame { ops: vec![large], ..PeerFrame::default() });
+        sleep(PATIENCE).await;
+        net.cut(1, 2);
+        let begun = Instant::now();
+        while !matches!(downs.recv().await, Some(PeerEvent::Down { peer: 1 })) {}
+        assert!(begun.elapsed() < PATIENCE, "it is found out in time");
+    });
+}
+
+/// A greeting that drips in byte by byte is not waited for: strangers hold no stream for longer than that.
+#[test]
+fn dripping_greetings_are_shown_out() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_links, _events) = links(&net, 1, 2).await;
+        let mut wire = net.of(2).connect("", 1).await.expect("it listens");
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, &identity(2).hello(1, Purpose::Messages).to_bytes());
+        let begun = Instant::now();
+        for byte in bytes.chunks(1) {
+            if wire.write_all(byte).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it was closed");
     });
 }
 
