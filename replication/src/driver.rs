@@ -110,10 +110,13 @@ pub struct Driver {
 /// # Errors
 /// See `OpenError`.
 pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<D>, OpenError> {
+    // Before anything is changed, as the message says.
+    if let Some(meta) = storage::identity(&disk).map_err(OpenError::Store)? {
+        check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
+    }
     let (mut store, recovered) = storage::open(disk, config.log).await.map_err(OpenError::Store)?;
     recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut meta = if let Some(meta) = recovered.meta {
-        check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
         meta
     } else {
         let storage_id =
@@ -125,6 +128,7 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
         meta.formation = Record::alone(meta.node_id, meta.storage_id).encode();
     }
     store.save_meta(meta.clone()).await.map_err(OpenError::Store)?;
+    store.keep_reserve().await.map_err(OpenError::Store)?;
     let (hard_state, snapshot, entries) =
         (recovered.hard_state, recovered.snapshot, recovered.entries);
     Ok(Opened { config, store, meta, hard_state, snapshot, entries })

@@ -4,6 +4,7 @@ mod world;
 
 use steadfast_core::entry::{self, Part};
 use steadfast_replication::gateway::{Intake, PARCEL_BYTES_MAX};
+use steadfast_replication::ports::Disk as _;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use world::{MemoryNet, Running, config, run, wait_for};
 
@@ -338,6 +339,42 @@ fn foreign_directories_are_refused() {
         };
         assert!(refusal(2, vec![]).await.contains("belongs to node 1"));
         assert!(refusal(1, vec![1, 2, 3]).await.contains("[1, 2, 3]"));
+        disk.create("meta.part").expect("there is room"); // what an opened directory would lose first
+        let before = disk.files();
+        assert!(refusal(2, vec![]).await.contains("Nothing was changed"));
+        assert!(disk.files() == before, "as it says");
+    });
+}
+
+/// A disk that became full keeps no node from starting, again and again: what it kept for this is enough. Without that it says
+/// what is the matter, and no word that would lead to a second data directory.
+#[test]
+fn a_full_disk_keeps_no_node_from_starting() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut disk = MemoryDisk::default();
+        for full in [false, true, true, true] {
+            let used = disk.files().values().map(|bytes| bytes.len() as u64).sum();
+            disk.set_capacity(full.then_some(used));
+            let mut node = Running::start(&net, config(1, &[]), disk).await.expect("it opens");
+            wait_for("it is registered", || node.is_registered()).await;
+            node.submit(10);
+            wait_for("it is applied", || node.is_settled()).await;
+            disk = node.crash().await;
+        }
+        disk.remove("reserve").expect("it is there");
+        let used = disk.files().values().map(|bytes| bytes.len() as u64).sum();
+        disk.set_capacity(Some(used));
+        let refused = Running::start(&net, config(1, &[]), disk.clone()).await;
+        let text = refused.err().expect("there is no room").to_string();
+        for part in ["is full", "Nothing acknowledged was lost", "Make room"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("--dir"), "{text}");
+        disk.set_capacity(None);
+        let node = Running::start(&net, config(1, &[]), disk).await.expect("it opens");
+        wait_for("it is registered", || node.is_registered()).await;
+        assert_eq!(node.machine().applied.len(), 4, "nothing was lost");
     });
 }
 

@@ -29,6 +29,8 @@ struct State {
     operations: u64,
     fail_at: Option<(u64, Failure)>,
     free_bytes: Option<u64>,
+    /// What all files together may take.
+    capacity: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -144,6 +146,11 @@ impl MemoryDisk {
         self.lock().operations
     }
 
+    /// Says how much all files together may take; none = plenty. Removing one makes room.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity = bytes;
+    }
+
     /// Says how much room there is for files to grow; none = plenty. Removing a file gives nothing back.
     pub fn set_free_bytes(&self, bytes: Option<u64>) {
         self.lock().free_bytes = bytes;
@@ -151,6 +158,14 @@ impl MemoryDisk {
 }
 
 impl State {
+    /// Bytes that files can still grow by; none = plenty.
+    fn room(&self) -> Option<u64> {
+        let length = |at: &usize| self.files.get(*at).map_or(0, |file| file.now.len() as u64);
+        let left =
+            self.capacity.map(|all| all.saturating_sub(self.names.values().map(length).sum()));
+        self.free_bytes.into_iter().chain(left).min()
+    }
+
     fn step(&mut self, is_sync: bool) -> io::Result<()> {
         self.operations += 1;
         match self.fail_at {
@@ -189,7 +204,7 @@ impl Disk for MemoryDisk {
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        if state.free_bytes == Some(0) {
+        if state.room() == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let at = state.files.len();
@@ -228,7 +243,7 @@ impl Disk for MemoryDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.lock().free_bytes.unwrap_or(u64::MAX))
+        Ok(self.lock().room().unwrap_or(u64::MAX))
     }
 
     fn birth(&self, _name: &str) -> io::Result<Option<u128>> {
@@ -274,7 +289,7 @@ impl File for MemoryFile {
         state.step(false)?;
         let length = state.file(self.at)?.now.len() as u64;
         let grows = (offset + bytes.len() as u64).saturating_sub(length);
-        let fits = state.free_bytes.map_or(grows, |free| grows.min(free));
+        let fits = state.room().map_or(grows, |free| grows.min(free));
         state.free_bytes = state.free_bytes.map(|free| free - fits);
         // As a system does it: what there is room for is written, then the error comes.
         let written = (bytes.len() as u64).saturating_sub(grows - fits) as usize;

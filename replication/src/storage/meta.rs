@@ -4,6 +4,8 @@
 //!
 //! `group` is the last group of the log when the directory was opened: a log that ends before it has lost it.
 
+use std::io;
+
 use crate::ports::{Disk, File};
 
 use super::{Doing, Reader, StoreError};
@@ -75,10 +77,15 @@ impl NodeMeta {
         remove_if_there(disk, PART)?;
         let mut file = disk.create(PART).doing(doing("create"))?;
         file.write_at(&self.encode(group), 0).doing(doing("write"))?;
-        file.sync().await.doing(doing("sync"))?;
+        file.sync().await.map_err(final_error).doing(doing("sync"))?;
         disk.rename(PART, NAME).doing(doing("rename"))?;
-        disk.sync_directory().await.doing(doing("sync the directory of"))
+        disk.sync_directory().await.map_err(final_error).doing(doing("sync the directory of"))
     }
+}
+
+/// A sync that failed is never tried again, also when it failed for want of room: what it dropped is unknown.
+pub(super) fn final_error(error: io::Error) -> io::Error {
+    io::Error::other(error)
 }
 
 /// A whole file in memory.
@@ -109,7 +116,7 @@ pub(super) fn read_whole(
 /// Removes a leftover of an interrupted write.
 pub(super) fn remove_if_there(disk: &impl Disk, name: &str) -> Result<(), StoreError> {
     match disk.remove(name) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).doing(|| format!("remove {}", disk.describe(name)))
         }
         _ => Ok(()),

@@ -23,9 +23,8 @@ use super::origin::{self, Origin};
 use super::record::{
     ALIGNMENT, HEADER_BYTES, Place, Prologue, SegmentHeader, decode_group, decode_head,
 };
-use super::segment::{Active, LogStore, SegmentFacts, segment_name, segment_of};
-use super::snapshot;
-use super::{Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError};
+use super::segment::{Active, LogStore, SPARE, SegmentFacts, segment_name, segment_of};
+use super::{Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve, snapshot};
 
 const SEGMENT_BYTES_MAX: u64 = 1 << 40;
 /// Written again at once, of what nothing says was durable.
@@ -46,10 +45,19 @@ pub struct Recovered {
     pub notes: Vec<String>,
 }
 
+/// Whose data a directory holds; none if it was never used. Changes nothing.
+///
+/// # Errors
+/// See `StoreError`.
+pub fn identity(disk: &impl Disk) -> Result<Option<NodeMeta>, StoreError> {
+    let names = disk.list().doing(|| format!("list {}", disk.describe("")))?;
+    Ok(NodeMeta::load(disk, &names)?.map(|(meta, _)| meta))
+}
+
 /// Opens a data directory.
 ///
 /// # Errors
-/// See `StoreError`. Nothing is changed on disk when an error is answered.
+/// See `StoreError`. Nothing is changed on disk when it is found damaged.
 pub async fn open<D: Disk>(
     disk: D,
     config: LogConfig,
@@ -89,8 +97,10 @@ pub async fn open<D: Disk>(
     store.segments = scan.facts.into();
     store.new_base = new_base.then_some((index, term));
     store.reach = scan.reach;
-    let parts = names.iter().filter(|name| name.as_bytes().ends_with(b".part")).cloned();
-    for name in parts.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
+    // First what is of no use any more: on a full disk what follows may need its room.
+    let leftover = |name: &&String| name.as_bytes().ends_with(b".part") || *name == SPARE;
+    let leftovers = names.iter().filter(leftover).cloned();
+    for name in leftovers.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
         remove_if_there(&store.disk, &name)?;
     }
     if scan.erase {
@@ -99,7 +109,13 @@ pub async fn open<D: Disk>(
     }
     reopen_last(&mut store, unsure_from..scan.end, scan.clean).await?;
     if origin != Origin::Original {
-        origin::mark(&store.disk, store.meta.storage_id).await?;
+        match origin::mark(&store.disk, store.meta.storage_id).await {
+            Err(error) if error.is_no_space() => {
+                reserve::release(&store.disk)?;
+                origin::mark(&store.disk, store.meta.storage_id).await?;
+            }
+            marked => marked?,
+        }
     }
     Ok((store, recovered))
 }

@@ -5,13 +5,11 @@
 //!            · learner u64* · bytes u64 · checksum u32 (of the state) · crc32 u32 (of all before) · state
 //! ```
 
-use std::io;
-
 use bytes::Bytes;
 
 use crate::ports::{Disk, File};
 
-use super::meta::{read_whole, remove_if_there};
+use super::meta::{final_error, read_whole, remove_if_there};
 use super::{Doing, Membership, Reader, SnapshotMeta, StoreError};
 
 const MAGIC: &[u8; 8] = b"SFSNAP\0\x01";
@@ -112,11 +110,6 @@ pub(super) async fn save(
     file.sync().await.map_err(final_error).doing(doing("sync"))?;
     disk.rename(&part, &name(meta.index)).doing(doing("rename"))?;
     disk.sync_directory().await.map_err(final_error).doing(doing("sync the directory of"))
-}
-
-/// A sync that failed is never tried again, also when it failed for want of room: what it dropped is unknown.
-fn final_error(error: io::Error) -> io::Error {
-    io::Error::other(error)
 }
 
 /// Reads and verifies a snapshot.
