@@ -3,7 +3,7 @@
 //! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
 //! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,6 +90,8 @@ pub struct Node {
     /// Index of the last entry that went out in `Apply`, or of the snapshot installed after it.
     handed_out: u64,
     ticks: u64,
+    /// Tick at which raft last counted each member as active: it forgets that of all of them from time to time.
+    heard: BTreeMap<u64, u64>,
     tick_wanted: bool,
     no_space: bool,
     taking_snapshot: bool,
@@ -155,6 +157,7 @@ impl Node {
             applied: snapshot_index,
             handed_out: snapshot_index,
             ticks: 0,
+            heard: BTreeMap::new(),
             tick_wanted: false,
             no_space: false,
             taking_snapshot: false,
@@ -263,6 +266,8 @@ impl Node {
 
     fn tick(&mut self) {
         self.ticks += 1;
+        let active = self.raw.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
+        self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
         if self.draw_timeout() {
             self.raw.tick();
         }
@@ -485,8 +490,9 @@ impl Node {
     fn tail_start(&self, index: u64) -> u64 {
         let store = self.raw.store();
         let leads = self.raw.raft.state == StateRole::Leader;
-        let heard =
-            self.raw.raft.prs().iter().filter(|(_, progress)| leads && progress.recent_active);
+        let patience = self.config.election_ticks as u64;
+        let heard = |id| self.heard.get(id).is_some_and(|at| at + patience > self.ticks);
+        let heard = self.raw.raft.prs().iter().filter(|(id, _)| leads && heard(*id));
         let reached = heard.map(|(_, progress)| progress.matched.max(progress.pending_snapshot));
         let needed = reached.min().unwrap_or(index);
         let kept_max = self.config.snapshot_log_bytes * CONNECTED_TAIL_SNAPSHOTS;
