@@ -13,7 +13,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use steadfast_replication::storage::{
-    Fsync, HardState, LogConfig, LogRequest, NodeMeta, Recovered, StoreError, open,
+    Fsync, HardState, LogConfig, LogDone, LogRequest, NodeMeta, Recovered, StoreError, open,
     recover_from_bytes,
 };
 use tokio::time::timeout;
@@ -570,6 +570,38 @@ fn everysec_syncs_on_a_full_disk() {
             unsynced += u64::from(world.full > 0 && synced < at);
         }
         assert!(world.returned == 0 && on_full > 20 && unsynced > 10, "{on_full} {unsynced}");
+    });
+}
+
+/// What waited for room is written in groups of a bounded size, each with a sync and a report of its own: room for one of them
+/// is enough for some progress, and no segment becomes as large as all that waited.
+#[test]
+fn what_waited_is_written_in_groups() {
+    run(async {
+        let disk = MemoryDisk::default();
+        let (mut world, _) = World::start(disk.clone(), SMALL).await.expect("it is new");
+        let used = disk.files().values().map(|bytes| bytes.len() as u64).sum();
+        disk.set_capacity(Some(used));
+        for index in 1..=40 {
+            // Some of them replace what waits.
+            let index = if index > 20 { index - 3 } else { index };
+            let term = if index > 17 { 2 } else { 1 };
+            let hard_state = HardState { term, vote: 1, commit: 0 };
+            world.append(vec![entry(index, term, 1 << 20)], Some(hard_state)).await;
+        }
+        while world.full == 0 {
+            world.report().await.expect("the log waits");
+        }
+        disk.set_capacity(Some(used + (20 << 20)));
+        let report = timeout(Duration::from_secs(60), world.report()).await;
+        let report = report.expect("some of it has room").expect("the log goes on");
+        let LogDone::Appended { number } = report else { panic!("{report:?}") };
+        assert!((5..15).contains(&number), "{number}");
+        disk.set_capacity(None);
+        assert!(world.settle().await, "{:?}", world.fatal);
+        assert!(disk.files().values().all(|bytes| bytes.len() < 10 << 20));
+        let recovered = look(&disk.after_power_cut(|| false), SMALL).await.expect("it is whole");
+        world.check(&recovered, world.states.len() - 1);
     });
 }
 
