@@ -126,6 +126,31 @@ fn a_cut_at_any_byte_is_refused() {
     });
 }
 
+/// Of a file that is longer than it says of itself, nothing but its head is read: it may be longer than there is memory.
+#[test]
+fn a_file_longer_than_it_says_is_refused() {
+    run(async {
+        let (files, world) = finished(true).await;
+        for name in files.keys().filter(|name| *name != "spare") {
+            let mut files = files.clone();
+            let bytes = files.get_mut(name).expect("it is there");
+            let length = bytes.len();
+            bytes.resize(length * 2, 0);
+            match damage_at(recover_from_bytes(files)) {
+                Err((file, offset)) => {
+                    let at_end = name.starts_with("log-") || name.starts_with("snapshot-");
+                    assert!(file == format!("memory/{name}"));
+                    assert!(!at_end || offset == length as u64, "{name} at {offset}");
+                }
+                Ok(recovered) => {
+                    assert!(name.starts_with("snapshot-"), "{name}");
+                    world.check(&recovered, world.states.len() - 1);
+                }
+            }
+        }
+    });
+}
+
 /// A file that is gone is refused, or was not needed. (Not so the last segment: all before it is whole without it. Its name
 /// was synced before it was used, so no crash takes it.)
 #[test]

@@ -88,20 +88,31 @@ pub(super) fn final_error(error: io::Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// A whole file in memory.
+/// A whole file in memory. Its length must have been found credible before, or be small: memory is taken for all of it.
 pub(super) fn read_whole(
     disk: &impl Disk,
     name: &str,
     bytes_max: u64,
 ) -> Result<Vec<u8>, StoreError> {
-    let doing = || format!("read {}", disk.describe(name));
-    let file = disk.open(name).doing(doing)?;
-    let length = file.len().doing(doing)?;
+    let length = length_of(disk, name)?;
     if length > bytes_max {
         let why = format!("it is {length} bytes long, more than the {bytes_max} it can be");
         return Err(StoreError::damaged(disk.describe(name), bytes_max, why));
     }
-    let mut bytes = vec![0; length as usize];
+    read_front(disk, name, length)
+}
+
+/// The length of a file.
+pub(super) fn length_of(disk: &impl Disk, name: &str) -> Result<u64, StoreError> {
+    let length = disk.open(name).and_then(|file| file.len());
+    length.doing(|| format!("look at {}", disk.describe(name)))
+}
+
+/// The first bytes of a file, or all that it has.
+pub(super) fn read_front(disk: &impl Disk, name: &str, wanted: u64) -> Result<Vec<u8>, StoreError> {
+    let doing = || format!("read {}", disk.describe(name));
+    let file = disk.open(name).doing(doing)?;
+    let mut bytes = vec![0; wanted as usize];
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, filled as u64).doing(doing)? {
