@@ -114,13 +114,17 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
     if let Some(meta) = storage::identity(&disk).map_err(OpenError::Store)? {
         check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
     }
+    let drawn = disk.draw_id();
     let (mut store, recovered) = storage::open(disk, config.log).await.map_err(OpenError::Store)?;
     recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut meta = if let Some(meta) = recovered.meta {
         meta
     } else {
-        let storage_id =
-            (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
+        // Whoever knows it can speak in this node's name, so it must not follow from what clients are told: the cluster's id
+        // tells the seed.
+        let from_seed =
+            || (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
+        let storage_id = drawn.unwrap_or_else(from_seed);
         NodeMeta { node_id: config.node_id, storage_id: storage_id.max(1), ..NodeMeta::default() }
     };
     meta.incarnation = next_incarnation(meta.incarnation, config.seed);

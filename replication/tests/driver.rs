@@ -3,8 +3,10 @@
 mod world;
 
 use steadfast_core::entry::{self, Part};
+use steadfast_replication::driver;
 use steadfast_replication::gateway::{Intake, PARCEL_BYTES_MAX};
 use steadfast_replication::ports::Disk as _;
+use steadfast_replication::storage;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use world::{MemoryNet, Running, config, run, wait_for};
 
@@ -231,7 +233,7 @@ fn a_follower_far_behind_gets_a_snapshot() {
     });
 }
 
-fn driver_config_with_snapshots(id: u64) -> steadfast_replication::driver::ReplicationConfig {
+fn driver_config_with_snapshots(id: u64) -> driver::ReplicationConfig {
     let mut config = config(id, &THREE);
     config.snapshot_log_bytes = 128 << 10;
     config
@@ -320,6 +322,21 @@ fn wiped_nodes_never_vote() {
         wait_for("the two serve", || one.is_registered() && two.is_registered()).await;
         assert_eq!(two.machine().applied.len(), 1, "nothing was lost");
         assert!(three.status.waiting().contains("another disk") && three.status.term() == 0);
+    });
+}
+
+/// Where the system draws a name for a new directory, that is it, and nothing that could be computed from the seed.
+#[test]
+fn a_directory_is_named_by_what_its_disk_draws() {
+    run(async {
+        let disk = MemoryDisk::default().drawing(0xF00D << 100);
+        for seed in [1, 2] {
+            let mut config = config(1, &[]);
+            config.seed = seed;
+            drop(driver::open(config, disk.clone()).await.expect("it opens"));
+            let meta = storage::identity(&disk).expect("it is whole").expect("it is there");
+            assert_eq!(meta.storage_id, 0xF00D << 100);
+        }
     });
 }
 

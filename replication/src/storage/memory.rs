@@ -26,6 +26,8 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     /// What its files say of their birth; none if they can't.
     birth: Option<u128>,
+    /// What a new directory is named by, if it is drawn here.
+    id: Option<u128>,
     operations: u64,
     fail_at: Option<(u64, Failure)>,
     free_bytes: Option<u64>,
@@ -81,6 +83,13 @@ impl MemoryDisk {
     #[must_use]
     pub fn born(self, birth: u128) -> Self {
         self.lock().birth = Some(birth);
+        self
+    }
+
+    /// Draws this id for a new directory.
+    #[must_use]
+    pub fn drawing(self, id: u128) -> Self {
+        self.lock().id = Some(id);
         self
     }
 
@@ -248,6 +257,10 @@ impl Disk for MemoryDisk {
 
     fn birth(&self, _name: &str) -> io::Result<Option<u128>> {
         Ok(self.lock().birth)
+    }
+
+    fn draw_id(&self) -> Option<u128> {
+        self.lock().id
     }
 
     fn describe(&self, name: &str) -> String {
