@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast_replication::formation::{Member, Record};
+use steadfast_replication::formation::{Heard, Member, Record};
 use steadfast_replication::ports::Net;
 use steadfast_replication::storage::SnapshotMeta;
 use steadfast_replication::transport::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX};
@@ -65,6 +65,15 @@ async fn next_op(events: &mut mpsc::Receiver<PeerEvent>) -> u8 {
     }
 }
 
+/// Whoever knows a storage id can speak in that node's name: strangers learn none.
+fn assert_tells_no_storage(welcome: &Welcome) {
+    let bytes = welcome.to_bytes();
+    for storage in [11_u128, 22] {
+        let told = bytes.windows(16).any(|window| window == storage.to_le_bytes());
+        assert!(!told, "{welcome:?}");
+    }
+}
+
 /// Whoever does not belong here is answered in words and nothing else; who does is let in all the same.
 #[test]
 fn strangers_are_refused_in_words() {
@@ -95,13 +104,15 @@ fn strangers_are_refused_in_words() {
         for (hello, words) in cases {
             let (mut wire, welcome) = greet(&net, &hello).await;
             assert!(welcome.refusal.contains(words), "{words}: {}", welcome.refusal);
+            assert_tells_no_storage(&welcome);
             let end = timeout(PATIENCE, wire.read(&mut [0; 1])).await.expect("it is closed");
             assert_eq!(end.expect("an end"), 0);
         }
-        // A wiped disk is heard out and learns the record, but its stream ends; what it claims changes nothing.
+        // A wiped disk is heard out and learns that it was replaced, but its stream ends; what it claims changes nothing.
         let (mut wire, welcome) = greet(&net, &Hello { record: Bytes::new(), ..forged }).await;
         assert_eq!(welcome.refusal, "");
-        assert_eq!(welcome.hello.expect("who it is").record, record().encode());
+        assert_eq!(welcome.excluded(), Some(Heard::Excluded { replaced: true }));
+        assert_tells_no_storage(&welcome);
         assert_eq!(wire.read(&mut [0; 1]).await.expect("an end"), 0);
 
         let (mut wire, welcome) = greet(&net, &good).await;

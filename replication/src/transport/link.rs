@@ -276,10 +276,9 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
     let hello = hello.ok_or_else(|| invalid("no hello"))?;
     let peer = hello.from;
     let verdict = shared.judge(&hello);
-    let own = shared.identity.borrow().hello(peer, Purpose::Messages);
-    let own_formed = !own.record.is_empty();
+    let own_formed = shared.identity.borrow().record.is_some();
     let refusal = verdict.as_ref().err().cloned().unwrap_or_default();
-    let welcome = Welcome { hello: Some(own), refusal };
+    let welcome = shared.identity.borrow().welcome(&hello, refusal);
     frame::write(&mut stream, &welcome.to_bytes(), CONNECT_PATIENCE).await?;
     let Ok(heard) = verdict else { return Ok(()) };
     let formed = matches!(heard, Heard::Formed(_)) && own_formed;
@@ -399,6 +398,7 @@ async fn greet<N: Net>(
     frame::write(&mut stream, &hello.to_bytes(), CONNECT_PATIENCE).await?;
     let welcome = Welcome::from_bytes(read_greeting(&mut stream).await?);
     let welcome = welcome.ok_or_else(|| invalid("no welcome"))?;
+    let excluded = welcome.excluded();
     let theirs = welcome.hello.ok_or_else(|| invalid("a welcome from nobody"))?;
     if !welcome.refusal.is_empty() {
         shared.log_refusal(peer.id, &welcome.refusal);
@@ -409,9 +409,16 @@ async fn greet<N: Net>(
         shared.log_refusal(peer.id, &text);
         return Err(invalid("another node answers there"));
     }
+    if let Some(heard) = excluded {
+        shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
+        return Err(invalid("the peer's cluster shuts this node out"));
+    }
+    if !welcome.refusal.is_empty() {
+        return Err(invalid("the peer refuses the link"));
+    }
     let heard = shared.judge(&theirs).map_err(|_| invalid("the peer is not ours"))?;
     let own_formed = !hello.record.is_empty();
-    let formed = matches!(heard, Heard::Formed(_)) && own_formed && welcome.refusal.is_empty();
+    let formed = matches!(heard, Heard::Formed(_)) && own_formed;
     shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
     Ok((stream, formed))
 }
