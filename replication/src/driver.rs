@@ -18,6 +18,7 @@ use crate::formation::{Forming, Member, Record, Verdict};
 use crate::gateway::{Intake, Outlet, PARCEL_BYTES_MAX, Role, Status};
 use crate::node::{Node, NodeConfig, NodeStart};
 use crate::ports::{Clock, Disk, Net};
+use crate::session::Sessions;
 use crate::storage::{
     self, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
     SnapshotMeta, StoreError, write_loop,
@@ -254,6 +255,10 @@ impl Driver {
     ) -> Result<(), String> {
         let (events, mut peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let links = self.start_links(net, events.clone()).await?;
+        // Before the first peer is heard: an older copy of a member must not get a word in while the log is being applied.
+        let mut logged = Sessions::default();
+        self.start.entries.iter().for_each(|entry| logged.follow(&entry.payload));
+        links.learn(logged.incarnations());
         if self.meta.formation.is_empty()
             && !self.form(&links, &mut peer_events, intake, &status).await?
         {
@@ -604,6 +609,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         if self.publish() {
             self.out(Outlet::StatusChanged);
         }
+        self.links.learn(self.node.incarnations());
         while let Some(output) = self.node.poll() {
             self.carry_out(output)?;
         }

@@ -219,6 +219,11 @@ impl Node {
         self.clock.now_ms(now)
     }
 
+    /// The incarnations that gateways have registered by the committed log: (node, incarnation).
+    pub fn incarnations(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.committed.iter().flat_map(Sessions::incarnations)
+    }
+
     /// Whether this node alone is the quorum, and leads.
     pub fn is_sole_leader(&self) -> bool {
         self.is_sole_voter() && self.raw.raft.state == StateRole::Leader

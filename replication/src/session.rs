@@ -26,6 +26,11 @@ impl Sessions {
         self.bootstrapped
     }
 
+    /// (node, incarnation) of all gateways.
+    pub(crate) fn incarnations(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.gateways.iter().map(|(node, (incarnation, _))| (*node, *incarnation))
+    }
+
     /// Follows one entry's payload.
     pub(crate) fn follow(&mut self, payload: &[u8]) {
         let Ok((_, ops)) = entry::decode_entry(payload) else { return };

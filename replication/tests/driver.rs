@@ -340,6 +340,36 @@ fn a_directory_is_named_by_what_its_disk_draws() {
     });
 }
 
+/// An older copy of a member's directory gets no word with the others, also when they have just started: their log knows.
+#[test]
+fn an_older_copy_of_a_member_is_refused() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        let copy = MemoryDisk::with_files(nodes[1].disk.files());
+        for _ in 0..2 {
+            let disk = nodes.remove(1).stop().await;
+            nodes.insert(1, start(&net, 2, disk).await);
+            wait_for("it is registered", || nodes.iter().all(Running::is_registered)).await;
+        }
+        assert_settled(&nodes).await;
+        let mut disks = Vec::new();
+        for node in nodes {
+            disks.push(node.stop().await);
+        }
+        let old = start(&net, 2, copy).await;
+        let one = start(&net, 1, disks.remove(0)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(30)).await; // of simulated time
+        assert!(!one.is_registered() && !one.is_leader(), "a copy's vote is none");
+        let three = start(&net, 3, disks.remove(1)).await;
+        wait_for("the others go on", || one.is_registered() && three.is_registered()).await;
+        assert!(!old.is_registered() && !old.is_leader());
+        drop(old.crash().await);
+        let two = start(&net, 2, disks.remove(0)).await;
+        wait_for("the newest one is let in", || two.is_registered()).await;
+    });
+}
+
 /// A directory of one node or cluster is not taken by another.
 #[test]
 fn foreign_directories_are_refused() {

@@ -127,6 +127,31 @@ fn strangers_are_refused_in_words() {
     });
 }
 
+/// What the log says of a member's starts counts from the first word on: an older copy of its directory is refused, also one
+/// that has been started as often.
+#[test]
+fn older_copies_are_refused() {
+    run(async {
+        let net = MemoryNet::new();
+        let (one, _events) = links(&net, 1, 2).await;
+        one.learn([(2, (7 << 32) | 5), (9, 1)].into_iter());
+        let good = identity(2).hello(1, Purpose::Messages);
+        for old in [(6 << 32) | 9, (7 << 32) | 4, (7 << 32) | 6] {
+            let (_, welcome) = greet(&net, &Hello { incarnation: old, ..good.clone() }).await;
+            assert!(welcome.refusal.contains("back in time"), "{old:x} {}", welcome.refusal);
+        }
+        for new in [(7 << 32) | 5, 8 << 32] {
+            let (_, welcome) = greet(&net, &Hello { incarnation: new, ..good.clone() }).await;
+            assert_eq!(welcome.refusal, "");
+        }
+        // Nor does one go on that came before the log had said so.
+        let (mut wire, _) = greet(&net, &Hello { incarnation: 8 << 32, ..good }).await;
+        one.learn([(2, 9 << 32)].into_iter());
+        frame::write(&mut wire, &op(1).to_bytes(), PATIENCE).await.expect("it may be read");
+        assert_eq!(wire.read(&mut [0; 1]).await.expect("an end"), 0);
+    });
+}
+
 /// Bytes that mean nothing, at any moment, end the stream that they came on and nothing else.
 #[test]
 fn garbage_ends_its_stream_only() {

@@ -123,10 +123,13 @@ impl Identity {
         if peer == own || peer == 0 {
             return Err(format!("a peer calls itself node {peer}: check --node-id"));
         }
-        if hello.incarnation < known {
+        // Starts are counted in the upper half, and each draws the lower one: two draws for one start are of two directories.
+        let (start, last) = (hello.incarnation >> 32, known >> 32);
+        if hello.incarnation < known || (start == last && hello.incarnation != known && last > 0) {
             return Err(format!(
-                "node {peer} says that this is its start number {}, but it has been at {known}: its disk went back in time",
-                hello.incarnation
+                "node {peer} says that this is its start number {start}, but the cluster knows another one with number {last}: \
+                 its disk went back in time. Its data directory is an older copy, which has lost what it promised: start it \
+                 with the newest one, or remove node {peer} and add it anew with an empty directory"
             ));
         }
         let storage = hello.storage().ok_or("a hello without a storage id")?;

@@ -208,6 +208,19 @@ impl<N: Net> Links<N> {
         *self.shared.identity.borrow_mut() = identity;
     }
 
+    /// The log says that these nodes have been at these incarnations: lower ones are refused from now on.
+    pub fn learn(&self, incarnations: impl Iterator<Item = (u64, u64)>) {
+        let identity = self.shared.identity.borrow();
+        let Some(record) = &identity.record else { return };
+        let mut known = self.shared.incarnations.borrow_mut();
+        for (node, incarnation) in incarnations {
+            let Some(storage) = record.storage_of(node) else { continue };
+            let heard = known.get(&node).filter(|(of, _)| *of == storage);
+            let highest = heard.map_or(incarnation, |(_, heard)| incarnation.max(*heard));
+            known.insert(node, (storage, highest));
+        }
+    }
+
     /// Puts a frame into a peer's queue; it may be dropped.
     pub fn send(&self, to: u64, frame: &PeerFrame) {
         if let Some(queue) = self.peers.get(&to) {
@@ -299,6 +312,9 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
         let body = incoming.step(&mut stream, FRAME_BYTES_MAX, SILENCE_MAX).await?;
         if shared.newest.borrow().get(&peer) != Some(&number) {
             return Err(invalid("a newer stream of the same peer took its place"));
+        }
+        if shared.highest(peer, &hello) > hello.incarnation {
+            return Err(invalid("the log knows a later start of this peer"));
         }
         // Signs of life go back while messages come, too, also in the middle of a large one: a ping may stand in line behind
         // megabytes of them, and on a slow link one value alone may take longer than a silence is borne.
@@ -530,9 +546,8 @@ impl<N: Net> Shared<N> {
 
     fn check(&self, hello: &Hello) -> Result<Heard, String> {
         let peer = hello.from;
-        let known = self.incarnations.borrow().get(&peer).copied();
         let storage = hello.storage().unwrap_or_default();
-        let highest = known.filter(|(of, _)| *of == storage).map_or(0, |(_, highest)| highest);
+        let highest = self.highest(peer, hello);
         let heard = self.identity.borrow().check(hello, highest)?;
         if !self.members.contains(&peer) {
             return Err(format!(
@@ -544,6 +559,12 @@ impl<N: Net> Shared<N> {
             self.incarnations.borrow_mut().insert(peer, (storage, hello.incarnation));
         }
         Ok(heard)
+    }
+
+    /// The highest incarnation known of a peer with that disk.
+    fn highest(&self, peer: u64, hello: &Hello) -> u64 {
+        let known = self.incarnations.borrow().get(&peer).copied();
+        known.filter(|(of, _)| Some(*of) == hello.storage()).map_or(0, |(_, highest)| highest)
     }
 
     /// Whether the cluster knows this peer with another disk.
