@@ -256,9 +256,7 @@ impl Driver {
         let (events, mut peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let links = self.start_links(net, events.clone()).await?;
         // Before the first peer is heard: an older copy of a member must not get a word in while the log is being applied.
-        let mut logged = Sessions::default();
-        self.start.entries.iter().for_each(|entry| logged.follow(&entry.payload));
-        links.learn(logged.incarnations());
+        links.learn(Sessions::logged(&self.start.entries).incarnations());
         if self.meta.formation.is_empty()
             && !self.form(&links, &mut peer_events, intake, &status).await?
         {

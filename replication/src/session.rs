@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op};
 
+use crate::storage::LogEntry;
+
 /// Per node: the registered incarnation and the last parcel of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
@@ -19,6 +21,13 @@ impl Sessions {
         let gateways =
             gateways.iter().map(|(node, inc, passed)| (*node, (*inc, *passed))).collect();
         Self { gateways, bootstrapped: true }
+    }
+
+    /// What these entries say by themselves.
+    pub(crate) fn logged(entries: &[LogEntry]) -> Self {
+        let mut sessions = Self::default();
+        entries.iter().for_each(|entry| sessions.follow(&entry.payload));
+        sessions
     }
 
     /// Whether the log begins with its cluster's first entry.

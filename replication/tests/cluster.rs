@@ -366,7 +366,8 @@ impl World {
             _ => None,
         };
         let is_append = matches!(&input, Input::Peer { message, .. } if message.msg_type == APPEND);
-        if !lost && !(is_append && self.starved == Some(to)) {
+        let starves = is_append && self.starved == Some(to);
+        if !lost && !starves {
             self.input(to, input);
         }
         if let Some(sender) = sender {

@@ -353,8 +353,10 @@ impl<D: Disk> Writer<D> {
     /// Reports what was asked for up to this entry.
     async fn written(&mut self, reach: u64) {
         let mut number = None;
-        while let Some(asked) = self.unreported.pop_front_if(|(_, needed)| *needed <= reach) {
-            number = Some(asked.0);
+        while let Some((asked, _)) = self.unreported.front().filter(|(_, needed)| *needed <= reach)
+        {
+            number = Some(*asked);
+            self.unreported.pop_front();
         }
         if let Some(number) = number {
             self.report(LogDone::Appended { number }).await;
