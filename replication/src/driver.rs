@@ -15,9 +15,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::event::{Input, Output};
 use crate::formation::{Forming, Member, Record, Verdict};
-use crate::gateway::{Intake, Outlet, Role, Status};
+use crate::gateway::{Intake, Outlet, PARCEL_BYTES_MAX, Role, Status};
 use crate::node::{Node, NodeConfig, NodeStart};
 use crate::ports::{Clock, Disk, Net};
+use crate::session::Sessions;
 use crate::storage::{
     self, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
     SnapshotMeta, StoreError, write_loop,
@@ -33,7 +34,7 @@ const PEER_EVENTS_MAX: usize = 1024;
 /// Inputs taken in one turn at the most, so that outputs are not held up without end.
 const TURN_INPUTS_MAX: usize = 1024;
 /// Ops that travel in one frame, so that heartbeats do not queue behind a whole backlog.
-const FORWARD_BYTES_MAX: usize = 1 << 20;
+const FORWARD_BYTES_MAX: usize = PARCEL_BYTES_MAX;
 
 /// Settings of replication.
 #[derive(Debug, Clone)]
@@ -110,14 +111,21 @@ pub struct Driver {
 /// # Errors
 /// See `OpenError`.
 pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<D>, OpenError> {
+    // Before anything is changed, as the message says.
+    if let Some(meta) = storage::identity(&disk).map_err(OpenError::Store)? {
+        check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
+    }
+    let drawn = disk.draw_id();
     let (mut store, recovered) = storage::open(disk, config.log).await.map_err(OpenError::Store)?;
     recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut meta = if let Some(meta) = recovered.meta {
-        check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
         meta
     } else {
-        let storage_id =
-            (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
+        // Whoever knows it can speak in this node's name, so it must not follow from what clients are told: the cluster's id
+        // tells the seed.
+        let from_seed =
+            || (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
+        let storage_id = drawn.unwrap_or_else(from_seed);
         NodeMeta { node_id: config.node_id, storage_id: storage_id.max(1), ..NodeMeta::default() }
     };
     meta.incarnation = next_incarnation(meta.incarnation, config.seed);
@@ -125,6 +133,7 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
         meta.formation = Record::alone(meta.node_id, meta.storage_id).encode();
     }
     store.save_meta(meta.clone()).await.map_err(OpenError::Store)?;
+    store.keep_reserve().await.map_err(OpenError::Store)?;
     let (hard_state, snapshot, entries) =
         (recovered.hard_state, recovered.snapshot, recovered.entries);
     Ok(Opened { config, store, meta, hard_state, snapshot, entries })
@@ -246,6 +255,8 @@ impl Driver {
     ) -> Result<(), String> {
         let (events, mut peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let links = self.start_links(net, events.clone()).await?;
+        // Before the first peer is heard: an older copy of a member must not get a word in while the log is being applied.
+        links.learn(Sessions::logged(&self.start.entries).incarnations());
         if self.meta.formation.is_empty()
             && !self.form(&links, &mut peer_events, intake, &status).await?
         {
@@ -596,6 +607,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         if self.publish() {
             self.out(Outlet::StatusChanged);
         }
+        self.links.learn(self.node.incarnations());
         while let Some(output) = self.node.poll() {
             self.carry_out(output)?;
         }

@@ -77,6 +77,11 @@ pub enum Heard {
     Forming(u128),
     /// It belongs to a cluster with this record.
     Formed(Record),
+    /// It belongs to a cluster that does not take this node for a member.
+    Excluded {
+        /// The cluster knows this node's id, with another disk.
+        replaced: bool,
+    },
 }
 
 /// What came of it.
@@ -122,36 +127,21 @@ impl Forming {
 
     /// What is known so far leads to this.
     pub fn verdict(&self) -> Verdict {
-        let formed = self.heard.iter().filter_map(|(peer, (heard, _))| match heard {
-            Heard::Formed(record) => Some((peer, record)),
-            Heard::Forming(_) => None,
-        });
         // A cluster that knows this node with another disk counts first: whatever others say, this disk did not join it.
-        let replaced = |record: &Record| {
-            record.storage_of(self.node_id).is_some_and(|own| own != self.storage_id)
+        let weight = |heard: &Heard| match heard {
+            Heard::Forming(_) => 0,
+            Heard::Excluded { replaced: false } => 1,
+            Heard::Formed(record) if self.is_replaced(record) => 3,
+            Heard::Formed(_) => 2,
+            Heard::Excluded { replaced: true } => 3,
         };
-        if let Some((peer, record)) = formed.max_by_key(|(_, record)| replaced(record)) {
-            return match record.storage_of(self.node_id) {
-                Some(own) if own == self.storage_id && record.voters() == self.members => {
-                    Verdict::Form(record.clone())
-                }
-                Some(own) if own == self.storage_id => Verdict::Wait(format!(
-                    "node {peer} formed a cluster of nodes {:?}, but this node was started with {:?}: start all of them with \
-                     the same --cluster",
-                    record.voters(),
-                    self.members
-                )),
-                Some(_) => Verdict::Wait(format!(
-                    "node {peer} belongs to a cluster that knows this node {} with another disk: this disk is empty or was \
-                     replaced, and must not vote in its old name. Bring the old data directory back, or remove node {} from \
-                     the cluster and add it under a new id",
-                    self.node_id, self.node_id
-                )),
-                None => Verdict::Wait(format!(
-                    "node {peer} belongs to a cluster that does not know node {}: check --node-id and --cluster",
-                    self.node_id
-                )),
-            };
+        let first = self.heard.iter().max_by_key(|(_, (heard, _))| weight(heard));
+        match first {
+            Some((peer, (Heard::Formed(record), _))) => return self.join(*peer, record),
+            Some((peer, (Heard::Excluded { replaced }, _))) => {
+                return Verdict::Wait(self.shut_out(*peer, *replaced));
+            }
+            _ => {}
         }
         let mut members = BTreeMap::from([(self.node_id, self.storage_id)]);
         for (peer, (heard, _)) in &self.heard {
@@ -172,6 +162,43 @@ impl Forming {
                 "this node has an empty disk and waits for node {} to form a cluster: all of them must be heard from once",
                 missing.join(" and ")
             ))
+        }
+    }
+
+    /// Whether a cluster knows this node with another disk.
+    fn is_replaced(&self, record: &Record) -> bool {
+        record.storage_of(self.node_id).is_some_and(|own| own != self.storage_id)
+    }
+
+    /// A peer has formed a cluster.
+    fn join(&self, peer: u64, record: &Record) -> Verdict {
+        match record.storage_of(self.node_id) {
+            Some(own) if own == self.storage_id && record.voters() == self.members => {
+                Verdict::Form(record.clone())
+            }
+            Some(own) if own == self.storage_id => Verdict::Wait(format!(
+                "node {peer} formed a cluster of nodes {:?}, but this node was started with {:?}: start all of them with \
+                 the same --cluster",
+                record.voters(),
+                self.members
+            )),
+            known => Verdict::Wait(self.shut_out(peer, known.is_some())),
+        }
+    }
+
+    fn shut_out(&self, peer: u64, replaced: bool) -> String {
+        if replaced {
+            format!(
+                "node {peer} belongs to a cluster that knows this node {} with another disk: this disk is empty or was \
+                 replaced, and must not vote in its old name. Bring the old data directory back, or remove node {} from \
+                 the cluster and add it under a new id",
+                self.node_id, self.node_id
+            )
+        } else {
+            format!(
+                "node {peer} belongs to a cluster that does not know node {}: check --node-id and --cluster",
+                self.node_id
+            )
         }
     }
 }
@@ -248,5 +275,11 @@ mod tests {
         assert!(matches!(wiped.hear(3, Heard::Forming(998)), Verdict::Wait(_)));
         let verdict = wiped.hear(1, Heard::Formed(record));
         assert!(matches!(verdict, Verdict::Wait(text) if text.contains("disk")));
+        for (replaced, words) in [(true, "another disk"), (false, "does not know node 2")] {
+            let mut wiped = Forming::new(2, 999, vec![1, 2, 3]);
+            wiped.hear(1, Heard::Excluded { replaced });
+            let verdict = wiped.hear(3, Heard::Forming(33));
+            assert!(matches!(verdict, Verdict::Wait(text) if text.contains(words)));
+        }
     }
 }

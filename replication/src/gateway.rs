@@ -9,14 +9,16 @@ use bytes::Bytes;
 
 use crate::ports::Clock;
 
-/// Capacity of both channels, in messages. Larger than all that the protocol lets be under way at once.
-pub const CHANNEL_MESSAGES_MAX: usize = 4096;
+/// Capacity of both channels, in messages. Larger than all that the protocol lets be under way at once: the parts of one request
+/// cross together, and those of the largest that may be (1 GiB by default) are some 4,100.
+pub const CHANNEL_MESSAGES_MAX: usize = 16 * 1024;
 /// Parcels that the event loop may have handed over and not yet seen applied.
 pub const PARCELS_INFLIGHT_MAX: usize = 64;
 /// Bytes of those parcels, after which the event loop keeps requests to itself.
 pub const PARCELS_INFLIGHT_BYTES_MAX: usize = 16 << 20;
-/// Largest parcel: larger batches travel as parts, so that heartbeats never queue behind a huge value.
-pub const PARCEL_BYTES_MAX: usize = 1 << 20;
+/// Largest parcel: larger batches travel as parts, so that heartbeats never queue behind a huge value. Frames, entries and raft
+/// messages are cut to the same size: a link of 400 kB/s carries one of them within an election timeout.
+pub const PARCEL_BYTES_MAX: usize = 256 << 10;
 
 /// From the event loop to replication.
 #[derive(Debug)]

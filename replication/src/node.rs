@@ -3,7 +3,7 @@
 //! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
 //! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
 use crate::event::{Input, Output};
-use crate::gateway::{Committed, Role};
+use crate::gateway::{Committed, PARCEL_BYTES_MAX, Role};
 use crate::log_clock::LogClock;
 use crate::log_view::LogView;
 use crate::outbox::Outbox;
@@ -23,9 +23,10 @@ use crate::session::{Sessions, stamp_of};
 use crate::storage::{HardState, LogEntry, Membership, SnapshotMeta};
 use crate::wire::{self, RaftMessage};
 
-/// Largest entry that the leader forms of several parcels.
-const ENTRY_BYTES_MAX: usize = 1 << 20;
-const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Largest entry that the leader forms of several parcels, and largest raft message of several entries.
+const ENTRY_BYTES_MAX: usize = PARCEL_BYTES_MAX;
+const MESSAGE_BYTES_MAX: u64 = PARCEL_BYTES_MAX as u64;
+const COMMITTED_BYTES_MAX: u64 = 16 << 20;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 /// Readies that may wait for the disk; beyond them what peers send is dropped, as a network may.
 const UNPERSISTED_MAX: usize = 4096;
@@ -89,6 +90,8 @@ pub struct Node {
     /// Index of the last entry that went out in `Apply`, or of the snapshot installed after it.
     handed_out: u64,
     ticks: u64,
+    /// Tick at which raft last counted each member as active: it forgets that of all of them from time to time.
+    heard: BTreeMap<u64, u64>,
     tick_wanted: bool,
     no_space: bool,
     taking_snapshot: bool,
@@ -127,7 +130,7 @@ impl Node {
             applied: snapshot_index,
             max_size_per_msg: MESSAGE_BYTES_MAX,
             max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
-            max_committed_size_per_ready: 16 * MESSAGE_BYTES_MAX,
+            max_committed_size_per_ready: COMMITTED_BYTES_MAX,
             check_quorum: true,
             pre_vote: true,
             read_only_option: ReadOnlyOption::Safe,
@@ -154,6 +157,7 @@ impl Node {
             applied: snapshot_index,
             handed_out: snapshot_index,
             ticks: 0,
+            heard: BTreeMap::new(),
             tick_wanted: false,
             no_space: false,
             taking_snapshot: false,
@@ -215,6 +219,11 @@ impl Node {
         self.clock.now_ms(now)
     }
 
+    /// The incarnations that gateways have registered by the committed log: (node, incarnation).
+    pub fn incarnations(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.committed.iter().flat_map(Sessions::incarnations)
+    }
+
     /// Whether this node alone is the quorum, and leads.
     pub fn is_sole_leader(&self) -> bool {
         self.is_sole_voter() && self.raw.raft.state == StateRole::Leader
@@ -263,6 +272,8 @@ impl Node {
 
     fn tick(&mut self) {
         self.ticks += 1;
+        let active = self.raw.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
+        self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
         if self.draw_timeout() {
             self.raw.tick();
         }
@@ -481,8 +492,9 @@ impl Node {
     fn tail_start(&self, index: u64) -> u64 {
         let store = self.raw.store();
         let leads = self.raw.raft.state == StateRole::Leader;
-        let heard =
-            self.raw.raft.prs().iter().filter(|(_, progress)| leads && progress.recent_active);
+        let patience = self.config.election_ticks as u64;
+        let heard = |id| self.heard.get(id).is_some_and(|at| at + patience > self.ticks);
+        let heard = self.raw.raft.prs().iter().filter(|(id, _)| leads && heard(*id));
         let reached = heard.map(|(_, progress)| progress.matched.max(progress.pending_snapshot));
         let needed = reached.min().unwrap_or(index);
         let kept_max = self.config.snapshot_log_bytes * CONNECTED_TAIL_SNAPSHOTS;

@@ -58,6 +58,11 @@ pub trait Disk: Send + 'static {
     fn birth(&self, _name: &str) -> io::Result<Option<u128>> {
         Ok(None)
     }
+    /// A name for a new data directory that nobody can guess: 128 bits of the system's entropy. None if all that is drawn has to
+    /// come from the seed, as in a simulation.
+    fn draw_id(&self) -> Option<u128> {
+        None
+    }
     /// How a person finds the file: the path for error messages.
     fn describe(&self, name: &str) -> String;
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op};
 
+use crate::storage::LogEntry;
+
 /// Per node: the registered incarnation and the last parcel of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
@@ -21,9 +23,21 @@ impl Sessions {
         Self { gateways, bootstrapped: true }
     }
 
+    /// What these entries say by themselves.
+    pub(crate) fn logged(entries: &[LogEntry]) -> Self {
+        let mut sessions = Self::default();
+        entries.iter().for_each(|entry| sessions.follow(&entry.payload));
+        sessions
+    }
+
     /// Whether the log begins with its cluster's first entry.
     pub(crate) fn bootstrapped(&self) -> bool {
         self.bootstrapped
+    }
+
+    /// (node, incarnation) of all gateways.
+    pub(crate) fn incarnations(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.gateways.iter().map(|(node, (incarnation, _))| (*node, *incarnation))
     }
 
     /// Follows one entry's payload.

@@ -88,6 +88,8 @@ struct World {
     acknowledged: BTreeSet<(u64, u64, u64)>,
     crashes: u64,
     installs: u64,
+    /// Entries sent to this node are lost, and nothing else.
+    starved: Option<u64>,
 }
 
 impl World {
@@ -106,6 +108,7 @@ impl World {
             acknowledged: BTreeSet::new(),
             crashes: 0,
             installs: 0,
+            starved: None,
         };
         VOTERS.into_iter().for_each(|id| world.start(id));
         world
@@ -234,7 +237,7 @@ impl World {
         if process.full && !matches!(process.requests.front(), Some(Request::Save(..))) {
             return;
         }
-        let failed = process.full || self.draw.below(10) == 0;
+        let failed = process.full || self.starved.is_none() && self.draw.below(10) == 0;
         let Some(request) = process.requests.pop_front() else { return };
         let disk = self.disks.get_mut(&id).expect("it has one");
         match request {
@@ -362,7 +365,9 @@ impl World {
             Input::SnapshotReceived { message, .. } => Some(message.from),
             _ => None,
         };
-        if !lost {
+        let is_append = matches!(&input, Input::Peer { message, .. } if message.msg_type == APPEND);
+        let starves = is_append && self.starved == Some(to);
+        if !lost && !starves {
             self.input(to, input);
         }
         if let Some(sender) = sender {
@@ -513,6 +518,31 @@ fn a_leader_without_room_steps_aside() {
     }
     world.set_full(full, false);
     settle(7, &mut world);
+}
+
+/// A member that is heard of and behind is kept log for, up to four times what makes a snapshot due; beyond that it gets the state.
+#[test]
+fn a_connected_member_finds_its_log() {
+    for seed in 0..20 {
+        for (parcels, installs) in [(60, 0), (250, 1)] {
+            let mut world = World::new(seed);
+            settle(seed, &mut world);
+            let (leader, before) = (world.leader().expect("they have settled"), world.installs);
+            world.starved = Some(if leader == 1 { 2 } else { 1 });
+            for round in 1..=parcels * 20 {
+                if round % 20 == 0 {
+                    world.submit(leader);
+                }
+                world.round(round);
+            }
+            assert_eq!(world.leader(), Some(leader), "heartbeats get through");
+            let snapshot = world.processes[&leader].node.snapshot_index();
+            assert!(snapshot > 25, "snapshots were taken: {snapshot}");
+            world.starved = None;
+            settle(seed, &mut world);
+            assert_eq!(world.installs - before, installs, "seed {seed}, {parcels} parcels");
+        }
+    }
 }
 
 /// `MsgAppend`, `MsgAppendResponse` and `MsgSnapshot` of eraftpb.

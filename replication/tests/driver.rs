@@ -3,7 +3,10 @@
 mod world;
 
 use steadfast_core::entry::{self, Part};
-use steadfast_replication::gateway::Intake;
+use steadfast_replication::driver;
+use steadfast_replication::gateway::{Intake, PARCEL_BYTES_MAX};
+use steadfast_replication::ports::Disk as _;
+use steadfast_replication::storage;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use world::{MemoryNet, Running, config, run, wait_for};
 
@@ -230,10 +233,30 @@ fn a_follower_far_behind_gets_a_snapshot() {
     });
 }
 
-fn driver_config_with_snapshots(id: u64) -> steadfast_replication::driver::ReplicationConfig {
+fn driver_config_with_snapshots(id: u64) -> driver::ReplicationConfig {
     let mut config = config(id, &THREE);
     config.snapshot_log_bytes = 128 << 10;
     config
+}
+
+/// Values of many parcels between nodes with a slow network are applied everywhere, and nobody misses the leader over them.
+#[test]
+fn slow_networks_carry_large_values() {
+    run(async {
+        let net = MemoryNet::new();
+        net.set_rate(400_000);
+        let mut nodes = start_three(&net).await;
+        let leader = leader_of(&nodes).await;
+        let term = nodes[leader].status.term();
+        for at in [leader, (leader + 1) % 3] {
+            (0..32).for_each(|_| nodes[at].submit(PARCEL_BYTES_MAX - 100));
+        }
+        for _ in 0..4 {
+            tokio::time::sleep(std::time::Duration::from_secs(30)).await; // of simulated time: 16 MiB need 42 s
+        }
+        assert_settled(&nodes).await;
+        assert!(nodes.iter().all(|node| node.status.term() == term), "nobody stood for leader");
+    });
 }
 
 /// A node waits for the members it has not heard of, names them, and forms when the last one comes.
@@ -302,6 +325,51 @@ fn wiped_nodes_never_vote() {
     });
 }
 
+/// Where the system draws a name for a new directory, that is it, and nothing that could be computed from the seed.
+#[test]
+fn a_directory_is_named_by_what_its_disk_draws() {
+    run(async {
+        let disk = MemoryDisk::default().drawing(0xF00D << 100);
+        for seed in [1, 2] {
+            let mut config = config(1, &[]);
+            config.seed = seed;
+            drop(driver::open(config, disk.clone()).await.expect("it opens"));
+            let meta = storage::identity(&disk).expect("it is whole").expect("it is there");
+            assert_eq!(meta.storage_id, 0xF00D << 100);
+        }
+    });
+}
+
+/// An older copy of a member's directory gets no word with the others, also when they have just started: their log knows.
+#[test]
+fn an_older_copy_of_a_member_is_refused() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = start_three(&net).await;
+        let copy = MemoryDisk::with_files(nodes[1].disk.files());
+        for _ in 0..2 {
+            let disk = nodes.remove(1).stop().await;
+            nodes.insert(1, start(&net, 2, disk).await);
+            wait_for("it is registered", || nodes.iter().all(Running::is_registered)).await;
+        }
+        assert_settled(&nodes).await;
+        let mut disks = Vec::new();
+        for node in nodes {
+            disks.push(node.stop().await);
+        }
+        let old = start(&net, 2, copy).await;
+        let one = start(&net, 1, disks.remove(0)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(30)).await; // of simulated time
+        assert!(!one.is_registered() && !one.is_leader(), "a copy's vote is none");
+        let three = start(&net, 3, disks.remove(1)).await;
+        wait_for("the others go on", || one.is_registered() && three.is_registered()).await;
+        assert!(!old.is_registered() && !old.is_leader());
+        drop(old.crash().await);
+        let two = start(&net, 2, disks.remove(0)).await;
+        wait_for("the newest one is let in", || two.is_registered()).await;
+    });
+}
+
 /// A directory of one node or cluster is not taken by another.
 #[test]
 fn foreign_directories_are_refused() {
@@ -318,6 +386,42 @@ fn foreign_directories_are_refused() {
         };
         assert!(refusal(2, vec![]).await.contains("belongs to node 1"));
         assert!(refusal(1, vec![1, 2, 3]).await.contains("[1, 2, 3]"));
+        disk.create("meta.part").expect("there is room"); // what an opened directory would lose first
+        let before = disk.files();
+        assert!(refusal(2, vec![]).await.contains("Nothing was changed"));
+        assert!(disk.files() == before, "as it says");
+    });
+}
+
+/// A disk that became full keeps no node from starting, again and again: what it kept for this is enough. Without that it says
+/// what is the matter, and no word that would lead to a second data directory.
+#[test]
+fn a_full_disk_keeps_no_node_from_starting() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut disk = MemoryDisk::default();
+        for full in [false, true, true, true] {
+            let used = disk.files().values().map(|bytes| bytes.len() as u64).sum();
+            disk.set_capacity(full.then_some(used));
+            let mut node = Running::start(&net, config(1, &[]), disk).await.expect("it opens");
+            wait_for("it is registered", || node.is_registered()).await;
+            node.submit(10);
+            wait_for("it is applied", || node.is_settled()).await;
+            disk = node.crash().await;
+        }
+        disk.remove("reserve").expect("it is there");
+        let used = disk.files().values().map(|bytes| bytes.len() as u64).sum();
+        disk.set_capacity(Some(used));
+        let refused = Running::start(&net, config(1, &[]), disk.clone()).await;
+        let text = refused.err().expect("there is no room").to_string();
+        for part in ["is full", "Nothing acknowledged was lost", "Make room"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("--dir"), "{text}");
+        disk.set_capacity(None);
+        let node = Running::start(&net, config(1, &[]), disk).await.expect("it opens");
+        wait_for("it is registered", || node.is_registered()).await;
+        assert_eq!(node.machine().applied.len(), 4, "nothing was lost");
     });
 }
 

@@ -13,9 +13,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use steadfast_replication::storage::{
-    Fsync, HardState, LogConfig, NodeMeta, Recovered, StoreError, open, recover_from_bytes,
+    Fsync, HardState, LogConfig, LogDone, LogRequest, NodeMeta, Recovered, StoreError, open,
+    recover_from_bytes,
 };
-use world::{Draw, LogState, Op, SMALL, World, entry, from_files, look, meta, run};
+use tokio::time::timeout;
+use world::{
+    Draw, LogState, Op, SMALL, World, entry, from_files, look, meta, run, snapshot_meta,
+    state_bytes,
+};
 
 /// Appends over several segments, conflicts, snapshots with compaction, an install over a contradicting log, new identities.
 fn history() -> Vec<Op> {
@@ -115,6 +120,31 @@ fn a_cut_at_any_byte_is_refused() {
                         let passed_over = Some(name) == newest_snapshot.as_ref();
                         assert_eq!(recovered.notes.len(), usize::from(passed_over));
                     }
+                }
+            }
+        }
+    });
+}
+
+/// Of a file that is longer than it says of itself, nothing but its head is read: it may be longer than there is memory.
+#[test]
+fn a_file_longer_than_it_says_is_refused() {
+    run(async {
+        let (files, world) = finished(true).await;
+        for name in files.keys().filter(|name| *name != "spare") {
+            let mut files = files.clone();
+            let bytes = files.get_mut(name).expect("it is there");
+            let length = bytes.len();
+            bytes.resize(length * 2, 0);
+            match damage_at(recover_from_bytes(files)) {
+                Err((file, offset)) => {
+                    let at_end = name.starts_with("log-") || name.starts_with("snapshot-");
+                    assert!(file == format!("memory/{name}"));
+                    assert!(!at_end || offset == length as u64, "{name} at {offset}");
+                }
+                Ok(recovered) => {
+                    assert!(name.starts_with("snapshot-"), "{name}");
+                    world.check(&recovered, world.states.len() - 1);
                 }
             }
         }
@@ -510,6 +540,93 @@ fn an_install_waits_for_room() {
             let recovered = look(&world.disk, SMALL).await.expect("it was closed");
             world.check(&recovered, world.states.len() - 1);
         }
+    });
+}
+
+/// On a full disk a snapshot lets the log go, down to the snapshot itself, and what waited for room is written by itself.
+#[test]
+fn a_snapshot_makes_room_on_a_full_disk() {
+    run(async {
+        let disk = MemoryDisk::default();
+        let (mut world, _) = World::start(disk.clone(), SMALL).await.expect("it is new");
+        let used = |disk: &MemoryDisk| disk.files().values().map(|f| f.len() as u64).sum::<u64>();
+        disk.set_capacity(Some(used(&disk) + 4 * SMALL.segment_bytes + 1500));
+        assert!(world.act(&Op::Append { count: 1, bytes: 10 }).await);
+        for round in 1..=5 {
+            while world.full < round {
+                let (last, _) = world.now().last();
+                world.append(vec![entry(last + 1, 1, 300)], None).await;
+                let report = timeout(Duration::from_secs(60), world.report()).await;
+                report.expect("it is written, or there is no room").expect("the log goes on");
+            }
+            let written = &world.states[world.acked].entries;
+            let index = written.last().expect("there was room at first").index;
+            let (mut meta, chunks) = (snapshot_meta(index, 1), state_bytes(index, 1));
+            (meta.bytes, meta.checksum) = (0, 0); // the log fills them in
+            world.ask(LogRequest::SaveSnapshot { meta, chunks, compact_to: index }).await;
+            while world.returned < round {
+                let report = timeout(Duration::from_secs(60), world.report()).await;
+                report.expect("there is room again").expect("the log goes on");
+            }
+            assert!(world.settle().await, "what waited is written");
+        }
+        assert_eq!(world.snapshots, 5);
+        let recovered = look(&disk, SMALL).await.expect("nothing happened to it");
+        world.check(&recovered, world.states.len() - 1);
+    });
+}
+
+/// With a sync a second, what still fits into the segment in use is synced on a full disk, too.
+#[test]
+fn everysec_syncs_on_a_full_disk() {
+    run(async {
+        let config = LogConfig { fsync: Fsync::EverySecond, segment_bytes: 1 << 14, ..SMALL };
+        let disk = MemoryDisk::default();
+        let (mut world, _) = World::start(disk.clone(), config).await.expect("it is new");
+        disk.set_capacity(Some(disk.files().values().map(|bytes| bytes.len() as u64).sum()));
+        let (mut on_full, mut unsynced) = (0, 0);
+        for at in 0..120 {
+            assert!(world.act(&Op::Append { count: 1, bytes: 20 }).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let recovered = look(&disk.after_power_cut(|| false), config).await;
+            let synced = recovered.expect("it was synced once").entries.len();
+            assert!(synced + 12 > at, "{synced} of {at}");
+            on_full += u64::from(world.full > 0);
+            unsynced += u64::from(world.full > 0 && synced < at);
+        }
+        assert!(world.returned == 0 && on_full > 20 && unsynced > 10, "{on_full} {unsynced}");
+    });
+}
+
+/// What waited for room is written in groups of a bounded size, each with a sync and a report of its own: room for one of them
+/// is enough for some progress, and no segment becomes as large as all that waited.
+#[test]
+fn what_waited_is_written_in_groups() {
+    run(async {
+        let disk = MemoryDisk::default();
+        let (mut world, _) = World::start(disk.clone(), SMALL).await.expect("it is new");
+        let used = disk.files().values().map(|bytes| bytes.len() as u64).sum();
+        disk.set_capacity(Some(used));
+        for index in 1..=40 {
+            // Some of them replace what waits.
+            let index = if index > 20 { index - 3 } else { index };
+            let term = if index > 17 { 2 } else { 1 };
+            let hard_state = HardState { term, vote: 1, commit: 0 };
+            world.append(vec![entry(index, term, 1 << 20)], Some(hard_state)).await;
+        }
+        while world.full == 0 {
+            world.report().await.expect("the log waits");
+        }
+        disk.set_capacity(Some(used + (20 << 20)));
+        let report = timeout(Duration::from_secs(60), world.report()).await;
+        let report = report.expect("some of it has room").expect("the log goes on");
+        let LogDone::Appended { number } = report else { panic!("{report:?}") };
+        assert!((5..15).contains(&number), "{number}");
+        disk.set_capacity(None);
+        assert!(world.settle().await, "{:?}", world.fatal);
+        assert!(disk.files().values().all(|bytes| bytes.len() < 10 << 20));
+        let recovered = look(&disk.after_power_cut(|| false), SMALL).await.expect("it is whole");
+        world.check(&recovered, world.states.len() - 1);
     });
 }
 

@@ -5,11 +5,12 @@ mod world;
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast_replication::formation::{Member, Record};
+use steadfast_replication::formation::{Heard, Member, Record};
 use steadfast_replication::ports::Net;
+use steadfast_replication::storage::SnapshotMeta;
 use steadfast_replication::transport::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX};
 use steadfast_replication::transport::{Hello, Identity, Links, PeerEvent, Purpose, Welcome};
-use steadfast_replication::wire::PeerFrame;
+use steadfast_replication::wire::{PeerFrame, RaftMessage, Snapshot, SnapshotMetadata};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -64,6 +65,15 @@ async fn next_op(events: &mut mpsc::Receiver<PeerEvent>) -> u8 {
     }
 }
 
+/// Whoever knows a storage id can speak in that node's name: strangers learn none.
+fn assert_tells_no_storage(welcome: &Welcome) {
+    let bytes = welcome.to_bytes();
+    for storage in [11_u128, 22] {
+        let told = bytes.windows(16).any(|window| window == storage.to_le_bytes());
+        assert!(!told, "{welcome:?}");
+    }
+}
+
 /// Whoever does not belong here is answered in words and nothing else; who does is let in all the same.
 #[test]
 fn strangers_are_refused_in_words() {
@@ -94,13 +104,15 @@ fn strangers_are_refused_in_words() {
         for (hello, words) in cases {
             let (mut wire, welcome) = greet(&net, &hello).await;
             assert!(welcome.refusal.contains(words), "{words}: {}", welcome.refusal);
+            assert_tells_no_storage(&welcome);
             let end = timeout(PATIENCE, wire.read(&mut [0; 1])).await.expect("it is closed");
             assert_eq!(end.expect("an end"), 0);
         }
-        // A wiped disk is heard out and learns the record, but its stream ends; what it claims changes nothing.
+        // A wiped disk is heard out and learns that it was replaced, but its stream ends; what it claims changes nothing.
         let (mut wire, welcome) = greet(&net, &Hello { record: Bytes::new(), ..forged }).await;
         assert_eq!(welcome.refusal, "");
-        assert_eq!(welcome.hello.expect("who it is").record, record().encode());
+        assert_eq!(welcome.excluded(), Some(Heard::Excluded { replaced: true }));
+        assert_tells_no_storage(&welcome);
         assert_eq!(wire.read(&mut [0; 1]).await.expect("an end"), 0);
 
         let (mut wire, welcome) = greet(&net, &good).await;
@@ -112,6 +124,31 @@ fn strangers_are_refused_in_words() {
         assert!(welcome.refusal.contains("back in time"), "{}", welcome.refusal);
         let (_, welcome) = greet(&net, &Hello { incarnation: 6, ..good }).await;
         assert_eq!(welcome.refusal, "");
+    });
+}
+
+/// What the log says of a member's starts counts from the first word on: an older copy of its directory is refused, also one
+/// that has been started as often.
+#[test]
+fn older_copies_are_refused() {
+    run(async {
+        let net = MemoryNet::new();
+        let (one, _events) = links(&net, 1, 2).await;
+        one.learn([(2, (7 << 32) | 5), (9, 1)].into_iter());
+        let good = identity(2).hello(1, Purpose::Messages);
+        for old in [(6 << 32) | 9, (7 << 32) | 4, (7 << 32) | 6] {
+            let (_, welcome) = greet(&net, &Hello { incarnation: old, ..good.clone() }).await;
+            assert!(welcome.refusal.contains("back in time"), "{old:x} {}", welcome.refusal);
+        }
+        for new in [(7 << 32) | 5, 8 << 32] {
+            let (_, welcome) = greet(&net, &Hello { incarnation: new, ..good.clone() }).await;
+            assert_eq!(welcome.refusal, "");
+        }
+        // Nor does one go on that came before the log had said so.
+        let (mut wire, _) = greet(&net, &Hello { incarnation: 8 << 32, ..good }).await;
+        one.learn([(2, 9 << 32)].into_iter());
+        frame::write(&mut wire, &op(1).to_bytes(), PATIENCE).await.expect("it may be read");
+        assert_eq!(wire.read(&mut [0; 1]).await.expect("an end"), 0);
     });
 }
 
@@ -130,7 +167,7 @@ fn garbage_ends_its_stream_only() {
             (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let hello = framed(&identity(2).hello(1, Purpose::Messages).to_bytes());
         let to_snapshots = framed(&identity(2).hello(1, Purpose::Snapshot).to_bytes());
-        let impostor = steadfast_replication::wire::RaftMessage { from: 1, ..Default::default() };
+        let impostor = RaftMessage { from: 1, ..Default::default() };
         let impostor = PeerFrame { raft: Some(impostor), ..PeerFrame::default() };
         let cases = [
             noise.clone(),
@@ -258,6 +295,119 @@ fn slow_networks_carry_a_backlog() {
         while let Ok(event) = others.try_recv() {
             assert!(!matches!(event, PeerEvent::Down { .. }), "the link held");
         }
+    });
+}
+
+/// One value may be larger than what a slow link carries while silence is borne: it gets through, be it that the system takes it
+/// at once or byte by byte, and the link never goes down.
+#[test]
+fn slow_networks_carry_a_large_value() {
+    for (rate, buffer) in [(200_000, 8 << 20), (200_000, 64 << 10), (50_000, 64 << 10)] {
+        run(async {
+            let net = MemoryNet::new();
+            net.set_rate(rate);
+            net.set_buffer(buffer);
+            let (_one, mut events) = links(&net, 1, 2).await;
+            let (two, mut others) = links(&net, 2, 1).await;
+            sleep(PATIENCE).await;
+            let large = Bytes::from(vec![7; 8 << 20]);
+            two.send(1, &PeerFrame { ops: vec![large.clone()], ..PeerFrame::default() });
+            two.send(1, &op(8));
+            let mut arrived = Vec::new();
+            while arrived.len() < 2 {
+                let event = timeout(Duration::from_secs(200), events.recv()).await;
+                let event = event.expect("it gets through").expect("links live");
+                if let PeerEvent::Frame { frame, .. } = event {
+                    arrived.extend(frame.ops);
+                }
+            }
+            assert!(arrived == [large, Bytes::from_static(&[8])]);
+            while let Ok(event) = others.try_recv() {
+                assert!(!matches!(event, PeerEvent::Down { .. }), "the link held");
+            }
+        });
+    }
+}
+
+/// So does a snapshot that the system has taken off the sender's hands long before it has arrived.
+#[test]
+fn slow_networks_carry_a_snapshot() {
+    run(async {
+        let net = MemoryNet::new();
+        net.set_rate(200_000);
+        let (_one, mut events) = links(&net, 1, 2).await;
+        let (two, mut others) = links(&net, 2, 1).await;
+        sleep(PATIENCE).await;
+        let chunks: Vec<Bytes> = (0..16).map(|n| Bytes::from(vec![n; 256 << 10])).collect();
+        let mut meta = SnapshotMeta { index: 7, term: 1, bytes: 4 << 20, ..Default::default() };
+        meta.checksum = crc32fast::hash(&chunks.concat());
+        let announced = SnapshotMetadata::from_meta(&meta);
+        let announced = Snapshot { metadata: Some(announced), ..Default::default() };
+        let message =
+            RaftMessage { from: 2, to: 1, snapshot: Some(announced), ..Default::default() };
+        two.send_snapshot(message, meta, chunks.clone());
+        loop {
+            if let PeerEvent::SnapshotSent { arrived, .. } = others.recv().await.expect("it lives")
+            {
+                assert!(arrived, "whoever sends it learns that it arrived");
+                break;
+            }
+        }
+        let received = loop {
+            if let PeerEvent::SnapshotReceived { chunks, .. } =
+                events.recv().await.expect("it lives")
+            {
+                break chunks;
+            }
+        };
+        assert_eq!(received, chunks);
+    });
+}
+
+/// A large value that stops in the middle is no sign of life: both ends find out within the silence that is borne.
+#[test]
+fn silence_amid_a_large_value_ends_a_stream() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_one, _events) = links(&net, 1, 2).await;
+        let (mut wire, _) = greet(&net, &identity(2).hello(1, Purpose::Messages)).await;
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, &vec![7; 8 << 20]);
+        wire.write_all(&bytes[..3 << 20]).await.expect("it is read");
+        let mut rest = Vec::new();
+        let ended = timeout(PATIENCE, wire.read_to_end(&mut rest)).await;
+        ended.expect("it is closed").expect("an end");
+
+        net.set_rate(200_000);
+        let (two, mut downs) = links(&net, 2, 1).await;
+        sleep(PATIENCE).await;
+        let large = Bytes::from(vec![7; 8 << 20]);
+        two.send(1, &PeerFrame { ops: vec![large], ..PeerFrame::default() });
+        sleep(PATIENCE).await;
+        net.cut(1, 2);
+        let begun = Instant::now();
+        while !matches!(downs.recv().await, Some(PeerEvent::Down { peer: 1 })) {}
+        assert!(begun.elapsed() < PATIENCE, "it is found out in time");
+    });
+}
+
+/// A greeting that drips in byte by byte is not waited for: strangers hold no stream for longer than that.
+#[test]
+fn dripping_greetings_are_shown_out() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_links, _events) = links(&net, 1, 2).await;
+        let mut wire = net.of(2).connect("", 1).await.expect("it listens");
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, &identity(2).hello(1, Purpose::Messages).to_bytes());
+        let begun = Instant::now();
+        for byte in bytes.chunks(1) {
+            if wire.write_all(byte).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it was closed");
     });
 }
 

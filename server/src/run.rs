@@ -35,7 +35,8 @@ pub struct Parts<N, D, C> {
     pub disk: D,
     /// Time.
     pub clock: C,
-    /// All randomness of this start: storage id, cluster id, hash key and election jitter are drawn from it.
+    /// All randomness of this start: cluster id, hash key and election jitter are drawn from it, and the storage id unless the
+    /// disk draws one.
     pub seed: u64,
     /// Sees what is applied. The product uses `()`.
     pub observer: Rc<dyn Observer>,

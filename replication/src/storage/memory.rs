@@ -26,9 +26,13 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     /// What its files say of their birth; none if they can't.
     birth: Option<u128>,
+    /// What a new directory is named by, if it is drawn here.
+    id: Option<u128>,
     operations: u64,
     fail_at: Option<(u64, Failure)>,
     free_bytes: Option<u64>,
+    /// What all files together may take.
+    capacity: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -79,6 +83,13 @@ impl MemoryDisk {
     #[must_use]
     pub fn born(self, birth: u128) -> Self {
         self.lock().birth = Some(birth);
+        self
+    }
+
+    /// Draws this id for a new directory.
+    #[must_use]
+    pub fn drawing(self, id: u128) -> Self {
+        self.lock().id = Some(id);
         self
     }
 
@@ -144,6 +155,11 @@ impl MemoryDisk {
         self.lock().operations
     }
 
+    /// Says how much all files together may take; none = plenty. Removing one makes room.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity = bytes;
+    }
+
     /// Says how much room there is for files to grow; none = plenty. Removing a file gives nothing back.
     pub fn set_free_bytes(&self, bytes: Option<u64>) {
         self.lock().free_bytes = bytes;
@@ -151,6 +167,14 @@ impl MemoryDisk {
 }
 
 impl State {
+    /// Bytes that files can still grow by; none = plenty.
+    fn room(&self) -> Option<u64> {
+        let length = |at: &usize| self.files.get(*at).map_or(0, |file| file.now.len() as u64);
+        let left =
+            self.capacity.map(|all| all.saturating_sub(self.names.values().map(length).sum()));
+        self.free_bytes.into_iter().chain(left).min()
+    }
+
     fn step(&mut self, is_sync: bool) -> io::Result<()> {
         self.operations += 1;
         match self.fail_at {
@@ -189,7 +213,7 @@ impl Disk for MemoryDisk {
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        if state.free_bytes == Some(0) {
+        if state.room() == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let at = state.files.len();
@@ -228,11 +252,15 @@ impl Disk for MemoryDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.lock().free_bytes.unwrap_or(u64::MAX))
+        Ok(self.lock().room().unwrap_or(u64::MAX))
     }
 
     fn birth(&self, _name: &str) -> io::Result<Option<u128>> {
         Ok(self.lock().birth)
+    }
+
+    fn draw_id(&self) -> Option<u128> {
+        self.lock().id
     }
 
     fn describe(&self, name: &str) -> String {
@@ -274,7 +302,7 @@ impl File for MemoryFile {
         state.step(false)?;
         let length = state.file(self.at)?.now.len() as u64;
         let grows = (offset + bytes.len() as u64).saturating_sub(length);
-        let fits = state.free_bytes.map_or(grows, |free| grows.min(free));
+        let fits = state.room().map_or(grows, |free| grows.min(free));
         state.free_bytes = state.free_bytes.map(|free| free - fits);
         // As a system does it: what there is room for is written, then the error comes.
         let written = (bytes.len() as u64).saturating_sub(grows - fits) as usize;

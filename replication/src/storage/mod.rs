@@ -13,12 +13,13 @@ mod meta;
 mod origin;
 mod record;
 mod recovery;
+mod reserve;
 mod segment;
 mod snapshot;
 mod writer;
 
 pub use meta::NodeMeta;
-pub use recovery::{Recovered, example, open, recover_from_bytes};
+pub use recovery::{Recovered, example, identity, open, recover_from_bytes};
 pub use segment::LogStore;
 pub use writer::{LogDone, LogRequest, write_loop};
 
@@ -120,6 +121,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether there was no room.
+    fn is_no_space(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_no_space(source))
+    }
+
     /// An error that must not be taken for one that passes, as that of a sync, whatever its reason was.
     fn made_final(self) -> Self {
         match self {
@@ -136,6 +142,12 @@ impl StoreError {
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Io { doing, source } if is_no_space(source) => write!(
+                f,
+                "the disk of the data directory is full: {doing}: {source}. Nothing acknowledged was lost. Make room on it (a \
+                 megabyte is enough for a start, and reads; writes need more) and start this node again. Remove no file of the \
+                 data directory."
+            ),
             Self::Io { doing, source } => write!(
                 f,
                 "cannot use the data directory: {doing}: {source}. Nothing acknowledged was lost. \

@@ -18,16 +18,14 @@ use bytes::Bytes;
 use crate::ports::{Disk, File};
 
 use super::memory::MemoryDisk;
-use super::meta::{NodeMeta, read_whole, remove_if_there};
+use super::meta::{NodeMeta, length_of, read_front, remove_if_there};
 use super::origin::{self, Origin};
 use super::record::{
     ALIGNMENT, HEADER_BYTES, Place, Prologue, SegmentHeader, decode_group, decode_head,
 };
-use super::segment::{Active, LogStore, SegmentFacts, segment_name, segment_of};
-use super::snapshot;
-use super::{Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError};
+use super::segment::{Active, LogStore, SPARE, SegmentFacts, segment_name, segment_of};
+use super::{Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve, snapshot};
 
-const SEGMENT_BYTES_MAX: u64 = 1 << 40;
 /// Written again at once, of what nothing says was durable.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -46,10 +44,19 @@ pub struct Recovered {
     pub notes: Vec<String>,
 }
 
+/// Whose data a directory holds; none if it was never used. Changes nothing.
+///
+/// # Errors
+/// See `StoreError`.
+pub fn identity(disk: &impl Disk) -> Result<Option<NodeMeta>, StoreError> {
+    let names = disk.list().doing(|| format!("list {}", disk.describe("")))?;
+    Ok(NodeMeta::load(disk, &names)?.map(|(meta, _)| meta))
+}
+
 /// Opens a data directory.
 ///
 /// # Errors
-/// See `StoreError`. Nothing is changed on disk when an error is answered.
+/// See `StoreError`. Nothing is changed on disk when it is found damaged.
 pub async fn open<D: Disk>(
     disk: D,
     config: LogConfig,
@@ -89,8 +96,10 @@ pub async fn open<D: Disk>(
     store.segments = scan.facts.into();
     store.new_base = new_base.then_some((index, term));
     store.reach = scan.reach;
-    let parts = names.iter().filter(|name| name.as_bytes().ends_with(b".part")).cloned();
-    for name in parts.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
+    // First what is of no use any more: on a full disk what follows may need its room.
+    let leftover = |name: &&String| name.as_bytes().ends_with(b".part") || *name == SPARE;
+    let leftovers = names.iter().filter(leftover).cloned();
+    for name in leftovers.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
         remove_if_there(&store.disk, &name)?;
     }
     if scan.erase {
@@ -99,7 +108,13 @@ pub async fn open<D: Disk>(
     }
     reopen_last(&mut store, unsure_from..scan.end, scan.clean).await?;
     if origin != Origin::Original {
-        origin::mark(&store.disk, store.meta.storage_id).await?;
+        match origin::mark(&store.disk, store.meta.storage_id).await {
+            Err(error) if error.is_no_space() => {
+                reserve::release(&store.disk)?;
+                origin::mark(&store.disk, store.meta.storage_id).await?;
+            }
+            marked => marked?,
+        }
     }
     Ok((store, recovered))
 }
@@ -111,10 +126,7 @@ fn open_unused<D: Disk>(
     names: &[String],
 ) -> Result<(LogStore<D>, Recovered), StoreError> {
     for name in names.iter().filter(|name| is_ours(name)) {
-        let unused = segment_of(name) == Some(1) && {
-            let bytes = read_whole(&disk, name, SEGMENT_BYTES_MAX)?;
-            bytes.iter().skip(HEADER_BYTES as usize).all(|byte| *byte == 0)
-        };
+        let unused = segment_of(name) == Some(1) && is_zero_behind(&disk, name, HEADER_BYTES)?;
         if !unused {
             let why = "the file `meta` that says whose data this is, is missing";
             return Err(StoreError::damaged(disk.describe(name), 0, why));
@@ -124,6 +136,21 @@ fn open_unused<D: Disk>(
         remove_if_there(&disk, name)?;
     }
     Ok((LogStore::new(disk, config, NodeMeta::default()), Recovered::default()))
+}
+
+/// Whether a file holds only zeroes from an offset on. It is read in pieces: nothing has said yet how long it may be.
+fn is_zero_behind(disk: &impl Disk, name: &str, mut at: u64) -> Result<bool, StoreError> {
+    let doing = || format!("read {}", disk.describe(name));
+    let file = disk.open(name).doing(doing)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let read = file.read_at(&mut piece, at).doing(doing)?;
+        let bytes = piece.get(..read).unwrap_or_default();
+        if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
+            return Ok(bytes.is_empty());
+        }
+        at += read as u64;
+    }
 }
 
 fn is_ours(name: &str) -> bool {
@@ -178,8 +205,9 @@ fn scan_segments(
     for segment in used {
         let name = segment_name(segment);
         let damaged = |offset, why: &str| StoreError::damaged(disk.describe(&name), offset, why);
-        let bytes = Bytes::from(read_whole(disk, &name, SEGMENT_BYTES_MAX)?);
-        let Some(header) = SegmentHeader::decode(&bytes).filter(|header| header.first_group > 0)
+        // What it claims is checked before memory is taken for it.
+        let front = read_front(disk, &name, HEADER_BYTES)?;
+        let Some(header) = SegmentHeader::decode(&front).filter(|header| header.first_group > 0)
         else {
             return Err(damaged(0, "its header does not match its checksum"));
         };
@@ -188,10 +216,12 @@ fn scan_segments(
             let why = "it belongs to another data directory, or to another place in this one";
             return Err(damaged(0, why));
         }
-        if (bytes.len() as u64) < header.bytes {
-            let why = format!("it ends after {} of {} bytes", bytes.len(), header.bytes);
-            return Err(damaged(bytes.len() as u64, &why));
+        let length = length_of(disk, &name)?;
+        if length != header.bytes {
+            let why = format!("it ends after {length} of {} bytes", header.bytes);
+            return Err(damaged(length.min(header.bytes), &why));
         }
+        let bytes = Bytes::from(read_front(disk, &name, length)?);
         if segment != first && header.first_group != scan.group + 1 {
             let why = format!("groups up to {} are missing here", header.first_group - 1);
             let previous = disk.describe(&segment_name(segment - 1));

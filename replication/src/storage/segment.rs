@@ -96,7 +96,7 @@ pub(super) fn segment_of(name: &str) -> Option<u64> {
     (segment_name(segment) == name).then_some(segment)
 }
 
-const SPARE: &str = "spare";
+pub(super) const SPARE: &str = "spare";
 
 impl<D: Disk> LogStore<D> {
     pub(super) fn new(disk: D, config: LogConfig, meta: NodeMeta) -> Self {
@@ -142,12 +142,23 @@ impl<D: Disk> LogStore<D> {
                 }
             }
         }
-        meta.save(&self.disk, self.opened_at).await?;
+        match meta.save(&self.disk, self.opened_at).await {
+            Err(error) if error.is_no_space() => {
+                super::reserve::release(&self.disk)?;
+                meta.save(&self.disk, self.opened_at).await?;
+            }
+            saved => saved?,
+        }
         if new {
             super::origin::mark(&self.disk, meta.storage_id).await?;
         }
         self.meta = meta;
         Ok(())
+    }
+
+    /// Keeps room for the next start, if there is any.
+    pub async fn keep_reserve(&self) -> Result<(), StoreError> {
+        super::reserve::take(&self.disk).await
     }
 
     /// Writes one group; durable only after `sync`. Nothing counts as written if there is no room.

@@ -5,13 +5,11 @@
 //!            · learner u64* · bytes u64 · checksum u32 (of the state) · crc32 u32 (of all before) · state
 //! ```
 
-use std::io;
-
 use bytes::Bytes;
 
 use crate::ports::{Disk, File};
 
-use super::meta::{read_whole, remove_if_there};
+use super::meta::{final_error, length_of, read_front, remove_if_there};
 use super::{Doing, Membership, Reader, SnapshotMeta, StoreError};
 
 const MAGIC: &[u8; 8] = b"SFSNAP\0\x01";
@@ -114,11 +112,6 @@ pub(super) async fn save(
     disk.sync_directory().await.map_err(final_error).doing(doing("sync the directory of"))
 }
 
-/// A sync that failed is never tried again, also when it failed for want of room: what it dropped is unknown.
-fn final_error(error: io::Error) -> io::Error {
-    io::Error::other(error)
-}
-
 /// Reads and verifies a snapshot.
 pub(super) fn load(
     disk: &impl Disk,
@@ -127,19 +120,18 @@ pub(super) fn load(
 ) -> Result<(Head, Vec<Bytes>), StoreError> {
     let name = name(index);
     let damaged = |offset, why: &str| StoreError::damaged(disk.describe(&name), offset, why);
-    let bytes = Bytes::from(read_whole(disk, &name, STATE_BYTES_MAX + HEAD_BYTES_MAX)?);
-    let (head, head_bytes) = decode_head(&bytes, storage_id)
+    // What it claims is checked before memory is taken for it.
+    let front = read_front(disk, &name, HEAD_BYTES_MAX)?;
+    let (head, head_bytes) = decode_head(&front, storage_id)
         .filter(|(head, _)| head.meta.index == index)
         .ok_or_else(|| damaged(0, "its head does not match its checksum"))?;
     let meta = &head.meta;
-    let state = bytes.slice(head_bytes..);
-    if state.len() as u64 != meta.bytes {
-        let offset = bytes.len() as u64;
-        return Err(damaged(
-            offset,
-            &format!("it ends after {} of {} bytes", state.len(), meta.bytes),
-        ));
+    let (length, whole) = (length_of(disk, &name)?, head_bytes as u64 + meta.bytes);
+    if length != whole {
+        let why = format!("it ends after {length} of {whole} bytes");
+        return Err(damaged(length.min(whole), &why));
     }
+    let state = Bytes::from(read_front(disk, &name, whole)?).slice(head_bytes..);
     if crc32fast::hash(&state) != meta.checksum {
         return Err(damaged(head_bytes as u64, "the state does not match its checksum"));
     }
@@ -160,17 +152,7 @@ pub(super) fn load_head(
     index: u64,
 ) -> Result<Head, StoreError> {
     let name = name(index);
-    let doing = || format!("read {}", disk.describe(&name));
-    let file = disk.open(&name).doing(doing)?;
-    let mut head = vec![0; HEAD_BYTES_MAX as usize];
-    let mut filled = 0;
-    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, filled as u64).doing(doing)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    head.truncate(filled);
+    let head = read_front(disk, &name, HEAD_BYTES_MAX)?;
     decode_head(&head, storage_id).map(|(head, _)| head).ok_or_else(|| {
         StoreError::damaged(disk.describe(&name), 0, "its head does not match its checksum")
     })

@@ -1,8 +1,9 @@
-//! The log thread's loop: takes everything queued, writes it as one group, syncs once, reports.
+//! The log thread's loop: takes everything queued, writes it as one group (or several, if much has waited), syncs, reports.
 //!
 //! In production it has an OS thread, so that `fdatasync` blocks nobody; in the simulator it is a task. Requests are
 //! carried out in order. When there is no room, appends wait here and are tried again; nothing is half-written.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use super::{Fsync, HardState, LogEntry, NodeMeta, SnapshotMeta, StoreError, snap
 const SEAL_AFTER: Duration = Duration::from_millis(200);
 /// Pause between tries when there is no room.
 const SPACE_RETRY: Duration = Duration::from_millis(500);
-/// Bytes gathered into one group at the most.
+/// Bytes written as one group at the most, if they are not one entry.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 const EVERY_SECOND: Duration = Duration::from_secs(1);
 
@@ -132,7 +133,9 @@ struct Writer<D: Disk> {
     entries: Vec<LogEntry>,
     hard_state: Option<HardState>,
     bytes: usize,
-    number: Option<u64>,
+    /// What was asked and not yet reported: its number, and the last entry that must be durable for it (or for what took the
+    /// place of its own entries).
+    unreported: VecDeque<(u64, u64)>,
     no_space: bool,
     /// The last group behind which a seal was written or is not needed.
     sealed: u64,
@@ -156,7 +159,7 @@ pub async fn write_loop<D: Disk>(
         entries: Vec::new(),
         hard_state: None,
         bytes: 0,
-        number: None,
+        unreported: VecDeque::new(),
         no_space: false,
         last_write: now,
         last_sync: now,
@@ -234,11 +237,9 @@ impl<D: Disk> Writer<D> {
         while let Some(request) = next {
             match request {
                 LogRequest::Append { number, entries, hard_state } => {
-                    self.bytes +=
-                        entries.iter().map(|entry| entry.payload.len() + 32).sum::<usize>();
-                    self.gather(entries);
+                    self.bytes += entries.iter().map(bytes_of).sum::<usize>();
+                    self.gather(number, entries);
                     self.hard_state = hard_state.or(self.hard_state);
-                    self.number = Some(number);
                     if self.bytes > GROUP_BYTES_MAX {
                         self.write().await?;
                     }
@@ -256,14 +257,20 @@ impl<D: Disk> Writer<D> {
         Ok(true)
     }
 
-    /// Entries that replace ones still waiting leave no trace of those.
-    fn gather(&mut self, entries: Vec<LogEntry>) {
+    /// Entries that replace ones still waiting leave no trace of those: whoever asked for those hears of it with these.
+    fn gather(&mut self, number: u64, entries: Vec<LogEntry>) {
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let replaced = self.unreported.iter_mut().filter(|(_, reach)| *reach >= first.index);
+            replaced.for_each(|(_, reach)| *reach = last.index);
+        }
         if self.entries.is_empty() {
             self.entries = entries;
         } else if let Some(first) = entries.first() {
             self.entries.retain(|waiting| waiting.index < first.index);
             self.entries.extend(entries);
         }
+        let reach = self.entries.last().map_or(0, |last| last.index);
+        self.unreported.push_back((number, reach));
     }
 
     async fn carry_out(&mut self, request: LogRequest) -> Result<bool, StoreError> {
@@ -276,7 +283,7 @@ impl<D: Disk> Writer<D> {
                 // What still waits was written to the log that the snapshot replaces.
                 self.entries.clear();
                 self.bytes = 0;
-                self.number = None;
+                self.unreported.clear();
                 let waiting = self.hard_state.take();
                 let hard_state = hard_state.or(waiting);
                 let saved = false;
@@ -303,34 +310,57 @@ impl<D: Disk> Writer<D> {
         Ok(true)
     }
 
-    /// Writes what was gathered as one group, syncs as the mode says, reports. Without room it stays gathered.
+    /// Writes what was gathered, in groups of a bounded size: each is synced as the mode says, and reported. What finds no room
+    /// stays gathered.
     async fn write(&mut self) -> Result<(), StoreError> {
-        if !self.install_waiting().await? {
+        if !self.install_waiting().await? || self.unreported.is_empty() {
             return Ok(());
         }
-        let Some(number) = self.number else { return Ok(()) };
         let vital = self.hard_state.is_some_and(|new| {
             let old = self.store.hard_state;
             (new.term, new.vote) != (old.term, old.vote)
-        }) || self.entries.iter().any(|entry| entry.kind != 0);
+        });
         if self.entries.is_empty() && !vital {
             // Only the commit index moved: a hint that goes along with a later group.
             self.store.hard_state = self.hard_state.take().unwrap_or(self.store.hard_state);
-        } else {
-            let entries = std::mem::take(&mut self.entries);
-            if !self.write_group(self.hard_state, &entries).await? {
-                self.entries = entries;
+            self.written(u64::MAX).await;
+            return Ok(());
+        }
+        let mut rest = std::mem::take(&mut self.entries);
+        loop {
+            let behind = rest.split_off(group_end(&rest));
+            let vital = vital && self.hard_state.is_some() || rest.iter().any(|e| e.kind != 0);
+            if !self.write_group(self.hard_state, &rest).await? {
+                rest.extend(behind);
+                self.entries = rest;
                 return Ok(());
             }
             if vital || self.store.config.fsync == Fsync::Always {
                 self.sync().await?;
             }
             self.hard_state = None;
-            self.bytes = 0;
+            self.bytes = self.bytes.saturating_sub(rest.iter().map(bytes_of).sum());
+            let reach = rest.last().filter(|_| !behind.is_empty()).map(|last| last.index);
+            self.written(reach.unwrap_or(u64::MAX)).await;
+            if behind.is_empty() {
+                self.bytes = 0; // entries that were replaced while they waited were counted, too
+                return Ok(());
+            }
+            rest = behind;
         }
-        self.number = None;
-        self.report(LogDone::Appended { number }).await;
-        Ok(())
+    }
+
+    /// Reports what was asked for up to this entry.
+    async fn written(&mut self, reach: u64) {
+        let mut number = None;
+        while let Some((asked, _)) = self.unreported.front().filter(|(_, needed)| *needed <= reach)
+        {
+            number = Some(*asked);
+            self.unreported.pop_front();
+        }
+        if let Some(number) = number {
+            self.report(LogDone::Appended { number }).await;
+        }
     }
 
     /// Writes one group; false if there is no room for it now.
@@ -365,7 +395,7 @@ impl<D: Disk> Writer<D> {
         if self.no_space {
             self.last_try = Instant::now();
             self.write().await?;
-            if self.number.is_some() || self.install.is_some() {
+            if !self.unreported.is_empty() || self.install.is_some() {
                 return Ok(());
             }
         }
@@ -469,4 +499,19 @@ impl<D: Disk> Writer<D> {
     async fn report(&self, done: LogDone) {
         let _ = self.done.send(done).await;
     }
+}
+
+fn bytes_of(entry: &LogEntry) -> usize {
+    entry.payload.len() + 32
+}
+
+/// How many of the first entries make one group; at least one, if there is any.
+fn group_end(entries: &[LogEntry]) -> usize {
+    let mut bytes = 0;
+    let fits = entries.iter().take_while(|entry| {
+        let first = bytes == 0;
+        bytes += bytes_of(entry);
+        first || bytes <= GROUP_BYTES_MAX
+    });
+    fits.count()
 }

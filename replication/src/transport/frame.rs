@@ -1,6 +1,7 @@
 //! Frames: `length u32 · crc32 u32 (of the body) · body`. A wrong checksum or an impossible length ends the link.
 //!
-//! Patience is per step, not per frame: a slow link that moves is not a dead one, a silent one is found out within a step.
+//! Patience is for one step of a stream, be it a single byte, and not for a frame: a slow link that moves is not a dead one, a
+//! silent one is found out within a step.
 
 use std::io;
 use std::time::Duration;
@@ -9,13 +10,13 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Largest body of a frame. Raft messages, forwarded ops and chunks of snapshots are all cut to about a megabyte; the rest
-/// is room for later releases.
+/// Largest body of a frame. Raft messages, forwarded ops and chunks of snapshots are all cut to about 256 KiB; the rest is room
+/// for later releases.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Largest body of a hello or a welcome: strangers may claim no more.
 pub const GREETING_BYTES_MAX: usize = 64 << 10;
 const HEAD_BYTES: usize = 8;
-/// Read and written at once. Memory grows by it, so that a length that lies costs its sender more than us.
+/// Read at once at the most. Memory grows by it, so that a length that lies costs its sender more than us.
 const STEP_BYTES: usize = 256 << 10;
 
 /// Appends a frame to a buffer.
@@ -48,8 +49,10 @@ pub async fn write_encoded<S: AsyncWrite + Unpin>(
     bytes: &[u8],
     patience: Duration,
 ) -> io::Result<()> {
-    for step in bytes.chunks(STEP_BYTES) {
-        within(patience, stream.write_all(step)).await?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = within(patience, stream.write(rest)).await?;
+        rest = rest.get(written..).filter(|_| written > 0).ok_or(io::ErrorKind::WriteZero)?;
     }
     within(patience, stream.flush()).await
 }
@@ -57,38 +60,81 @@ pub async fn write_encoded<S: AsyncWrite + Unpin>(
 /// Reads one frame's body of at most `longest` bytes.
 ///
 /// # Errors
-/// Those of the stream; `TimedOut` if a step takes longer than `patience`; `InvalidData` if the length is impossible or the
-/// checksum does not match.
+/// As `Incoming::step`.
 pub async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     longest: usize,
     patience: Duration,
 ) -> io::Result<Bytes> {
-    let mut head = [0; HEAD_BYTES];
-    within(patience, stream.read_exact(&mut head)).await?;
-    let [a, b, c, d, e, f, g, h] = head;
-    let (length, crc) =
-        (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]));
-    if length > longest {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a frame is longer than any can be",
-        ));
+    let mut incoming = Incoming::default();
+    loop {
+        if let Some(body) = incoming.step(stream, longest, patience).await? {
+            return Ok(body);
+        }
     }
-    let mut body = Vec::new();
-    while body.len() < length {
-        let start = body.len();
-        body.resize((start + STEP_BYTES).min(length), 0);
-        let step = body.get_mut(start..).unwrap_or_default();
-        within(patience, stream.read_exact(step)).await?;
+}
+
+/// A frame on its way in. It is read step by step, so that whoever waits for a large one sees that it moves.
+#[derive(Debug, Default)]
+pub struct Incoming {
+    head: [u8; HEAD_BYTES],
+    body: Vec<u8>,
+    /// Bytes that have come, head and body.
+    come: usize,
+}
+
+impl Incoming {
+    /// Reads what comes next; answers the frame's body once it is whole, and is ready for the next frame then.
+    ///
+    /// # Errors
+    /// Those of the stream; `TimedOut` if nothing comes within `patience`; `InvalidData` if the length is impossible or the
+    /// checksum does not match.
+    pub async fn step<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        longest: usize,
+        patience: Duration,
+    ) -> io::Result<Option<Bytes>> {
+        let buffer = match self.come.checked_sub(HEAD_BYTES) {
+            None => self.head.get_mut(self.come..),
+            Some(filled) => {
+                if filled == self.body.len() {
+                    self.body.resize((filled + STEP_BYTES).min(self.length()), 0);
+                }
+                self.body.get_mut(filled..)
+            }
+        };
+        let read = within(patience, stream.read(buffer.unwrap_or_default())).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.come += read;
+        if self.come >= HEAD_BYTES && self.length() > longest {
+            return Err(invalid("a frame is longer than any can be"));
+        }
+        if self.come < HEAD_BYTES || self.come - HEAD_BYTES < self.length() {
+            return Ok(None);
+        }
+        let Self { head, body, .. } = std::mem::take(self);
+        if crc32fast::hash(&body) != word(head, 4) {
+            return Err(invalid("a frame's checksum does not match"));
+        }
+        Ok(Some(Bytes::from(body)))
     }
-    if crc32fast::hash(&body) != crc {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a frame's checksum does not match",
-        ));
+
+    /// The body's length, as the head says.
+    fn length(&self) -> usize {
+        word(self.head, 0) as usize
     }
-    Ok(Bytes::from(body))
+}
+
+fn word(head: [u8; HEAD_BYTES], at: usize) -> u32 {
+    let bytes = head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    u32::from_le_bytes(bytes.unwrap_or_default())
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// Bounds the wait for the other side: a stream may stay silent for ever without an error.

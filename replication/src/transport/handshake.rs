@@ -43,6 +43,10 @@ pub struct Welcome {
     /// Why the stream is refused; empty if it is not.
     #[prost(string, tag = "2")]
     pub refusal: String,
+    /// What a node needs to know that is no member by its disk: 1 there is a cluster, and it knows this id with another disk;
+    /// 2 there is a cluster, and it does not know this id. 0 otherwise.
+    #[prost(uint32, tag = "3")]
+    pub excluded: u32,
 }
 
 /// What a stream is for.
@@ -81,6 +85,23 @@ impl Identity {
         }
     }
 
+    /// The answer to a peer's hello. Storage ids are told to nobody but members (who show that they are by their own), and to
+    /// whoever may become one while the cluster forms: with them anybody could speak in a member's name.
+    pub fn welcome(&self, hello: &Hello, refusal: String) -> Welcome {
+        let joined = self.record.as_ref().map(|record| record.storage_of(hello.from));
+        let (member, excluded) = match joined {
+            None => (true, 0),
+            Some(Some(storage)) if hello.storage() == Some(storage) => (true, 0),
+            Some(Some(_)) => (false, 1),
+            Some(None) => (false, 2),
+        };
+        let mut own = self.hello(hello.from, Purpose::Messages);
+        if !member || !refusal.is_empty() {
+            own = Hello { protocol: own.protocol, from: own.from, to: own.to, ..Hello::default() };
+        }
+        Welcome { hello: Some(own), refusal, excluded }
+    }
+
     /// Checks what a peer says of itself; `known` is the highest incarnation heard of it.
     ///
     /// # Errors
@@ -102,10 +123,13 @@ impl Identity {
         if peer == own || peer == 0 {
             return Err(format!("a peer calls itself node {peer}: check --node-id"));
         }
-        if hello.incarnation < known {
+        // Starts are counted in the upper half, and each draws the lower one: two draws for one start are of two directories.
+        let (start, last) = (hello.incarnation >> 32, known >> 32);
+        if hello.incarnation < known || (start == last && hello.incarnation != known && last > 0) {
             return Err(format!(
-                "node {peer} says that this is its start number {}, but it has been at {known}: its disk went back in time",
-                hello.incarnation
+                "node {peer} says that this is its start number {start}, but the cluster knows another one with number {last}: \
+                 its disk went back in time. Its data directory is an older copy, which has lost what it promised: start it \
+                 with the newest one, or remove node {peer} and add it anew with an empty directory"
             ));
         }
         let storage = hello.storage().ok_or("a hello without a storage id")?;
@@ -144,6 +168,11 @@ impl Hello {
 }
 
 impl Welcome {
+    /// Whether a cluster shuts the asker out, and why.
+    pub fn excluded(&self) -> Option<Heard> {
+        (self.excluded != 0).then_some(Heard::Excluded { replaced: self.excluded == 1 })
+    }
+
     /// From a frame.
     pub fn from_bytes(bytes: Bytes) -> Option<Self> {
         Self::decode(bytes).ok()

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, within};
+use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, Incoming, within};
 use super::handshake::{Hello, Identity, Purpose, Welcome};
 use crate::formation::{Heard, Member};
 use crate::ports::Net;
@@ -31,12 +31,17 @@ const STREAM_BUFFER_BYTES: usize = 64 << 10;
 /// Different refusals that are remembered as logged.
 const TOLD_MAX: usize = 64;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// For a whole greeting: a stranger who sends it byte by byte is not waited for.
+const GREETING_PATIENCE: Duration = Duration::from_secs(2);
 /// How often an idle link says that it is alive, and how long it may be silent.
 const PING_EVERY: Duration = Duration::from_millis(300);
 const SILENCE_MAX: Duration = Duration::from_millis(1500);
 const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 const RECONNECT_MAX: Duration = Duration::from_millis(800);
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
+/// How often whoever receives a snapshot says that it still comes, and its word for having it whole.
+const SNAPSHOT_SIGN_EVERY: Duration = Duration::from_secs(1);
+const ARRIVED: &[u8] = b"arrived";
 /// A snapshot that claims to be larger is refused.
 const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
 
@@ -203,6 +208,19 @@ impl<N: Net> Links<N> {
         *self.shared.identity.borrow_mut() = identity;
     }
 
+    /// The log says that these nodes have been at these incarnations: lower ones are refused from now on.
+    pub fn learn(&self, incarnations: impl Iterator<Item = (u64, u64)>) {
+        let identity = self.shared.identity.borrow();
+        let Some(record) = &identity.record else { return };
+        let mut known = self.shared.incarnations.borrow_mut();
+        for (node, incarnation) in incarnations {
+            let Some(storage) = record.storage_of(node) else { continue };
+            let heard = known.get(&node).filter(|(of, _)| *of == storage);
+            let highest = heard.map_or(incarnation, |(_, heard)| incarnation.max(*heard));
+            known.insert(node, (storage, highest));
+        }
+    }
+
     /// Puts a frame into a peer's queue; it may be dropped.
     pub fn send(&self, to: u64, frame: &PeerFrame) {
         if let Some(queue) = self.peers.get(&to) {
@@ -267,14 +285,13 @@ fn invalid(text: &'static str) -> io::Error {
 /// Serves one accepted stream to its end.
 async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()> {
     let mut stream = BufReader::with_capacity(STREAM_BUFFER_BYTES, stream);
-    let hello = frame::read(&mut stream, GREETING_BYTES_MAX, CONNECT_PATIENCE).await?;
-    let hello = Hello::from_bytes(hello).ok_or_else(|| invalid("no hello"))?;
+    let hello = Hello::from_bytes(read_greeting(&mut stream).await?);
+    let hello = hello.ok_or_else(|| invalid("no hello"))?;
     let peer = hello.from;
     let verdict = shared.judge(&hello);
-    let own = shared.identity.borrow().hello(peer, Purpose::Messages);
-    let own_formed = !own.record.is_empty();
+    let own_formed = shared.identity.borrow().record.is_some();
     let refusal = verdict.as_ref().err().cloned().unwrap_or_default();
-    let welcome = Welcome { hello: Some(own), refusal };
+    let welcome = shared.identity.borrow().welcome(&hello, refusal);
     frame::write(&mut stream, &welcome.to_bytes(), CONNECT_PATIENCE).await?;
     let Ok(heard) = verdict else { return Ok(()) };
     let formed = matches!(heard, Heard::Formed(_)) && own_formed;
@@ -290,25 +307,34 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
         back.notify_waiters();
     }
     let mut answered = Instant::now();
+    let mut incoming = Incoming::default();
     loop {
-        let body = frame::read(&mut stream, FRAME_BYTES_MAX, SILENCE_MAX).await?;
+        let body = incoming.step(&mut stream, FRAME_BYTES_MAX, SILENCE_MAX).await?;
         if shared.newest.borrow().get(&peer) != Some(&number) {
             return Err(invalid("a newer stream of the same peer took its place"));
         }
-        // Signs of life go back while messages come, too: a ping may stand in line behind megabytes of them.
-        if body.is_empty() || answered.elapsed() >= PING_EVERY {
+        if shared.highest(peer, &hello) > hello.incarnation {
+            return Err(invalid("the log knows a later start of this peer"));
+        }
+        // Signs of life go back while messages come, too, also in the middle of a large one: a ping may stand in line behind
+        // megabytes of them, and on a slow link one value alone may take longer than a silence is borne.
+        let is_ping = body.as_ref().is_some_and(Bytes::is_empty);
+        if is_ping || answered.elapsed() >= PING_EVERY {
             answered = Instant::now();
             frame::write(&mut stream, &[], SILENCE_MAX).await?;
         }
-        if body.is_empty() {
-            continue;
-        }
+        let Some(body) = body.filter(|_| !is_ping) else { continue };
         let frame = PeerFrame::decode(body).map_err(|_| invalid("a frame that is no message"))?;
         if frame.raft.as_ref().is_some_and(|raft| raft.from != peer) {
             return Err(invalid("a message in another node's name"));
         }
         shared.tell(PeerEvent::Frame { from: peer, frame }).await?;
     }
+}
+
+/// Reads a hello or a welcome.
+async fn read_greeting<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Bytes> {
+    within(GREETING_PATIENCE, frame::read(stream, GREETING_BYTES_MAX, CONNECT_PATIENCE)).await
 }
 
 async fn receive_snapshot<N: Net>(
@@ -329,8 +355,15 @@ async fn receive_snapshot<N: Net>(
         return Err(invalid("a snapshot larger than any can be"));
     }
     let (mut chunks, mut bytes, mut hasher) = (Vec::new(), 0, crc32fast::Hasher::new());
+    let (mut incoming, mut answered) = (Incoming::default(), Instant::now());
     while bytes < head.bytes {
-        let chunk = frame::read(&mut stream, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await?;
+        let chunk = incoming.step(&mut stream, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await?;
+        // The sender may be done while much of it is still on its way: it must not take that for silence.
+        if answered.elapsed() >= SNAPSHOT_SIGN_EVERY {
+            answered = Instant::now();
+            frame::write(&mut stream, &[], SNAPSHOT_PATIENCE).await?;
+        }
+        let Some(chunk) = chunk else { continue };
         if chunk.is_empty() {
             return Err(invalid("a snapshot that ends early"));
         }
@@ -344,7 +377,7 @@ async fn receive_snapshot<N: Net>(
     let mut meta = metadata.into_meta();
     (meta.bytes, meta.checksum) = (head.bytes, head.checksum);
     shared.tell(PeerEvent::SnapshotReceived { message, meta, chunks }).await?;
-    frame::write(&mut stream, &[], SNAPSHOT_PATIENCE).await
+    frame::write(&mut stream, ARRIVED, SNAPSHOT_PATIENCE).await
 }
 
 /// Keeps the link to one peer up, until the driver is gone.
@@ -379,8 +412,9 @@ async fn greet<N: Net>(
     let mut stream = within(CONNECT_PATIENCE, shared.net.connect(&peer.host, peer.port)).await?;
     let hello = shared.identity.borrow().hello(peer.id, purpose);
     frame::write(&mut stream, &hello.to_bytes(), CONNECT_PATIENCE).await?;
-    let welcome = frame::read(&mut stream, GREETING_BYTES_MAX, CONNECT_PATIENCE).await?;
-    let welcome = Welcome::from_bytes(welcome).ok_or_else(|| invalid("no welcome"))?;
+    let welcome = Welcome::from_bytes(read_greeting(&mut stream).await?);
+    let welcome = welcome.ok_or_else(|| invalid("no welcome"))?;
+    let excluded = welcome.excluded();
     let theirs = welcome.hello.ok_or_else(|| invalid("a welcome from nobody"))?;
     if !welcome.refusal.is_empty() {
         shared.log_refusal(peer.id, &welcome.refusal);
@@ -391,9 +425,16 @@ async fn greet<N: Net>(
         shared.log_refusal(peer.id, &text);
         return Err(invalid("another node answers there"));
     }
+    if let Some(heard) = excluded {
+        shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
+        return Err(invalid("the peer's cluster shuts this node out"));
+    }
+    if !welcome.refusal.is_empty() {
+        return Err(invalid("the peer refuses the link"));
+    }
     let heard = shared.judge(&theirs).map_err(|_| invalid("the peer is not ours"))?;
     let own_formed = !hello.record.is_empty();
-    let formed = matches!(heard, Heard::Formed(_)) && own_formed && welcome.refusal.is_empty();
+    let formed = matches!(heard, Heard::Formed(_)) && own_formed;
     shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
     Ok((stream, formed))
 }
@@ -425,7 +466,13 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
                 }
             }
         }
-        if let Err(error) = frame::write_encoded(&mut writer, &out, SILENCE_MAX).await {
+        let written = tokio::select! {
+            biased; // what is written to the end was written
+            written = frame::write_encoded(&mut writer, &out, SILENCE_MAX) => written,
+            // Bytes that the system takes say nothing of the other end: only what comes from there is a sign of life.
+            _ = &mut listener => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        if let Err(error) = written {
             break error;
         }
     };
@@ -435,7 +482,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 
 /// Listens to signs of life; ends when the other end is gone or silent for too long.
 async fn listen<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>) {
-    while frame::read(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await.is_ok() {}
+    let mut incoming = Incoming::default();
+    while incoming.step(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await.is_ok() {}
 }
 
 async fn transfer<N: Net>(
@@ -445,18 +493,26 @@ async fn transfer<N: Net>(
     meta: SnapshotMeta,
     chunks: Vec<Bytes>,
 ) -> io::Result<()> {
-    let (mut stream, formed) = greet(shared, peer, Purpose::Snapshot).await?;
+    let (stream, formed) = greet(shared, peer, Purpose::Snapshot).await?;
     if !formed {
         return Err(invalid("the peer is not ready for it"));
     }
     let metadata = Some(SnapshotMetadata::from_meta(&meta));
     let message = Some(message);
     let head = SnapshotHead { message, metadata, bytes: meta.bytes, checksum: meta.checksum };
-    frame::write(&mut stream, &head.encode_to_vec(), SNAPSHOT_PATIENCE).await?;
-    for chunk in chunks {
-        frame::write(&mut stream, &chunk, SNAPSHOT_PATIENCE).await?;
-    }
-    frame::read(&mut stream, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await.map(drop)
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let send = async {
+        frame::write(&mut writer, &head.encode_to_vec(), SNAPSHOT_PATIENCE).await?;
+        for chunk in chunks {
+            frame::write(&mut writer, &chunk, SNAPSHOT_PATIENCE).await?;
+        }
+        Ok(())
+    };
+    let hear = async {
+        while frame::read(&mut reader, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await?.is_empty() {}
+        Ok(())
+    };
+    tokio::try_join!(send, hear).map(drop)
 }
 
 impl<N: Net> Shared<N> {
@@ -490,9 +546,8 @@ impl<N: Net> Shared<N> {
 
     fn check(&self, hello: &Hello) -> Result<Heard, String> {
         let peer = hello.from;
-        let known = self.incarnations.borrow().get(&peer).copied();
         let storage = hello.storage().unwrap_or_default();
-        let highest = known.filter(|(of, _)| *of == storage).map_or(0, |(_, highest)| highest);
+        let highest = self.highest(peer, hello);
         let heard = self.identity.borrow().check(hello, highest)?;
         if !self.members.contains(&peer) {
             return Err(format!(
@@ -504,6 +559,12 @@ impl<N: Net> Shared<N> {
             self.incarnations.borrow_mut().insert(peer, (storage, hello.incarnation));
         }
         Ok(heard)
+    }
+
+    /// The highest incarnation known of a peer with that disk.
+    fn highest(&self, peer: u64, hello: &Hello) -> u64 {
+        let known = self.incarnations.borrow().get(&peer).copied();
+        known.filter(|(of, _)| Some(*of) == hello.storage()).map_or(0, |(_, highest)| highest)
     }
 
     /// Whether the cluster knows this peer with another disk.

@@ -56,6 +56,8 @@ struct Fabric {
     streams: Vec<(u64, u64, Arc<AtomicBool>)>,
     /// Bytes a stream carries in a second, if that is limited.
     rate: Option<usize>,
+    /// Bytes that are under way in a stream, if not as many as usual.
+    buffer: Option<usize>,
 }
 
 /// The network as one node has it. Node `n` listens on port `n`.
@@ -89,6 +91,11 @@ impl MemoryNet {
         self.fabric.lock().expect("see cut").cut.clear();
     }
 
+    /// Says how many bytes new streams hold that were written and not yet read.
+    pub fn set_buffer(&self, bytes: usize) {
+        self.fabric.lock().expect("see cut").buffer = Some(bytes);
+    }
+
     /// Limits all new streams.
     pub fn set_rate(&self, bytes_a_second: usize) {
         self.fabric.lock().expect("see cut").rate = Some(bytes_a_second);
@@ -120,12 +127,16 @@ impl AsyncRead for Wire {
             ready!(pause.as_mut().poll(context));
             self.pause = None;
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        if let Some(rate) = self.rate {
-            let read = (buffer.filled().len() - before) as u32;
-            self.pause = Some(Box::pin(sleep(Duration::from_secs(1) * read / rate as u32)));
-        }
+        let Some(rate) = self.rate else {
+            return Pin::new(&mut self.inner).poll_read(context, buffer);
+        };
+        // In small pieces, as packets come.
+        let mut piece = vec![0; buffer.remaining().min(rate.div_ceil(20))];
+        let mut piece = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.inner).poll_read(context, &mut piece))?;
+        buffer.put_slice(piece.filled());
+        let read = piece.filled().len() as u32;
+        self.pause = Some(Box::pin(sleep(Duration::from_secs(1) * read / rate as u32)));
         Poll::Ready(Ok(()))
     }
 }
@@ -179,7 +190,7 @@ impl Net for MemoryNet {
             } else {
                 let listener =
                     fabric.listeners.get(&port).ok_or(io::ErrorKind::ConnectionRefused)?;
-                let (near, far) = duplex(WIRE_BYTES);
+                let (near, far) = duplex(fabric.buffer.unwrap_or(WIRE_BYTES));
                 let dead = Arc::new(AtomicBool::new(false));
                 let end =
                     |inner| Wire { inner, dead: Arc::clone(&dead), rate: fabric.rate, pause: None };

@@ -1,0 +1,35 @@
+//! A little room that is kept for the next start: a node must be able to save its identity, also on a full disk, to serve reads.
+//!
+//! The file `reserve` holds nothing but its place. It is given up when the identity finds no room, and taken again after.
+
+use crate::ports::{Disk, File};
+
+use super::meta::{final_error, remove_if_there};
+use super::{Doing, StoreError};
+
+const NAME: &str = "reserve";
+/// Many times what an identity takes on any file system.
+const BYTES: u64 = 64 << 10;
+/// Taken at once: on a disk that is nearly full, what there is of it will do.
+static PIECE: [u8; 4 << 10] = [0; 4 << 10];
+
+/// Takes the room, as far as there is any. It is a help and no promise: without it a start on a full disk is refused.
+pub(super) async fn take(disk: &impl Disk) -> Result<(), StoreError> {
+    let doing = || format!("keep room in {}", disk.describe(NAME));
+    let Ok(mut file) = disk.open(NAME).or_else(|_| disk.create(NAME)) else { return Ok(()) };
+    let before = file.len().doing(doing)?;
+    let mut taken = before;
+    while taken < BYTES && file.write_at(&PIECE, taken).is_ok() {
+        taken += PIECE.len() as u64;
+    }
+    if taken == before {
+        return Ok(());
+    }
+    file.sync().await.map_err(final_error).doing(doing)?;
+    disk.sync_directory().await.map_err(final_error).doing(doing)
+}
+
+/// Gives the room up; durable names are synced by whoever uses it.
+pub(super) fn release(disk: &impl Disk) -> Result<(), StoreError> {
+    remove_if_there(disk, NAME)
+}
