@@ -256,7 +256,8 @@ fn with_argv<T>(input: &[u8], words: &[Range<usize>], work: impl FnOnce(&[&[u8]]
 mod tests {
     use std::cell::RefCell;
     use std::sync::Arc;
-    use std::task::Waker;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
 
     use steadfast_replication::gateway::Status;
     use tokio::io::{DuplexStream, duplex};
@@ -287,15 +288,28 @@ mod tests {
         (Connection { shell, client, stream, reader: None, sent: 0, ended: false }, peer)
     }
 
+    /// Whether the task asked to run again.
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Sends bytes, lets the connection run, and answers what came back.
     fn say(
         (connection, peer): &mut (Connection<DuplexStream, SystemClock>, DuplexStream),
         bytes: &[u8],
     ) -> String {
-        let context = &mut Context::from_waker(Waker::noop());
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let context = &mut Context::from_waker(&waker);
         let written = Pin::new(&mut *peer).poll_write(context, bytes);
         assert!(matches!(written, Poll::Ready(Ok(length)) if length == bytes.len()));
-        assert!(connection.poll(context).is_pending());
+        while woken.0.swap(false, Ordering::Relaxed) {
+            assert!(connection.poll(context).is_pending()); // what it answers waits for the end of the turn
+        }
         let mut answer = vec![0; 1 << 20];
         let mut buffer = ReadBuf::new(&mut answer);
         let _ = Pin::new(peer).poll_read(context, &mut buffer);
