@@ -22,6 +22,8 @@ pub(crate) struct LogClock {
     estimate: Option<Estimate>,
     /// While leading: log time at a monotonic moment, microseconds.
     leading: Option<(u64, u64)>,
+    /// Microseconds of leading that did not make one of slewing yet.
+    unslewed_us: u64,
     last_step: Option<Duration>,
     /// Until then nothing that is heard counts.
     deaf_until: Duration,
@@ -37,10 +39,11 @@ struct Estimate {
 }
 
 impl Estimate {
-    /// What of it stands against words that say less.
-    fn sunk_us(self, now_us: u64) -> i64 {
-        let sunk = (now_us.saturating_sub(self.at_us) / SINK_DIVISOR) as i64;
-        self.offset_us.saturating_sub(sunk)
+    /// What of it stands against words that say less. Time that does not make a microsecond yet counts the next time.
+    fn sunk(self, now_us: u64) -> Self {
+        let sunk = now_us.saturating_sub(self.at_us) / SINK_DIVISOR;
+        let offset_us = self.offset_us.saturating_sub(sunk as i64);
+        Self { offset_us, at_us: self.at_us + sunk * SINK_DIVISOR }
     }
 }
 
@@ -62,17 +65,27 @@ impl LogClock {
         self.last_stamp_ms = self.last_stamp_ms.max(stamp_ms);
     }
 
-    /// Log time of a leader, or as a voter knew it, at the moment it sent a message that arrives now: log time is no earlier.
+    /// Log time of a leader at the moment it sent a message that arrives now: log time is no earlier.
     pub(crate) fn hear(&mut self, now: Duration, log_time_ms: u64) {
-        if now < self.deaf_until {
-            return;
+        if now >= self.deaf_until {
+            self.note(now, log_time_ms);
         }
+    }
+
+    /// Log time as a voter knew it when it answered. That is believed at any time: it answers what this node asked, and without
+    /// it a leader would have nothing but its own wall clock.
+    pub(crate) fn hear_vote(&mut self, now: Duration, log_time_ms: u64) {
+        self.note(now, log_time_ms);
+    }
+
+    fn note(&mut self, now: Duration, log_time_ms: u64) {
         let now_us = micros(now);
         let heard = i64::try_from(log_time_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
         let heard = heard.saturating_sub(now_us as i64);
-        let known = self.estimate.map(|estimate| estimate.sunk_us(now_us));
-        let offset_us = known.map_or(heard, |known| known.max(heard));
-        self.estimate = Some(Estimate { offset_us, at_us: now_us });
+        let known = self.estimate.map(|estimate| estimate.sunk(now_us));
+        let heard = Estimate { offset_us: heard, at_us: now_us };
+        self.estimate =
+            Some(known.filter(|known| known.offset_us > heard.offset_us).unwrap_or(heard));
     }
 
     /// Begins a term as leader; nothing happens while one is under way.
@@ -100,7 +113,9 @@ impl LogClock {
     pub(crate) fn stamp(&mut self, now: Duration, wall_ms: u64) -> u64 {
         if let Some((log_us, at_us)) = &mut self.leading {
             let elapsed = micros(now).saturating_sub(*at_us);
-            let slew_max = elapsed / SLEW_DIVISOR;
+            let slewing = self.unslewed_us + elapsed;
+            let slew_max = slewing / SLEW_DIVISOR;
+            self.unslewed_us = slewing % SLEW_DIVISOR;
             let target = wall_ms.saturating_mul(1000);
             let raw = *log_us + elapsed;
             *log_us = if target > raw {
@@ -147,6 +162,17 @@ mod tests {
         assert_eq!(clock.stamp(at(0), 1_000_000), 1_000_000);
         assert_eq!(clock.stamp(at(10_000), 1_000_000 + 3_600_000), 1_010_005);
         assert_eq!(clock.stamp(at(20_000), 0), 1_020_000);
+    }
+
+    /// A busy leader stamps many times a millisecond, and slews all the same.
+    #[test]
+    fn many_stamps_slew_as_far_as_few() {
+        let mut clock = LogClock::default();
+        clock.lead(at(0), 1_000_000);
+        for step in 1..=50_000_u64 {
+            clock.stamp(Duration::from_micros(step * 200), 2_000_000);
+        }
+        assert_eq!(clock.stamp(at(10_000), 2_000_000), 1_010_005);
     }
 
     /// Stamps never run backwards, also when a leader with a slow clock takes over.
@@ -210,13 +236,36 @@ mod tests {
         assert_eq!(clock.now_ms(at(9_999_000)), 9_999 * 999);
     }
 
+    /// The same under load, when many messages come in a millisecond.
+    #[test]
+    fn many_messages_let_it_sink_as_far_as_few() {
+        let mut clock = LogClock::default();
+        clock.hear(at(0), 1_000);
+        for step in 1..=50_000_u64 {
+            clock.hear(Duration::from_micros(step * 200), 0);
+        }
+        assert_eq!(clock.now_ms(at(10_000)), 10_980);
+    }
+
+    /// A node that was stopped before it heard anything, and then stands for leader, believes its voters.
+    #[test]
+    fn voters_are_believed_after_a_stop() {
+        let mut clock = LogClock::default();
+        clock.step(at(0));
+        clock.step(at(5_000));
+        clock.hear(at(5_000), 7_000);
+        clock.hear_vote(at(5_010), 12_000);
+        clock.lead(at(5_010), 99_000_000);
+        assert_eq!(clock.leading_ms(at(5_010)), Some(12_000));
+    }
+
     /// A node that has heard nothing since its start goes on from what its voters know, not from its own wall clock.
     #[test]
     fn votes_tell_log_time() {
         let mut clock = LogClock::default();
         assert_eq!((clock.known_ms(at(100)), clock.leading_ms(at(100))), (None, None));
-        clock.hear(at(100), 9_000);
-        clock.hear(at(100), 7_000);
+        clock.hear_vote(at(100), 9_000);
+        clock.hear_vote(at(100), 7_000);
         clock.lead(at(150), 99_000_000);
         assert_eq!(clock.leading_ms(at(150)), Some(9_050));
     }

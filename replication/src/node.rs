@@ -310,13 +310,6 @@ impl Node {
             return;
         }
         let last = self.raw.raft.raft_log.last_index();
-        let tells_log_time = match message.get_msg_type() {
-            MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot => {
-                message.term >= self.raw.raft.term
-            }
-            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => true,
-            _ => false,
-        };
         if message.get_msg_type() == MessageType::MsgHeartbeat
             && message.term >= self.raw.raft.term
             && message.commit > last
@@ -328,8 +321,18 @@ impl Node {
                 message.commit, message.from
             ));
         }
-        if tells_log_time && log_time_ms > 0 {
-            self.clock.hear(now, log_time_ms);
+        if log_time_ms > 0 {
+            match message.get_msg_type() {
+                MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot => {
+                    if message.term >= self.raw.raft.term {
+                        self.clock.hear(now, log_time_ms);
+                    }
+                }
+                MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
+                    self.clock.hear_vote(now, log_time_ms);
+                }
+                _ => {}
+            }
         }
         // An error means that the message does not fit this node's state (a removed peer, say): it is dropped.
         if let Err(error) = self.raw.step(message) {
