@@ -7,9 +7,13 @@ use steadfast_core::error::ReplyError;
 use steadfast_core::glob;
 use steadfast_replication::driver::ReplicationConfig;
 use steadfast_replication::formation::Member;
+use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, PARCEL_BYTES_MAX};
 use steadfast_replication::storage::{Fsync, LogConfig};
 
 use crate::resp::Limits;
+
+/// Bytes of one request, whatever the flags say: its parts must fit into the way to replication, which is never waited for.
+const MAX_REQUEST_MAX: usize = CHANNEL_MESSAGES_MAX / 2 * PARCEL_BYTES_MAX;
 
 /// All settings of a node. Made by `cli`, or by the simulator from `Config::default()`.
 #[derive(Debug, Clone)]
@@ -78,6 +82,12 @@ impl Config {
     /// # Errors
     /// A sentence that says what contradicts what.
     pub fn validate(&self) -> Result<(), String> {
+        if self.max_request > MAX_REQUEST_MAX {
+            return Err(format!(
+                "--max-request {} is more than this server can take on at once: it may be {MAX_REQUEST_MAX} bytes at the most",
+                self.max_request
+            ));
+        }
         if self.members.len() == 1 {
             return Err(
                 "--cluster names one node only: leave it out for a node on its own".to_owned()
@@ -343,6 +353,7 @@ mod tests {
         refused(Config { appendfsync: Fsync::No, ..cluster(three) }, "appendfsync");
         refused(Config { port: 1, ..cluster(three) }, "peer port");
         refused(cluster("1=a:1"), "one node");
+        refused(Config { max_request: 8 << 30, ..Config::default() }, "max-request");
         refused(cluster("1=a:1,1=b:1,3=c:1"), "twice");
         refused(cluster("1=a:1,2=a:1,3=c:1"), "address twice");
         for wrong in ["x", "1=", "0=a:1", "1=a", "1=:5", "1=a:x"] {

@@ -25,7 +25,11 @@ pub(super) async fn take(disk: &impl Disk) -> Result<(), StoreError> {
     if taken == before {
         return Ok(());
     }
-    file.sync().await.map_err(final_error).doing(doing)?;
+    if let Err(error) = file.sync().await {
+        // A quota, say, that is looked at only now. Nothing relies on what is in it, so it may go.
+        tracing::warn!("no room is kept for a start on a full disk: {error}");
+        return release(disk);
+    }
     disk.sync_directory().await.map_err(final_error).doing(doing)
 }
 
