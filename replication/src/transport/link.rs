@@ -23,8 +23,8 @@ use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
 /// What waits for a peer; beyond it the newest frames are dropped, and raft or the outbox sends again.
 const QUEUE_FRAMES_MAX: usize = 4096;
 const QUEUE_BYTES_MAX: usize = 64 << 20;
-/// Written at once, if that much waits.
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Written at once, if that much waits. No message of raft waits longer than such a write and one frame take.
+const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Streams that are served at once: a few for each member; beyond them somebody is only knocking.
 const STREAMS_MAX: usize = 256;
 const STREAM_BUFFER_BYTES: usize = 64 << 10;
@@ -115,25 +115,48 @@ struct Shared<N: Net> {
     told: RefCell<BTreeSet<(u64, String)>>,
 }
 
-/// The way into a peer's queue.
+/// The way into a peer's queue. It has two lanes, each in order and with room of its own: raft's messages pass the parcels of
+/// gateways, for a leader that hears its followers' answers only behind megabytes of a large request steps down.
 struct Queue {
     peer: Member,
+    raft: Lane,
+    ops: Lane,
+}
+
+struct Lane {
     frames: mpsc::Sender<Vec<u8>>,
     waiting_bytes: Rc<Cell<usize>>,
 }
 
 /// The way out of it.
 struct Waiting {
+    raft: LaneEnd,
+    ops: LaneEnd,
+}
+
+struct LaneEnd {
     frames: mpsc::Receiver<Vec<u8>>,
     waiting_bytes: Rc<Cell<usize>>,
 }
 
 impl Queue {
     fn of(peer: Member) -> (Self, Waiting) {
+        let ((raft, raft_end), (ops, ops_end)) = (Lane::open(), Lane::open());
+        (Self { peer, raft, ops }, Waiting { raft: raft_end, ops: ops_end })
+    }
+
+    fn push(&self, frame: &PeerFrame) {
+        let lane = if frame.raft.is_some() { &self.raft } else { &self.ops };
+        lane.push(frame.to_bytes());
+    }
+}
+
+impl Lane {
+    fn open() -> (Self, LaneEnd) {
         let (sender, frames) = mpsc::channel(QUEUE_FRAMES_MAX);
         let waiting_bytes = Rc::new(Cell::new(0));
-        let waiting = Waiting { frames, waiting_bytes: Rc::clone(&waiting_bytes) };
-        (Self { peer, frames: sender, waiting_bytes }, waiting)
+        let end = LaneEnd { frames, waiting_bytes: Rc::clone(&waiting_bytes) };
+        (Self { frames: sender, waiting_bytes }, end)
     }
 
     fn push(&self, frame: Vec<u8>) {
@@ -146,15 +169,23 @@ impl Queue {
 
 impl Waiting {
     async fn next(&mut self) -> Option<Vec<u8>> {
-        let frame = self.frames.recv().await;
-        self.left(frame)
+        tokio::select! {
+            biased;
+            frame = self.raft.frames.recv() => self.raft.left(frame),
+            frame = self.ops.frames.recv() => self.ops.left(frame),
+        }
     }
 
     fn try_next(&mut self) -> Option<Vec<u8>> {
-        let frame = self.frames.try_recv().ok();
-        self.left(frame)
+        let raft = self.raft.frames.try_recv().ok();
+        self.raft.left(raft).or_else(|| {
+            let ops = self.ops.frames.try_recv().ok();
+            self.ops.left(ops)
+        })
     }
+}
 
+impl LaneEnd {
     fn left(&self, frame: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let bytes = frame.as_ref().map_or(0, Vec::len);
         self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
@@ -224,7 +255,7 @@ impl<N: Net> Links<N> {
     /// Puts a frame into a peer's queue; it may be dropped.
     pub fn send(&self, to: u64, frame: &PeerFrame) {
         if let Some(queue) = self.peers.get(&to) {
-            queue.push(frame.to_bytes());
+            queue.push(frame);
         }
     }
 
@@ -583,5 +614,35 @@ impl<N: Net> Shared<N> {
         if told.insert((peer, text.to_owned())) {
             tracing::warn!("no link with node {peer}: {text}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(raft: bool, ops: &[u8]) -> PeerFrame {
+        let ops = vec![Bytes::copy_from_slice(ops)];
+        PeerFrame { raft: raft.then(RaftMessage::default), ops, log_time_ms: 0 }
+    }
+
+    /// Raft's messages do not wait behind a large request, nor for room that it takes; each lane keeps its order.
+    #[test]
+    fn raft_passes_parcels() {
+        let peer = Member { id: 2, host: "two".to_owned(), port: 1 };
+        let (queue, mut waiting) = Queue::of(peer);
+        let large = frame(false, &vec![7; QUEUE_BYTES_MAX / 4]);
+        let mut expected = vec![frame(true, b"a"), frame(true, b"b"), large.clone(), large.clone()];
+        for pushed in [&large, &expected[0], &large, &expected[1], &large] {
+            queue.push(pushed);
+        }
+        expected.push(large.clone());
+        queue.push(&large); // no room: its head counts, too
+        for due in expected {
+            assert_eq!(waiting.try_next(), Some(due.to_bytes()));
+        }
+        assert_eq!(waiting.try_next(), None);
+        queue.push(&large);
+        assert_eq!(waiting.try_next(), Some(large.to_bytes()), "there is room again");
     }
 }
