@@ -323,10 +323,10 @@ impl Node {
         }
         if log_time_ms > 0 {
             match message.get_msg_type() {
-                MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot => {
-                    if message.term >= self.raw.raft.term {
-                        self.clock.hear(now, log_time_ms);
-                    }
+                MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
+                    if message.term >= self.raw.raft.term =>
+                {
+                    self.clock.hear(now, log_time_ms);
                 }
                 MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
                     self.clock.hear_vote(now, log_time_ms);
