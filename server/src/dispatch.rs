@@ -12,7 +12,7 @@ use steadfast_core::reply::Reply;
 use steadfast_replication::ports::Clock;
 
 use crate::client::{Client, ExecPlan, Place, WaitingRead};
-use crate::commands::{LocalHandler, LocalOutcome, find_local, selected_database};
+use crate::commands::{Found, LocalHandler, LocalOutcome, find, selected_database};
 use crate::refusal;
 use crate::resp::Protocol;
 use crate::session::QueuedCall;
@@ -21,22 +21,6 @@ use crate::surroundings::contain_read;
 
 /// Commands that make room and are therefore taken even when the disk is full.
 const MAKES_ROOM: [&str; 4] = ["DEL", "UNLINK", "FLUSHDB", "FLUSHALL"];
-
-/// A command found in one of the two tables.
-#[derive(Clone, Copy)]
-pub(crate) enum Found {
-    Core(&'static CommandSpec),
-    Local(&'static CommandSpec<LocalHandler>),
-}
-
-impl Found {
-    fn flags(self) -> commands::Flags {
-        match self {
-            Self::Core(spec) => spec.flags,
-            Self::Local(spec) => spec.flags,
-        }
-    }
-}
 
 /// What the gate has to know of the session, read once.
 struct Facts {
@@ -268,21 +252,6 @@ impl<C: Clock> Shell<C> {
             };
             self.call_local(client, spec, &argv).0.unwrap_or(Reply::Ok)
         })
-    }
-}
-
-/// The command in one of the two tables, its arity checked; else Redis's own error text.
-pub(crate) fn find(argv: &[&[u8]]) -> Result<Found, ReplyError> {
-    // The core's table is an index and has the commands that come most often: it is asked first. No name is in both.
-    if let Some(spec) = argv.first().and_then(|name| commands::lookup(name))
-        && !spec.is_subcommand()
-    {
-        commands::check_arity(spec.name, spec.arity, argv.len())?;
-        return Ok(Found::Core(spec));
-    }
-    match find_local(argv) {
-        Some(found) => found.map(Found::Local),
-        None => commands::resolve(argv).map(Found::Core),
     }
 }
 

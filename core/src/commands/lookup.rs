@@ -68,13 +68,19 @@ pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
 /// # Errors
 /// Redis's own texts for an unknown command, an unknown subcommand, and a wrong number of arguments.
 pub fn resolve(argv: &[&[u8]]) -> Result<&'static CommandSpec> {
+    if let Some(found) = named(argv) {
+        return found;
+    }
     let Some(name) = argv.first() else { return Err(ReplyError::SYNTAX) };
-    let spec = match lookup(name) {
-        Some(spec) if !spec.is_subcommand() => spec,
-        _ => subcommand(name, argv)?,
-    };
+    let spec = subcommand(name, argv)?;
     check_arity(spec.name, spec.arity, argv.len())?;
     Ok(spec)
+}
+
+/// The command that the first word names by itself, its arity checked; none if it names none, or a container.
+pub fn named(argv: &[&[u8]]) -> Option<Result<&'static CommandSpec>> {
+    let spec = lookup(argv.first()?).filter(|spec| !spec.name.contains('|'))?;
+    Some(check_arity(spec.name, spec.arity, argv.len()).map(|()| spec))
 }
 
 /// The same for a script's call, to which Redis says less.
@@ -207,11 +213,6 @@ pub fn keys_of<H>(spec: &CommandSpec<H>, argv: &[&[u8]]) -> Result<Vec<usize>> {
 }
 
 impl<H> CommandSpec<H> {
-    /// Whether it is called by two words.
-    pub fn is_subcommand(&self) -> bool {
-        self.name.as_bytes().contains(&b'|')
-    }
-
     /// The arity as COMMAND says it: negative means "at least".
     pub const fn arity_number(&self) -> i64 {
         match self.arity {

@@ -16,8 +16,8 @@ mod scripting;
 mod string;
 
 pub use lookup::{
-    check_arity, is_container_of, keys_of, lookup, resolve, resolve_in_script, unknown_subcommand,
-    wrong_arity,
+    check_arity, is_container_of, keys_of, lookup, named, resolve, resolve_in_script,
+    unknown_subcommand, wrong_arity,
 };
 
 /// Redis's command groups, as `COMMAND DOCS` names them.

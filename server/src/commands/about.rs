@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use steadfast_core::commands::{self, Handler, keys_of};
+use steadfast_core::commands::{self, Handler};
 use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, Keys};
 use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
 
 use super::LocalHandler::{self, Plain};
-use super::{LocalOutcome, NodeFacts, find_local};
+use super::{LocalOutcome, NodeFacts, find};
 use crate::session::Session;
 
 pub(super) const FAMILY: Family<LocalHandler> = Family {
@@ -281,11 +281,7 @@ fn docs_in(all: &[Facts], argv: &[&[u8]]) -> Reply<'static> {
 
 fn command_getkeys(_: &mut Session, _: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
     let words = argv.get(2..).unwrap_or_default();
-    let positions = match find_local(words) {
-        Some(found) => found.map(|spec| (spec.keys, keys_of(spec, words))),
-        None => commands::resolve(words).map(|spec| (spec.keys, keys_of(spec, words))),
-    };
-    let keys = match positions {
+    let keys = match find(words).map(|found| found.keys(words)) {
         Ok((Keys::None, _)) => Err(ReplyError::fixed("ERR The command has no key arguments")),
         // A count that does not fit is no error here: the command needs no keys.
         Ok((Keys::Counted { .. }, positions)) => Ok(positions.unwrap_or_default()),

@@ -8,8 +8,8 @@ mod connection;
 pub(crate) use connection::selected_database;
 
 use steadfast_core::commands::{
-    Arity, CommandSpec, Docs, Family, Flags, Group, Keys, check_arity, is_container_of,
-    unknown_subcommand, wrong_arity,
+    self, Arity, CommandSpec, Docs, Family, Flags, Group, Keys, check_arity, is_container_of,
+    keys_of, unknown_subcommand, wrong_arity,
 };
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
@@ -150,10 +150,44 @@ fn unwatch(session: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOu
     LocalOutcome::Reply(Reply::Ok)
 }
 
+/// A command found in one of the two tables.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    Core(&'static CommandSpec),
+    Local(&'static CommandSpec<LocalHandler>),
+}
+
+impl Found {
+    /// Where its keys stand, and at which words of `argv`.
+    fn keys(self, argv: &[&[u8]]) -> (Keys, Result<Vec<usize>, ReplyError>) {
+        match self {
+            Self::Core(spec) => (spec.keys, keys_of(spec, argv)),
+            Self::Local(spec) => (spec.keys, keys_of(spec, argv)),
+        }
+    }
+
+    pub(crate) fn flags(self) -> Flags {
+        match self {
+            Self::Core(spec) => spec.flags,
+            Self::Local(spec) => spec.flags,
+        }
+    }
+}
+
+/// The command in one of the two tables, its arity checked; else Redis's own error text.
+pub(crate) fn find(argv: &[&[u8]]) -> Result<Found, ReplyError> {
+    // The core's table is an index and has the commands that come most often: it is asked first. No name is in both.
+    if let Some(found) = commands::named(argv) {
+        return found.map(Found::Core);
+    }
+    match find_local(argv) {
+        Some(found) => found.map(Found::Local),
+        None => commands::resolve(argv).map(Found::Core),
+    }
+}
+
 /// The node-local command of an argv, arity checked; none if the name is not in this table.
-pub fn find_local(
-    argv: &[&[u8]],
-) -> Option<Result<&'static CommandSpec<LocalHandler>, ReplyError>> {
+fn find_local(argv: &[&[u8]]) -> Option<Result<&'static CommandSpec<LocalHandler>, ReplyError>> {
     let name = argv.first()?;
     let all = || FAMILIES.iter().flat_map(|family| family.commands);
     if name.contains(&b'|') {
