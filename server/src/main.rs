@@ -1,12 +1,11 @@
 //! The binary: parses the command line, builds the adapters, runs.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
-use steadfast_server::adapters::{FileDisk, SystemClock, TokioNet, fit_open_files};
+use steadfast_server::adapters::{FileDisk, SystemClock, TokioNet, draw_entropy, fit_open_files};
 use steadfast_server::cli::{Command, CommandLine};
 use steadfast_server::config::Config;
 use steadfast_server::{Parts, Placement, client_tool, run};
@@ -46,8 +45,7 @@ fn start(mut config: Config) -> Result<(), String> {
     let disk = FileDisk::open(&config.dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    // The system's entropy, by the only door that the standard library leaves open.
-    let seed = RandomState::new().build_hasher().finish();
+    let seed = draw_entropy();
     let parts = Parts {
         net: TokioNet,
         disk,

@@ -1,13 +1,14 @@
 //! The data directory as files, held by one process at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use steadfast_replication::ports;
+
+use super::draw_entropy;
 
 /// A directory of files.
 #[derive(Debug)]
@@ -70,11 +71,8 @@ fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The system's entropy, by the only door that the standard library leaves open: each hasher has keys of its own, and what it
-/// answers does not tell them.
 fn draw_id() -> u128 {
-    let draw = || u128::from(RandomState::new().build_hasher().finish());
-    draw() << 64 | draw()
+    u128::from(draw_entropy()) << 64 | u128::from(draw_entropy())
 }
 
 impl ports::Disk for FileDisk {

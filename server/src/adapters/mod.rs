@@ -2,10 +2,12 @@
 
 mod clock;
 mod disk;
+mod entropy;
 mod limits;
 mod net;
 
 pub use clock::SystemClock;
 pub use disk::{FileDisk, OpenedFile};
+pub use entropy::draw_entropy;
 pub use limits::fit_open_files;
 pub use net::TokioNet;
