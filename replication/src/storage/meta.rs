@@ -4,10 +4,9 @@
 //!
 //! `group` is the last group of the log when the directory was opened: a log that ends before it has lost it.
 
-use std::io;
-
 use crate::ports::{Disk, File};
 
+use super::files::{read_whole, remove_if_there};
 use super::{Doing, Reader, StoreError};
 
 const MAGIC: &[u8; 8] = b"SFMETA\0\x01";
@@ -77,60 +76,10 @@ impl NodeMeta {
         remove_if_there(disk, PART)?;
         let mut file = disk.create(PART).doing(doing("create"))?;
         file.write_at(&self.encode(group), 0).doing(doing("write"))?;
-        file.sync().await.map_err(final_error).doing(doing("sync"))?;
+        file.sync().await.doing(doing("sync")).map_err(StoreError::made_final)?;
         disk.rename(PART, NAME).doing(doing("rename"))?;
-        disk.sync_directory().await.map_err(final_error).doing(doing("sync the directory of"))
-    }
-}
-
-/// A sync that failed is never tried again, also when it failed for want of room: what it dropped is unknown.
-pub(super) fn final_error(error: io::Error) -> io::Error {
-    io::Error::other(error)
-}
-
-/// A whole file in memory. Its length must have been found credible before, or be small: memory is taken for all of it.
-pub(super) fn read_whole(
-    disk: &impl Disk,
-    name: &str,
-    bytes_max: u64,
-) -> Result<Vec<u8>, StoreError> {
-    let length = length_of(disk, name)?;
-    if length > bytes_max {
-        let why = format!("it is {length} bytes long, more than the {bytes_max} it can be");
-        return Err(StoreError::damaged(disk.describe(name), bytes_max, why));
-    }
-    read_front(disk, name, length)
-}
-
-/// The length of a file.
-pub(super) fn length_of(disk: &impl Disk, name: &str) -> Result<u64, StoreError> {
-    let length = disk.open(name).and_then(|file| file.len());
-    length.doing(|| format!("look at {}", disk.describe(name)))
-}
-
-/// The first bytes of a file, or all that it has.
-pub(super) fn read_front(disk: &impl Disk, name: &str, wanted: u64) -> Result<Vec<u8>, StoreError> {
-    let doing = || format!("read {}", disk.describe(name));
-    let file = disk.open(name).doing(doing)?;
-    let mut bytes = vec![0; wanted as usize];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, filled as u64).doing(doing)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
-/// Removes a leftover of an interrupted write.
-pub(super) fn remove_if_there(disk: &impl Disk, name: &str) -> Result<(), StoreError> {
-    match disk.remove(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).doing(|| format!("remove {}", disk.describe(name)))
-        }
-        _ => Ok(()),
+        let synced = disk.sync_directory().await.doing(doing("sync the directory of"));
+        synced.map_err(StoreError::made_final)
     }
 }
 

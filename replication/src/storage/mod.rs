@@ -8,6 +8,7 @@ use std::io;
 
 use bytes::Bytes;
 
+mod files;
 pub mod memory;
 mod meta;
 mod origin;

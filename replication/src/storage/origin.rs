@@ -6,7 +6,7 @@
 
 use crate::ports::{Disk, File};
 
-use super::meta::{final_error, read_whole, remove_if_there};
+use super::files::{read_whole, remove_if_there};
 use super::{Doing, Reader, StoreError};
 
 const MAGIC: &[u8; 8] = b"SFORIG\0\x01";
@@ -61,8 +61,8 @@ pub(super) async fn mark(disk: &impl Disk, storage_id: u128) -> Result<(), Store
     let mut file = disk.create(NAME).doing(doing)?;
     let Some(birth) = disk.birth(NAME).doing(doing)? else { return remove_if_there(disk, NAME) };
     file.write_at(&encode(storage_id, birth), 0).doing(doing)?;
-    file.sync().await.map_err(final_error).doing(doing)?;
-    disk.sync_directory().await.map_err(final_error).doing(doing)
+    file.sync().await.doing(doing).map_err(StoreError::made_final)?;
+    disk.sync_directory().await.doing(doing).map_err(StoreError::made_final)
 }
 
 #[cfg(test)]

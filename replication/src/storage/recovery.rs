@@ -17,8 +17,9 @@ use bytes::Bytes;
 
 use crate::ports::{Disk, File};
 
+use super::files::{read_exactly, read_front, remove_if_there};
 use super::memory::MemoryDisk;
-use super::meta::{NodeMeta, length_of, read_front, remove_if_there};
+use super::meta::NodeMeta;
 use super::origin::{self, Origin};
 use super::record::{
     ALIGNMENT, HEADER_BYTES, Place, Prologue, SegmentHeader, decode_group, decode_head,
@@ -108,13 +109,8 @@ pub async fn open<D: Disk>(
     }
     reopen_last(&mut store, unsure_from..scan.end, scan.clean).await?;
     if origin != Origin::Original {
-        match origin::mark(&store.disk, store.meta.storage_id).await {
-            Err(error) if error.is_no_space() => {
-                reserve::release(&store.disk)?;
-                origin::mark(&store.disk, store.meta.storage_id).await?;
-            }
-            marked => marked?,
-        }
+        let mark = async || origin::mark(&store.disk, store.meta.storage_id).await;
+        reserve::spend(&store.disk, mark).await?;
     }
     Ok((store, recovered))
 }
@@ -216,12 +212,7 @@ fn scan_segments(
             let why = "it belongs to another data directory, or to another place in this one";
             return Err(damaged(0, why));
         }
-        let length = length_of(disk, &name)?;
-        if length != header.bytes {
-            let why = format!("it ends after {length} of {} bytes", header.bytes);
-            return Err(damaged(length.min(header.bytes), &why));
-        }
-        let bytes = Bytes::from(read_front(disk, &name, length)?);
+        let bytes = Bytes::from(read_exactly(disk, &name, header.bytes)?);
         if segment != first && header.first_group != scan.group + 1 {
             let why = format!("groups up to {} are missing here", header.first_group - 1);
             let previous = disk.describe(&segment_name(segment - 1));

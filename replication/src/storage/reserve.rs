@@ -4,7 +4,7 @@
 
 use crate::ports::{Disk, File};
 
-use super::meta::{final_error, remove_if_there};
+use super::files::remove_if_there;
 use super::{Doing, StoreError};
 
 const NAME: &str = "reserve";
@@ -30,10 +30,24 @@ pub(super) async fn take(disk: &impl Disk) -> Result<(), StoreError> {
         tracing::warn!("no room is kept for a start on a full disk: {error}");
         return release(disk);
     }
-    disk.sync_directory().await.map_err(final_error).doing(doing)
+    disk.sync_directory().await.doing(doing).map_err(StoreError::made_final)
+}
+
+/// Does what a start needs; if there is no room for it, once more with the room that was kept.
+pub(super) async fn spend(
+    disk: &impl Disk,
+    attempt: impl AsyncFn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    match attempt().await {
+        Err(error) if error.is_no_space() => {
+            release(disk)?;
+            attempt().await
+        }
+        done => done,
+    }
 }
 
 /// Gives the room up; durable names are synced by whoever uses it.
-pub(super) fn release(disk: &impl Disk) -> Result<(), StoreError> {
+fn release(disk: &impl Disk) -> Result<(), StoreError> {
     remove_if_there(disk, NAME)
 }

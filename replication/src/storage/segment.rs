@@ -10,8 +10,11 @@ use bytes::Bytes;
 
 use crate::ports::{Disk, File};
 
+use super::files::remove_if_there;
 use super::record::{HEADER_BYTES, Place, Prologue, SegmentHeader, encode_group, group_bytes};
-use super::{Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError, snapshot};
+use super::{
+    Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError, reserve, snapshot,
+};
 
 /// Zeroes written into a spare at once: short enough not to hold up an append.
 static ZEROES: [u8; 256 << 10] = [0; 256 << 10];
@@ -142,13 +145,7 @@ impl<D: Disk> LogStore<D> {
                 }
             }
         }
-        match meta.save(&self.disk, self.opened_at).await {
-            Err(error) if error.is_no_space() => {
-                super::reserve::release(&self.disk)?;
-                meta.save(&self.disk, self.opened_at).await?;
-            }
-            saved => saved?,
-        }
+        reserve::spend(&self.disk, async || meta.save(&self.disk, self.opened_at).await).await?;
         if new {
             super::origin::mark(&self.disk, meta.storage_id).await?;
         }
@@ -158,7 +155,7 @@ impl<D: Disk> LogStore<D> {
 
     /// Keeps room for the next start, if there is any.
     pub async fn keep_reserve(&self) -> Result<(), StoreError> {
-        super::reserve::take(&self.disk).await
+        reserve::take(&self.disk).await
     }
 
     /// Writes one group; durable only after `sync`. Nothing counts as written if there is no room.
@@ -257,7 +254,7 @@ impl<D: Disk> LogStore<D> {
         let doing = || format!("prepare the next segment {}", self.disk.describe(SPARE));
         if self.spare.as_ref().is_none_or(|spare| spare.bytes < bytes) {
             self.spare = None;
-            super::meta::remove_if_there(&self.disk, SPARE)?;
+            remove_if_there(&self.disk, SPARE)?;
             let snapshot = self.snapshots.last().map_or(0, |snapshot| snapshot.meta.bytes);
             let free = self.disk.free_bytes().doing(doing)?;
             if free < bytes + snapshot + self.config.reserve_bytes {
@@ -307,7 +304,7 @@ impl<D: Disk> LogStore<D> {
         for name in names {
             let index = snapshot::index_of(&name);
             if index.is_some_and(|at| self.snapshots.iter().all(|kept| kept.meta.index != at)) {
-                super::meta::remove_if_there(&self.disk, &name)?;
+                remove_if_there(&self.disk, &name)?;
             }
         }
         let before = self.snapshots.first().filter(|_| self.snapshots.len() == kept_max);
@@ -317,7 +314,7 @@ impl<D: Disk> LogStore<D> {
             && self.segments.front().is_some_and(|facts| facts.last_index <= below)
         {
             let Some(facts) = self.segments.pop_front() else { break };
-            super::meta::remove_if_there(&self.disk, &segment_name(facts.segment))?;
+            remove_if_there(&self.disk, &segment_name(facts.segment))?;
         }
         self.disk.sync_directory().await.doing(|| "sync the data directory".to_owned())?;
         Ok(below)

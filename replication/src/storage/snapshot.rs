@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::ports::{Disk, File};
 
-use super::meta::{final_error, length_of, read_front, remove_if_there};
+use super::files::{read_exactly, read_front, remove_if_there};
 use super::{Doing, Membership, Reader, SnapshotMeta, StoreError};
 
 const MAGIC: &[u8; 8] = b"SFSNAP\0\x01";
@@ -107,9 +107,10 @@ pub(super) async fn save(
         file.write_at(chunk, offset).doing(doing("write"))?;
         offset += chunk.len() as u64;
     }
-    file.sync().await.map_err(final_error).doing(doing("sync"))?;
+    file.sync().await.doing(doing("sync")).map_err(StoreError::made_final)?;
     disk.rename(&part, &name(meta.index)).doing(doing("rename"))?;
-    disk.sync_directory().await.map_err(final_error).doing(doing("sync the directory of"))
+    let synced = disk.sync_directory().await.doing(doing("sync the directory of"));
+    synced.map_err(StoreError::made_final)
 }
 
 /// Reads and verifies a snapshot.
@@ -126,12 +127,8 @@ pub(super) fn load(
         .filter(|(head, _)| head.meta.index == index)
         .ok_or_else(|| damaged(0, "its head does not match its checksum"))?;
     let meta = &head.meta;
-    let (length, whole) = (length_of(disk, &name)?, head_bytes as u64 + meta.bytes);
-    if length != whole {
-        let why = format!("it ends after {length} of {whole} bytes");
-        return Err(damaged(length.min(whole), &why));
-    }
-    let state = Bytes::from(read_front(disk, &name, whole)?).slice(head_bytes..);
+    let whole = read_exactly(disk, &name, head_bytes as u64 + meta.bytes)?;
+    let state = Bytes::from(whole).slice(head_bytes..);
     if crc32fast::hash(&state) != meta.checksum {
         return Err(damaged(head_bytes as u64, "the state does not match its checksum"));
     }

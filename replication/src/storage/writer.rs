@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ports::Disk;
 
+use super::files::remove_if_there;
 use super::segment::{AppendError, LogStore};
 use super::{Fsync, HardState, LogEntry, NodeMeta, SnapshotMeta, StoreError, snapshot};
 
@@ -446,7 +447,7 @@ impl<D: Disk> Writer<D> {
             }
             Err(StoreError::Io { doing, source }) if super::is_no_space(&source) => {
                 let part = snapshot::part_name(meta.index);
-                super::meta::remove_if_there(&self.store.disk, &part)?;
+                remove_if_there(&self.store.disk, &part)?;
                 let why = format!("{doing}: {source}");
                 self.report(LogDone::SnapshotFailed { why }).await;
             }
@@ -464,7 +465,7 @@ impl<D: Disk> Writer<D> {
                 Ok(()) => {}
                 Err(StoreError::Io { source, .. }) if super::is_no_space(&source) => {
                     let part = snapshot::part_name(meta.index);
-                    super::meta::remove_if_there(&self.store.disk, &part)?;
+                    remove_if_there(&self.store.disk, &part)?;
                     self.install = Some(install);
                     self.space(false).await;
                     return Ok(false);
