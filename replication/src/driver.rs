@@ -515,6 +515,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             }
             Some(Intake::Restored { index, stamp_ms, gateways }) => {
                 self.step(Input::Restored { index, stamp_ms, gateways });
+                self.links.learn(self.node.incarnations());
             }
             Some(Intake::Snapshot { index, chunks }) => {
                 self.step(Input::StateEncoded { index, chunks });
@@ -607,7 +608,6 @@ impl<N: Net, C: Clock> Running<N, C> {
         if self.publish() {
             self.out(Outlet::StatusChanged);
         }
-        self.links.learn(self.node.incarnations());
         while let Some(output) = self.node.poll() {
             self.carry_out(output)?;
         }
@@ -660,7 +660,10 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.announced.insert(to, message);
                 self.ask_log(LogRequest::LoadSnapshot { to })?;
             }
-            Output::Apply { entries } => self.out(Outlet::Apply { entries }),
+            Output::Apply { entries } => {
+                self.links.learn(self.node.incarnations()); // these entries may have raised them
+                self.out(Outlet::Apply { entries });
+            }
             Output::ReadIndex { round, index } => self.out(Outlet::ReadIndex { round, index }),
             Output::TakeSnapshot => self.out(Outlet::TakeSnapshot),
             Output::SaveSnapshot { meta, chunks, compact_to } => {

@@ -133,7 +133,8 @@ fn word(head: [u8; HEAD_BYTES], at: usize) -> u32 {
     u32::from_le_bytes(bytes.unwrap_or_default())
 }
 
-fn invalid(text: &'static str) -> io::Error {
+/// What came makes no sense; whoever sent it is not talked to any further.
+pub(super) fn invalid(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 

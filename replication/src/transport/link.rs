@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, Incoming, within};
+use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, Incoming, invalid, within};
 use super::handshake::{Hello, Identity, Purpose, Welcome};
 use crate::formation::{Heard, Member};
 use crate::ports::Net;
@@ -171,21 +171,28 @@ impl Waiting {
     async fn next(&mut self) -> Option<Vec<u8>> {
         tokio::select! {
             biased;
-            frame = self.raft.frames.recv() => self.raft.left(frame),
-            frame = self.ops.frames.recv() => self.ops.left(frame),
+            frame = self.raft.next() => frame,
+            frame = self.ops.next() => frame,
         }
     }
 
     fn try_next(&mut self) -> Option<Vec<u8>> {
-        let raft = self.raft.frames.try_recv().ok();
-        self.raft.left(raft).or_else(|| {
-            let ops = self.ops.frames.try_recv().ok();
-            self.ops.left(ops)
-        })
+        self.raft.try_next().or_else(|| self.ops.try_next())
     }
 }
 
 impl LaneEnd {
+    /// May be dropped at any time: a frame that was taken is always answered.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        let frame = self.frames.recv().await;
+        self.left(frame)
+    }
+
+    fn try_next(&mut self) -> Option<Vec<u8>> {
+        let frame = self.frames.try_recv().ok();
+        self.left(frame)
+    }
+
     fn left(&self, frame: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let bytes = frame.as_ref().map_or(0, Vec::len);
         self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
@@ -247,8 +254,9 @@ impl<N: Net> Links<N> {
         for (node, incarnation) in incarnations {
             let Some(storage) = record.storage_of(node) else { continue };
             let heard = known.get(&node).filter(|(of, _)| *of == storage);
-            let highest = heard.map_or(incarnation, |(_, heard)| incarnation.max(*heard));
-            known.insert(node, (storage, highest));
+            if heard.is_none_or(|(_, heard)| incarnation > *heard) {
+                known.insert(node, (storage, incarnation));
+            }
         }
     }
 
@@ -307,10 +315,6 @@ async fn accept<N: Net>(shared: Rc<Shared<N>>, mut listener: N::Listener) {
             }
         }
     }
-}
-
-fn invalid(text: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// Serves one accepted stream to its end.
