@@ -68,24 +68,19 @@ impl LogClock {
     /// Log time of a leader at the moment it sent a message that arrives now: log time is no earlier.
     pub(crate) fn hear(&mut self, now: Duration, log_time_ms: u64) {
         if now >= self.deaf_until {
-            self.note(now, log_time_ms);
+            self.believe(now, log_time_ms);
         }
     }
 
-    /// Log time as a voter knew it when it answered. That is believed at any time: it answers what this node asked, and without
-    /// it a leader would have nothing but its own wall clock.
-    pub(crate) fn hear_vote(&mut self, now: Duration, log_time_ms: u64) {
-        self.note(now, log_time_ms);
-    }
-
-    fn note(&mut self, now: Duration, log_time_ms: u64) {
+    /// The same of a voter that answers. It is believed at any time: it answers what this node asked, and without it a leader
+    /// would have nothing but its own wall clock.
+    pub(crate) fn believe(&mut self, now: Duration, log_time_ms: u64) {
         let now_us = micros(now);
-        let heard = i64::try_from(log_time_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let heard = heard.saturating_sub(now_us as i64);
+        let log_us = i64::try_from(log_time_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let heard = Estimate { offset_us: log_us.saturating_sub(now_us as i64), at_us: now_us };
         let known = self.estimate.map(|estimate| estimate.sunk(now_us));
-        let heard = Estimate { offset_us: heard, at_us: now_us };
-        self.estimate =
-            Some(known.filter(|known| known.offset_us > heard.offset_us).unwrap_or(heard));
+        let higher = known.filter(|known| known.offset_us > heard.offset_us);
+        self.estimate = Some(higher.unwrap_or(heard));
     }
 
     /// Begins a term as leader; nothing happens while one is under way.
@@ -254,7 +249,7 @@ mod tests {
         clock.step(at(0));
         clock.step(at(5_000));
         clock.hear(at(5_000), 7_000);
-        clock.hear_vote(at(5_010), 12_000);
+        clock.believe(at(5_010), 12_000);
         clock.lead(at(5_010), 99_000_000);
         assert_eq!(clock.leading_ms(at(5_010)), Some(12_000));
     }
@@ -264,8 +259,8 @@ mod tests {
     fn votes_tell_log_time() {
         let mut clock = LogClock::default();
         assert_eq!((clock.known_ms(at(100)), clock.leading_ms(at(100))), (None, None));
-        clock.hear_vote(at(100), 9_000);
-        clock.hear_vote(at(100), 7_000);
+        clock.believe(at(100), 9_000);
+        clock.believe(at(100), 7_000);
         clock.lead(at(150), 99_000_000);
         assert_eq!(clock.leading_ms(at(150)), Some(9_050));
     }

@@ -329,7 +329,7 @@ impl Node {
                     self.clock.hear(now, log_time_ms);
                 }
                 MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
-                    self.clock.hear_vote(now, log_time_ms);
+                    self.clock.believe(now, log_time_ms);
                 }
                 _ => {}
             }

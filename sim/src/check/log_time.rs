@@ -17,6 +17,7 @@ use crate::evidence::LogRecord;
 pub const LAG_MS: u64 = 100;
 /// Rounding to milliseconds, at both ends.
 const ROUNDING_MS: u64 = 2;
+
 /// How far a clock that is kept in time may be off at a moment.
 pub fn deviation_ms(at: Duration) -> u64 {
     SKEW_MS + at.as_millis() as u64 * 2 * DRIFT_PPM / 1_000_000 + ROUNDING_MS
@@ -49,28 +50,18 @@ fn judge(
         let stamp = stamp.time.0;
         latest_sent = latest_sent.max(sent.get(index).copied().unwrap_or_default());
         let (made_after, applied) = (latest_sent, record.applied_at);
-        let mut wrong = Vec::new();
-        if stamp < last {
-            wrong.push(format!("it is below {last}, which came before"));
-        }
-        if let Some(lag_ms) = lag_ms {
-            if stamp > real_ms(applied) + deviation_ms(applied) {
-                wrong.push(format!("it is ahead of real time, {}", real_ms(applied)));
-            }
-            if stamp + lag_ms < real_ms(made_after) {
-                wrong.push(format!(
-                    "it is far behind {}, when a request in it was sent",
-                    real_ms(made_after)
-                ));
-            }
-        }
-        if let Some(text) = wrong.first() {
-            return vec![Violation::new(
-                "log-time",
-                format!("entry {index}, stamp {stamp}: {text}"),
-            )];
-        }
-        last = stamp;
+        let (earliest, latest) = (real_ms(made_after), real_ms(applied) + deviation_ms(applied));
+        let wrong = if stamp < last {
+            format!("it is below {last}, which came before")
+        } else if lag_ms.is_some() && stamp > latest {
+            format!("it is ahead of real time, {}", real_ms(applied))
+        } else if lag_ms.is_some_and(|lag_ms| stamp + lag_ms < earliest) {
+            format!("it is far behind {earliest}, when a request in it was sent")
+        } else {
+            last = stamp;
+            continue;
+        };
+        return vec![Violation::new("log-time", format!("entry {index}, stamp {stamp}: {wrong}"))];
     }
     Vec::new()
 }
