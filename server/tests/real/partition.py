@@ -6,13 +6,11 @@ Usage: partition.py BINARY. Needs Linux, root and iproute2. Each check prints a 
 import contextlib
 import ctypes
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 
-from processes import wait_until
+from processes import started, wait_until
 
 BINARY = sys.argv[1]
 NODES = (1, 2, 3)
@@ -113,22 +111,14 @@ def is_not_applied(reply):
 @contextlib.contextmanager
 def cluster():
     members = ",".join(f"{node}=10.77.0.{node}:{PEERS}" for node in NODES)
-    directory, started = tempfile.mkdtemp(prefix="steadfast-partition-"), []
-    with Network() as network:
-        try:
-            for node in NODES:
-                words = [BINARY, "server", "--node-id", str(node), "--cluster", members, "--dir", f"{directory}/{node}"]
-                words += ["--port", str(CLIENTS), "--request-timeout", "2s"]
-                command = ["ip", "netns", "exec", namespace(node), *words]
-                started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            for node in NODES:
-                wait_until(f"node {node} serves", lambda node=node: serves(node))
-            yield network
-        finally:
-            for process in started:
-                process.kill()
-                process.wait()
-            shutil.rmtree(directory, ignore_errors=True)
+    with Network() as network, started() as (directory, start):
+        for node in NODES:
+            words = [BINARY, "server", "--node-id", str(node), "--cluster", members, "--dir", f"{directory}/{node}"]
+            words += ["--port", str(CLIENTS), "--request-timeout", "2s"]
+            start(["ip", "netns", "exec", namespace(node), *words])
+        for node in NODES:
+            wait_until(f"node {node} serves", lambda node=node: serves(node))
+        yield network
 
 
 def serves(node):

@@ -33,21 +33,31 @@ def answers(port):
 
 
 @contextlib.contextmanager
+def started():
+    """Yields a directory and a function that starts a process; all of them end, and the directory goes, at the end."""
+    directory, processes = tempfile.mkdtemp(prefix="steadfast-real-"), []
+
+    def start(words):
+        processes.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    try:
+        yield directory, start
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def running(*commands):
     """Runs commands (functions of port and directory that answer an argument list) and yields their ports."""
-    directory = tempfile.mkdtemp(prefix="steadfast-real-")
-    started, ports = [], []
-    try:
+    with started() as (directory, start):
+        ports = []
         for at, command in enumerate(commands):
             port = free_port()
-            words = command(port, f"{directory}/{at}")
-            started.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            start(command(port, f"{directory}/{at}"))
             ports.append(port)
         for port in ports:
             wait_until(f"a server answers on port {port}", lambda: answers(port))
         yield ports
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-        shutil.rmtree(directory, ignore_errors=True)
