@@ -16,7 +16,7 @@ use turmoil::net::TcpStream;
 use crate::check::Violation;
 use crate::evidence::Evidence;
 use crate::history::{ConnectionId, Outcome, Request, SharedHistory};
-use crate::net::CLIENT_PORT;
+use crate::ports::net::CLIENT_PORT;
 use crate::trace::{SharedTrace, note, readable};
 use crate::value::{Parsed, Value, argv, encode_command, parse};
 

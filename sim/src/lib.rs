@@ -3,16 +3,13 @@
 pub mod canary;
 pub mod check;
 pub mod client;
-pub mod clock;
-pub mod disk;
 pub mod draw;
 pub mod evidence;
 pub mod happened;
 pub mod history;
 pub mod model;
-pub mod net;
 pub mod panics;
-pub mod pause;
+pub mod ports;
 pub mod sweep;
 pub mod trace;
 pub mod value;

@@ -10,11 +10,11 @@ use steadfast_core::reply::Reply;
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use steadfast_server::surroundings::LuaSurroundings;
 use steadfast_sim::check::{final_state, witness};
-use steadfast_sim::clock::EPOCH_MS;
 use steadfast_sim::draw::Draws;
 use steadfast_sim::evidence::LogRecord;
 use steadfast_sim::history::{ConnectionId, Operation, Outcome, Request};
 use steadfast_sim::model::{Item, Model, scripts};
+use steadfast_sim::ports::clock::EPOCH_MS;
 use steadfast_sim::value::{Value, argv};
 
 /// A log of one gateway, an entry a request.

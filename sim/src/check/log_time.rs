@@ -10,8 +10,8 @@ use std::time::Duration;
 use steadfast_core::entry;
 
 use crate::check::Violation;
-use crate::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS};
 use crate::evidence::LogRecord;
+use crate::ports::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS};
 
 /// How far log time may lag behind real time: what a new leader last heard has been on its way, each time it changed hands.
 pub const LAG_MS: u64 = 100;

@@ -10,7 +10,7 @@ use steadfast_replication::storage::{self, LogConfig, Recovered};
 use steadfast_replication::wire::PeerFrame;
 
 use crate::check::Violation;
-use crate::disk::SharedPlatter;
+use crate::ports::disk::SharedPlatter;
 
 /// `MsgAppend`, `MsgAppendResponse`, `MsgRequestVote` and `MsgRequestVoteResponse` of eraftpb.
 const APPEND: i32 = 3;
@@ -70,7 +70,7 @@ impl Promises {
     /// Cuts the power of a copy of the disk, recovers what is left and compares.
     pub fn check(&self, node: u64, platter: &SharedPlatter) -> Result<(), Violation> {
         let scratch = platter.copy();
-        scratch.lock().faults = crate::disk::DiskFaults::default();
+        scratch.lock().faults = crate::ports::disk::DiskFaults::default();
         scratch.lock().delays = None;
         scratch.lock().lose_unsynced();
         let opened = at_once(storage::open(scratch.mount(), LogConfig::default()));
