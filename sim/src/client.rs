@@ -17,7 +17,7 @@ use crate::check::Violation;
 use crate::evidence::Evidence;
 use crate::history::{ConnectionId, Outcome, Request, SharedHistory};
 use crate::ports::net::CLIENT_PORT;
-use crate::trace::{SharedTrace, note, readable};
+use crate::trace::{SharedTrace, What, Who, note, readable};
 use crate::value::{Parsed, Value, argv, encode_command, parse};
 
 /// Longer than any request may wait in a node.
@@ -62,6 +62,11 @@ impl Client {
     /// A client of one node.
     pub fn new(name: String, node: u64, notebook: Notebook) -> Self {
         Self { name, node, connection: None, notebook }
+    }
+
+    /// Where it is.
+    pub fn node(&self) -> u64 {
+        self.node
     }
 
     /// Goes to another node.
@@ -139,7 +144,7 @@ impl Client {
             let now = self.notebook.now();
             self.notebook.history.borrow_mut().complete(*last, outcome, now);
         }
-        note(&self.notebook.trace, &self.name, &format!("hangs up inside {}", listed(&requests)));
+        self.say(format!("hangs up inside {}", listed(&requests)));
     }
 
     /// Between two requests a server has nothing to say: a reply too many would be taken for the answer to the next request.
@@ -166,8 +171,14 @@ impl Client {
     fn note(&self, requests: &[Request], outcomes: &[Outcome]) {
         for (request, outcome) in requests.iter().zip(outcomes) {
             let what = format!("n{}: {} -> {}", self.node, request.readable(), outcome.readable());
-            note(&self.notebook.trace, &self.name, &what);
+            self.say(what);
         }
+    }
+
+    /// Into the trace.
+    fn say(&self, what: String) {
+        let number = self.name.trim_start_matches('c').parse().unwrap_or_default();
+        note(&self.notebook.trace, Who::Client(number), What::Note(what));
     }
 
     /// The connection, taken out; a new one first asks who it is there and whether the node serves.

@@ -11,7 +11,7 @@ use steadfast_server::Observer;
 
 use crate::check::Violation;
 use crate::check::final_state::{self, Items};
-use crate::trace::{SharedTrace, note};
+use crate::trace::{SharedTrace, What, Who, note};
 
 /// One entry of the log, as the first node that applied it saw it.
 #[derive(Debug, Clone)]
@@ -136,6 +136,7 @@ impl NodeObserver {
 impl Observer for NodeObserver {
     fn opened(&self, incarnation: u64) {
         self.evidence.borrow_mut().opened(self.node, incarnation);
+        note(&self.trace, Who::Node(self.node), What::Opened { incarnation });
     }
 
     fn applied(&self, index: u64, term: u64, payload: &[u8], machine: &StateMachine) {
@@ -149,20 +150,15 @@ impl Observer for NodeObserver {
         };
         self.evidence.borrow_mut().applied(self.node, index, record);
         self.show(machine);
-        let what =
-            format!("applied {index} (term {term}, {} bytes) state {digest:032x}", payload.len());
-        note(&self.trace, &format!("n{}", self.node), &what);
+        let what = What::Applied { index, term, bytes: payload.len(), digest };
+        note(&self.trace, Who::Node(self.node), what);
     }
 
     fn restored(&self, machine: &StateMachine) {
         let (index, digest) = (machine.applied_index(), machine.digest());
         self.evidence.borrow_mut().restored(self.node, index, digest);
         self.show(machine);
-        note(
-            &self.trace,
-            &format!("n{}", self.node),
-            &format!("restored {index} state {digest:032x}"),
-        );
+        note(&self.trace, Who::Node(self.node), What::Restored { index, digest });
     }
 }
 

@@ -1,54 +1,154 @@
-//! The simulator's command line. Exit codes: 0 all promises held, 1 one did not or a long sweep proved nothing, 2 the command line
-//! makes no sense, 3 a planted bug was not found, 4 the build does not allow what was asked for.
-#![allow(clippy::print_stdout)] // a tool on the command line
+//! The simulator on the command line. Without arguments: a minute of new seeds of the swarm.
+#![allow(clippy::print_stderr)] // a tool on the command line
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use steadfast_sim::canary::{self, Entry};
-use steadfast_sim::happened::Happened;
-use steadfast_sim::sweep::{Progress, sweep};
-use steadfast_sim::world::simulate;
+use clap::{Args, Parser, Subcommand};
+use steadfast_sim::plan::Plan;
+use steadfast_sim::tool::replay::{self, Show};
+use steadfast_sim::tool::run::{self, Seeds, Sweep};
+use steadfast_sim::tool::sweep::Setting;
+use steadfast_sim::tool::{Exit, diff, minimize, planted, range, replay_command, scenario_named};
 
-const VIOLATED: u8 = 1;
-const SENSELESS: u8 = 2;
-const NOT_FOUND: u8 = 3;
-const NOT_POSSIBLE: u8 = 4;
-/// A sweep of so many seeds must have met everything that can happen (`happened.rs`).
-const LONG_SWEEP_SEEDS: u64 = 200;
-
+/// Breaks a Steadfast cluster in simulation and holds it to its promises.
 #[derive(Debug, Parser)]
 #[command(name = "steadfast-sim", version)]
 struct CommandLine {
     #[command(subcommand)]
-    command: Action,
+    command: Option<Action>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Run seeds: one with its trace on standard output, or many.
+    /// Run seeds: one with its events on standard output, or many.
     Run {
-        /// One seed.
-        #[arg(long, conflicts_with = "seeds")]
-        seed: Option<u64>,
-        /// A range of seeds, such as 0..1000.
-        #[arg(long, default_value = "0..100")]
-        seeds: String,
-        /// Runs at once.
-        #[arg(long, default_value_t = 2)]
-        jobs: usize,
-        /// Do not print the trace.
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Run a plan from a file (`-`: standard input).
+    Replay {
+        /// The file.
+        plan: PathBuf,
+        /// The outcome, as a line of JSON.
+        #[arg(long)]
+        json: bool,
+        /// Do not print the events.
         #[arg(long)]
         quiet: bool,
         /// Plant this bug (`canary list`).
         #[arg(long)]
         planted: Option<String>,
     },
+    /// Cut a failing plan down to few faults and little work.
+    Minimize {
+        #[command(flatten)]
+        which: Which,
+        /// Where to put the smaller plan.
+        #[arg(long, short, default_value = "min.plan")]
+        out: PathBuf,
+        /// How long to try, in seconds.
+        #[arg(long, default_value_t = 60)]
+        patience: u64,
+        /// Runs at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+    },
     /// Planted bugs: does the simulator find them?
     Canary {
         #[command(subcommand)]
         action: CanaryAction,
     },
+    /// Run each seed twice, in other surroundings, and show where two runs part.
+    Diff {
+        /// The scenario.
+        #[arg(long, default_value = "swarm")]
+        scenario: String,
+        /// A range of seeds, such as 0..100.
+        #[arg(long, default_value = "0..50")]
+        seeds: String,
+        /// Runs at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The scenario.
+    #[arg(long, default_value = "swarm")]
+    scenario: String,
+    /// One seed.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// A range of seeds, such as 0..1000. Without: new seeds, for a minute.
+    #[arg(long, conflicts_with = "seconds")]
+    seeds: Option<String>,
+    /// How long to run new seeds, in seconds.
+    #[arg(long = "for", default_value_t = 60)]
+    seconds: u64,
+    /// Runs at once.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Do not print the events of one seed.
+    #[arg(long)]
+    quiet: bool,
+    /// Outcomes as lines of JSON.
+    #[arg(long)]
+    json: bool,
+    /// Plant this bug (`canary list`).
+    #[arg(long)]
+    planted: Option<String>,
+    /// Put the plans of failures into this folder.
+    #[arg(long)]
+    plans: Option<PathBuf>,
+    /// End at the first failure.
+    #[arg(long)]
+    until_failure: bool,
+}
+
+impl Default for RunArgs {
+    fn default() -> Self {
+        Self {
+            scenario: "swarm".to_owned(),
+            seed: None,
+            seeds: None,
+            seconds: 60,
+            jobs: 2,
+            quiet: false,
+            json: false,
+            planted: None,
+            plans: None,
+            until_failure: false,
+        }
+    }
+}
+
+/// One plan: from a file, or of a seed.
+#[derive(Debug, Args)]
+struct Which {
+    /// The plan's file (`-`: standard input).
+    #[arg(required_unless_present = "seed", conflicts_with = "seed")]
+    plan: Option<PathBuf>,
+    /// The scenario of the seed.
+    #[arg(long, default_value = "swarm")]
+    scenario: String,
+    /// The seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Plant this bug (`canary list`).
+    #[arg(long)]
+    planted: Option<String>,
+}
+
+impl Which {
+    fn plan(&self) -> Result<Plan, String> {
+        match (&self.plan, self.seed) {
+            (Some(path), _) => replay::read(path),
+            (None, seed) => Ok(scenario_named(&self.scenario)?.plan(seed.unwrap_or_default())),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,126 +170,79 @@ enum CanaryAction {
 }
 
 fn main() -> ExitCode {
-    let code = match CommandLine::parse().command {
-        Action::Run { seed: Some(seed), quiet, planted, .. } => run_one(seed, quiet, planted),
-        Action::Run { seeds, jobs, planted, .. } => run_many(&seeds, jobs, planted.as_deref()),
-        Action::Canary { action: CanaryAction::List } => list(),
+    let default = || Action::Run { run: RunArgs::default() };
+    let exit = match CommandLine::parse().command.unwrap_or_else(default) {
+        Action::Run { run } => run_seeds(run),
+        Action::Replay { plan, json, quiet, planted } => {
+            let show = show(json, quiet);
+            replay::read(&plan).and_then(|plan| replay::replay(&plan, planted.as_deref(), show))
+        }
+        Action::Minimize { which, out, patience, jobs } => shrink(&which, &out, patience, jobs),
+        Action::Canary { action: CanaryAction::List } => Ok(planted::list()),
         Action::Canary { action: CanaryAction::Run { name, jobs, .. } } => {
-            find_planted(name.as_deref(), jobs)
+            planted::find(name.as_deref(), jobs)
         }
+        Action::Diff { scenario, seeds, jobs } => scenario_named(&scenario)
+            .and_then(|scenario| diff::twins(scenario, range(&seeds)?, jobs)),
     };
-    ExitCode::from(code.unwrap_or_else(|text| {
+    let exit = exit.unwrap_or_else(|text| {
         eprintln!("{text}");
-        NOT_POSSIBLE
-    }))
-}
-
-/// The planted bug of that name, if this build can hold it.
-fn entry(name: &str) -> Result<&'static Entry, String> {
-    if !canary::are_possible() {
-        return Err("this build holds no planted bugs. Build the simulator with them: \
-                    cargo run --release -p steadfast-sim --features canaries -- canary run --all"
-            .to_owned());
-    }
-    canary::named(name).ok_or_else(|| format!("no planted bug is called {name}; see: canary list"))
-}
-
-fn run_one(seed: u64, quiet: bool, planted: Option<String>) -> Result<u8, String> {
-    let planted = planted.map(|name| entry(&name)).transpose()?.map(|entry| entry.planted);
-    let report = simulate(seed, planted);
-    if !quiet {
-        print!("{}", report.trace);
-    }
-    println!("{}", report.happened.line());
-    println!("trace {:032x}", report.hash);
-    for violation in &report.violations {
-        println!("VIOLATED {}: {}", violation.check, violation.text);
-    }
-    Ok(if report.violations.is_empty() { 0 } else { VIOLATED })
-}
-
-/// A range such as 0..1000 that holds at least one seed.
-fn range(seeds: &str) -> Result<(u64, u64), String> {
-    let parts: Option<(u64, u64)> =
-        seeds.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    match parts {
-        None => Err(format!("--seeds {seeds}: a range looks like 0..1000")),
-        Some((from, to)) if from >= to => Err(format!(
-            "--seeds {seeds}: there is no seed in this range; the end is not part of it"
-        )),
-        Some(range) => Ok(range),
-    }
-}
-
-fn run_many(seeds: &str, jobs: usize, planted: Option<&str>) -> Result<u8, String> {
-    let (from, to) = match range(seeds) {
-        Ok(range) => range,
-        Err(text) => {
-            eprintln!("{text}");
-            return Ok(SENSELESS);
-        }
-    };
-    planted.map(entry).transpose()?;
-    let mut progress = Progress::new(to - from);
-    let (mut failed, mut happened) = (Vec::new(), Happened::default());
-    let swept = sweep((from, to), jobs, planted, |ended| {
-        progress.step(!ended.found.is_empty());
-        happened.add(&ended.happened);
-        if !ended.found.is_empty() {
-            failed.push(ended.clone());
-        }
-        true
+        Exit::Impossible
     });
-    swept.map_err(|error| format!("a run can't be started: {error}"))?;
-    progress.end();
-    println!("{} seeds run, {} failed", to - from, failed.len());
-    println!("{}", happened.readable());
-    let build = if planted.is_some() { " --features canaries" } else { "" };
-    let more = planted.map(|name| format!(" --planted {name}")).unwrap_or_default();
-    for ended in &failed {
-        println!(
-            "seed {} failed ({}); see it with: cargo run --release -p steadfast-sim{build} -- run --seed {}{more}",
-            ended.seed,
-            ended.found.join(", "),
-            ended.seed
-        );
-    }
-    let is_long = to - from >= LONG_SWEEP_SEEDS && planted.is_none();
-    let missing = if is_long { happened.missing() } else { Vec::new() };
-    for text in &missing {
-        println!("this sweep proves too little: {text}");
-    }
-    Ok(if failed.is_empty() && missing.is_empty() { 0 } else { VIOLATED })
+    exit.into()
 }
 
-fn list() -> Result<u8, String> {
-    for entry in &canary::ALL {
-        println!("{:22} {:68} found by {}", entry.name, entry.story, entry.found_by.join(", "));
+fn show(json: bool, quiet: bool) -> Show {
+    match (json, quiet) {
+        (true, _) => Show::Json,
+        (false, true) => Show::Verdict,
+        (false, false) => Show::Events,
     }
-    Ok(0)
 }
 
-fn find_planted(name: Option<&str>, jobs: usize) -> Result<u8, String> {
-    let entries = match name {
-        Some(name) => vec![entry(name)?],
-        None => canary::ALL.iter().map(|any| entry(any.name)).collect::<Result<Vec<_>, _>>()?,
+fn run_seeds(args: RunArgs) -> Result<Exit, String> {
+    let scenario = scenario_named(&args.scenario)?;
+    if let Some(seed) = args.seed {
+        let show = show(args.json, args.quiet);
+        return replay::replay(&scenario.plan(seed), args.planted.as_deref(), show);
+    }
+    let seeds = match &args.seeds {
+        Some(seeds) => Seeds::Range(range(seeds)?),
+        None => Seeds::For(Duration::from_secs(args.seconds)),
     };
-    let mut missing = 0;
-    for entry in entries {
-        let mut found = None;
-        let swept = sweep((0, canary::SEEDS), jobs, Some(entry.name), |ended| {
-            let by = ended.found.iter().find(|check| entry.found_by.contains(&check.as_str()));
-            found = by.map(|check| (ended.seed, check.clone()));
-            found.is_none()
-        });
-        swept.map_err(|error| format!("a run can't be started: {error}"))?;
-        let name = entry.name;
-        if let Some((seed, check)) = found {
-            println!("{name:22} found by {check:14} at seed {seed:3} of {}", canary::SEEDS);
-        } else {
-            missing += 1;
-            println!("{name:22} NOT FOUND in {} seeds: {}", canary::SEEDS, entry.story);
-        }
+    let setting = Setting { jobs: args.jobs, planted: args.planted, ..Setting::default() };
+    run::run(&Sweep {
+        scenario,
+        seeds,
+        setting,
+        json: args.json,
+        plans: args.plans,
+        until_failure: args.until_failure,
+    })
+}
+
+#[allow(clippy::print_stdout)]
+fn shrink(which: &Which, out: &PathBuf, patience: u64, jobs: usize) -> Result<Exit, String> {
+    let plan = which.plan()?;
+    let setting = Setting { jobs, planted: which.planted.clone(), ..Setting::default() };
+    let small = minimize::minimize(&plan, &setting, Duration::from_secs(patience))?;
+    let cannot = |error: std::io::Error| format!("{}: {error}", out.display());
+    std::fs::write(out, small.plan.to_text()).map_err(cannot)?;
+    let outcome = &small.outcome;
+    println!(
+        "{} of {} faults and {} of {} clients are left after {} runs; {} operations",
+        small.plan.faults.len(),
+        plan.faults.len(),
+        small.plan.head.clients,
+        plan.head.clients,
+        small.runs,
+        outcome.operations()
+    );
+    small.plan.faults.iter().for_each(|planned| println!("  {:4} {planned}", planned.number));
+    for found in &outcome.violations {
+        println!("VIOLATED {}: {}", found.check, found.text);
     }
-    Ok(if missing == 0 { 0 } else { NOT_FOUND })
+    let command = replay_command(&small.plan, which.planted.as_deref());
+    println!("{}", command.replace("PLAN", &out.display().to_string()));
+    Ok(Exit::Violated)
 }

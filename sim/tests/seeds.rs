@@ -3,12 +3,18 @@
 use std::process::Command;
 
 use steadfast_sim::canary::Planted;
-use steadfast_sim::world::simulate;
+use steadfast_sim::scenario;
+use steadfast_sim::world::{Report, simulate};
+
+/// A seed of the swarm, in a thread of its own: nothing of one run can be seen by the next.
+fn run(seed: u64, planted: Option<Planted>) -> Report {
+    let swarm = scenario::named("swarm").expect("it is there");
+    let run = move || simulate(&swarm.plan(seed), planted);
+    std::thread::spawn(run).join().expect("a run does not panic")
+}
 
 fn clean(seed: u64) -> u128 {
-    // A thread of its own: nothing of one run can be seen by the next.
-    let report =
-        std::thread::spawn(move || simulate(seed, None)).join().expect("a run does not panic");
+    let report = run(seed, None);
     assert!(report.violations.is_empty(), "seed {seed}: {:?}", report.violations);
     assert!(report.counts[0] >= 360, "seed {seed}: the clients did not do their work");
     report.hash
@@ -36,20 +42,19 @@ fn runs_repeat() {
     assert!(traces.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
-/// A range without a seed, and what is no range, are refused with exit code 2.
+/// A range without a seed, and what is no range, are refused with exit code 4.
 #[test]
 fn an_empty_range_is_refused() {
     for seeds in ["5..5", "7..3", "x"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast-sim"));
         let ran = command.args(["run", "--seeds", seeds]).output().expect("the simulator starts");
-        assert_eq!((ran.status.code(), ran.stderr.is_empty()), (Some(2), false), "{seeds}");
+        assert_eq!((ran.status.code(), ran.stderr.is_empty()), (Some(4), false), "{seeds}");
     }
 }
 
 /// The task of a connection that panics fails its seed.
 #[test]
 fn a_panicking_task_fails_its_seed() {
-    let run = || simulate(3, Some(Planted::TaskPanics));
-    let report = std::thread::spawn(run).join().expect("a run does not panic itself");
+    let report = run(3, Some(Planted::TaskPanics));
     assert!(report.violations.iter().any(|violation| violation.check == "no-panic"));
 }

@@ -11,9 +11,11 @@ use steadfast_replication::wire::PeerFrame;
 
 use crate::check::Violation;
 use crate::ports::disk::SharedPlatter;
+use crate::trace::Message;
 
-/// `MsgAppend`, `MsgAppendResponse`, `MsgRequestVote` and `MsgRequestVoteResponse` of eraftpb.
+/// `MsgAppend`, `MsgAppendResponse`, `MsgRequestVote`, `MsgRequestVoteResponse` and `MsgHeartbeat` of eraftpb.
 const APPEND: i32 = 3;
+const HEARTBEAT: i32 = 8;
 const APPEND_RESPONSE: i32 = 4;
 const VOTE_REQUEST: i32 = 5;
 const VOTE_RESPONSE: i32 = 6;
@@ -27,6 +29,10 @@ pub struct Promises {
     voted: BTreeMap<u64, (u64, u64)>,
     /// Terms of entries, by the term of the leader that sent them and their index.
     appended: BTreeMap<(u64, u64), u64>,
+    /// Who led, as (term, node), in the order in which they were first heard of.
+    pub leads: Vec<(u64, u64)>,
+    /// How many messages of each type were sent, and by whom the last.
+    counts: BTreeMap<i32, (u64, u64)>,
     /// What was promised twice.
     pub violations: Vec<Violation>,
 }
@@ -38,8 +44,13 @@ impl Promises {
         let Some(message) = PeerFrame::decode(body).ok().and_then(|frame| frame.raft) else {
             return;
         };
+        let count = self.counts.entry(message.msg_type).or_default();
+        *count = (count.0 + 1, message.from);
         if message.reject || message.from == 0 {
             return;
+        }
+        if [APPEND, HEARTBEAT].contains(&message.msg_type) {
+            self.lead(message.term, message.from);
         }
         match message.msg_type {
             APPEND => {
@@ -56,6 +67,34 @@ impl Promises {
             VOTE_REQUEST => self.vote(message.from, message.term, message.from), // for itself
             _ => {}
         }
+    }
+
+    /// There is one leader in a term at the most.
+    fn lead(&mut self, term: u64, node: u64) {
+        let known = self.leads.iter().rev().find(|(other, _)| *other == term);
+        match known {
+            Some((_, other)) if *other != node => {
+                let text = format!("n{other} and n{node} both lead in term {term}");
+                self.violations.push(Violation::new("one-leader", text));
+            }
+            Some(_) => {}
+            None => self.leads.push((term, node)),
+        }
+    }
+
+    /// How many messages of this type were sent so far.
+    pub fn sent_so_far(&self, kind: &str) -> u64 {
+        self.count(kind).0
+    }
+
+    /// Who sent the last message of this type.
+    pub fn last_sender(&self, kind: &str) -> Option<u64> {
+        Some(self.count(kind).1).filter(|id| *id != 0)
+    }
+
+    fn count(&self, kind: &str) -> (u64, u64) {
+        let kind = Message::kind_named(kind);
+        kind.and_then(|kind| self.counts.get(&kind).copied()).unwrap_or_default()
     }
 
     fn vote(&mut self, node: u64, term: u64, whom: u64) {

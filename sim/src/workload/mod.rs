@@ -55,6 +55,22 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Counters, Self::Registers, Self::Transactions, Self::Expiry, Self::Locks];
+
+    /// Its name in plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counters => "counters",
+            Self::Registers => "registers",
+            Self::Transactions => "transactions",
+            Self::Expiry => "expiry",
+            Self::Locks => "locks",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// What all clients of a run know together. They share it outside the simulated world.
@@ -70,6 +86,8 @@ pub struct Shared {
     pub clients: usize,
     /// Nothing breaks any more.
     pub healed: bool,
+    /// Nodes that will never be well again: clients go elsewhere.
+    pub abandoned: Vec<u64>,
     /// Clients that have read everything once more.
     settled: usize,
     /// Clients that have done all they were to do.
@@ -115,6 +133,7 @@ impl Work {
                 let node = self.draws.between(1, self.nodes);
                 self.client.move_to(node);
             }
+            self.leave_abandoned_node();
             let kind = self.draws.pick(&self.kinds);
             answered += match kind {
                 Kind::Counters => self.count(&mut own).await,
@@ -160,7 +179,19 @@ impl Work {
         }
     }
 
+    /// A node that will never be well again is no place to wait at.
+    fn leave_abandoned_node(&mut self) {
+        let shared = self.shared.borrow();
+        if shared.healed && shared.abandoned.contains(&self.client.node()) {
+            let well = (1..=self.nodes).find(|node| !shared.abandoned.contains(node));
+            let well = well.unwrap_or(1);
+            drop(shared);
+            self.client.move_to(well);
+        }
+    }
+
     async fn call(&mut self, request: Request) -> Outcome {
+        self.leave_abandoned_node();
         let outcome = self.client.call(request).await;
         self.tally(&outcome);
         outcome

@@ -1,0 +1,232 @@
+//! A plan: all that decides a run. A scenario expands a seed into one; a run follows it to the letter; a plan file holds it, so that a
+//! failure can be replayed, cut down and kept when scenarios have changed.
+//!
+//! A plan file is lines of JSON: the head first, then one line a fault. A line that is left out leaves all others as they
+//! were: what a fault draws while it holds comes from a stream of its own, named by its number.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+mod fault;
+
+pub use fault::{Fault, IoKind, Planned, Rot, Target, Ways, When, Whom};
+
+/// Version of the plan's form and of what the simulator makes of it.
+pub const VERSION: u32 = 1;
+
+/// See the file's head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Settings.
+    #[serde(flatten)]
+    pub head: Head,
+    /// What breaks.
+    #[serde(skip)]
+    pub faults: Vec<Planned>,
+}
+
+/// The settings of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// `VERSION`.
+    pub plan: u32,
+    /// The scenario that drew it.
+    pub scenario: String,
+    /// Of all streams of chance.
+    pub seed: u64,
+    /// Which promises must hold.
+    pub class: Class,
+    /// The nodes' clocks, one a node: there are as many nodes.
+    pub clocks: Vec<ClockPlan>,
+    /// How slow a message may be on a sound network.
+    pub latency_ms: u64,
+    /// Size of a segment file.
+    pub segment_bytes: u64,
+    /// Bytes of log between two snapshots.
+    pub snapshot_log_bytes: u64,
+    /// How long requests wait.
+    pub request_timeout_ms: u64,
+    /// How many clients work.
+    pub clients: u64,
+    /// What they do; names of `workload::Kind`.
+    pub work: Vec<String>,
+    /// Steps that clients leave out, by client: ranges, both ends included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, Vec<(u64, u64)>>,
+    /// When faults end and healing begins.
+    pub heal_ms: u64,
+    /// Nodes that are not healed: whatever holds them then holds them to the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<u64>,
+}
+
+/// A node's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockPlan {
+    /// How far its wall clock is off at the start.
+    pub skew_ms: i64,
+    /// How many microseconds a second it gains.
+    pub drift_ppm: i64,
+}
+
+/// What may be broken, and with it which promises must hold. Each class allows what the ones before it allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Networks, processes, power, errors of disks; clocks are kept in time (skew, drift). All promises hold.
+    BoundedClocks,
+    /// Any clock may say anything. All promises hold but those that speak of real time.
+    WildClocks,
+    /// What lies on the disks of a minority rots. No other promise is weaker for it; a node that finds rot may stop for good.
+    StorageRot,
+}
+
+impl Class {
+    /// Whether clocks are true enough for promises about real time.
+    pub fn keeps_time(self) -> bool {
+        self == Self::BoundedClocks
+    }
+}
+
+impl Plan {
+    /// The text of a plan file.
+    ///
+    /// # Panics
+    /// Never: all of it can be written as JSON.
+    pub fn to_text(&self) -> String {
+        let head = serde_json::to_string(&self.head).expect("a head is plain data");
+        let mut text = head + "\n";
+        for fault in &self.faults {
+            text += &serde_json::to_string(fault).expect("a fault is plain data");
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Reads a plan file's text.
+    ///
+    /// # Errors
+    /// Which line can't be read, and why.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+        let (_, head) = lines.next().ok_or("the plan is empty")?;
+        let head: Head = serde_json::from_str(head).map_err(|error| format!("line 1: {error}"))?;
+        if head.plan != VERSION {
+            return Err(format!(
+                "it is a plan of version {}; this simulator follows version {VERSION}. Check out the commit that wrote it",
+                head.plan
+            ));
+        }
+        let fault = |(at, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|error| format!("line {at}: {error}"))
+        };
+        Ok(Self { head, faults: lines.map(fault).collect::<Result<_, String>>()? })
+    }
+
+    /// Reads a plan file.
+    ///
+    /// # Errors
+    /// The file can't be read, or is no plan.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(path)?;
+        Self::from_text(&text).map_err(|text| io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> u64 {
+        self.head.clocks.len() as u64
+    }
+
+    /// Whether a client leaves this step out.
+    pub fn is_skipped(&self, client: &str, step: u64) -> bool {
+        let ranges = self.head.skipped.get(client);
+        ranges.is_some_and(|ranges| ranges.iter().any(|(from, to)| (*from..=*to).contains(&step)))
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = &self.head;
+        write!(
+            f,
+            "scenario {}, seed {}: {} nodes, {} clients ({}), {} faults, latency up to {} ms, segments of {} bytes, requests wait {} ms",
+            head.scenario,
+            head.seed,
+            self.nodes(),
+            head.clients,
+            head.work.join(", "),
+            self.faults.len(),
+            head.latency_ms,
+            head.segment_bytes,
+            head.request_timeout_ms
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let head = Head {
+            plan: VERSION,
+            scenario: "swarm".to_owned(),
+            seed: 7,
+            class: Class::BoundedClocks,
+            clocks: vec![ClockPlan { skew_ms: -3, drift_ppm: 100 }; 3],
+            latency_ms: 5,
+            segment_bytes: 4096,
+            snapshot_log_bytes: 8192,
+            request_timeout_ms: 800,
+            clients: 4,
+            work: vec!["counters".to_owned()],
+            skipped: BTreeMap::from([("c1".to_owned(), vec![(3, 5)])]),
+            heal_ms: 12_000,
+            abandoned: Vec::new(),
+        };
+        let cut =
+            Fault::Cut { node: Target::Leader, ways: Ways::Out, from: Whom::Peers, held: false };
+        let kill = Fault::Kill { node: Target::Cause };
+        let on_io = When::Io {
+            node: 2,
+            kind: Some(IoKind::Sync),
+            file: Some("snapshot".to_owned()),
+            nth: 3,
+            after: true,
+        };
+        let faults = vec![
+            Planned { number: 4, when: When::At(1500), lasts_ms: 700, fault: cut },
+            Planned { number: 9, when: on_io, lasts_ms: 100, fault: kill },
+        ];
+        Plan { head, faults }
+    }
+
+    /// What is written is read back, a line that is taken out takes out its fault alone, and wrong lines are named.
+    #[test]
+    fn plans_are_text() {
+        let plan = plan();
+        let text = plan.to_text();
+        assert_eq!(Plan::from_text(&text).as_ref(), Ok(&plan));
+        let shorter: Vec<&str> = text.lines().take(2).collect();
+        let shorter = Plan::from_text(&shorter.join("\n")).expect("it is a plan");
+        assert_eq!((shorter.head, shorter.faults.as_slice()), (plan.head, &plan.faults[..1]));
+        let error = Plan::from_text(&format!("{text}{{}}")).expect_err("that is no fault");
+        assert!(error.starts_with("line 4:"), "{error}");
+        let error = Plan::from_text(&text.replace("\"plan\":1", "\"plan\":0")).expect_err("old");
+        assert!(error.contains("version 0"), "{error}");
+    }
+
+    /// Ranges of steps hold both their ends.
+    #[test]
+    fn steps_are_skipped() {
+        let plan = plan();
+        let skipped: Vec<u64> = (0..9).filter(|step| plan.is_skipped("c1", *step)).collect();
+        assert_eq!(skipped, [3, 4, 5]);
+        assert!(!plan.is_skipped("c2", 3));
+    }
+}

@@ -1,0 +1,228 @@
+//! Any faults at any time. Each seed first draws which families of faults exist in it at all: bugs hide where some kind of trouble is
+//! missing as much as where it comes (swarm testing, Groce et al. 2012). One seed in ten has none, one in ten exactly one.
+
+use crate::draw::Draws;
+use crate::plan::{Class, ClockPlan, Fault, IoKind, Plan, Planned, Target, Ways, When, Whom};
+
+/// How slow a message may be while a network is slow, at the most.
+const SLOW_NETWORK_MS_MAX: u64 = 300;
+/// How much longer a sync takes on a slow disk, at the most.
+const SLOW_DISK_MS_MAX: u64 = 300;
+/// How far a wall clock may be off or jump where clocks are wild.
+const WILD_MS: u64 = 3_600_000;
+/// How many kinds of faults there are in reports (`Fault::family`).
+#[cfg(test)]
+pub(super) const FAMILIES: usize = 12;
+
+/// A family of faults that a seed may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Stop,
+    StopAtIo,
+    AllPower,
+    Partition,
+    OneWay,
+    Hold,
+    Flap,
+    CutClients,
+    SlowNetwork,
+    Pause,
+    SlowDisk,
+    ClockJump,
+}
+
+/// Each family, its share of the seeds in percent, whether it needs peers.
+const ALL: [(Family, u64, bool); 12] = [
+    (Family::Stop, 55, false),
+    (Family::StopAtIo, 30, false),
+    (Family::AllPower, 35, false),
+    (Family::Partition, 50, true),
+    (Family::OneWay, 30, true),
+    (Family::Hold, 25, true),
+    (Family::Flap, 20, true),
+    (Family::CutClients, 25, false),
+    (Family::SlowNetwork, 25, true),
+    (Family::Pause, 40, false),
+    (Family::SlowDisk, 40, false),
+    (Family::ClockJump, 100, false), // where clocks are wild
+];
+
+pub(super) fn plan(seed: u64) -> Plan {
+    let mut draws = Draws::new(seed, "swarm");
+    let nodes = draws.pick(&[1, 3, 3, 3, 3, 3, 3, 3, 5, 1]);
+    let mut head = super::head(seed, &mut draws, nodes);
+    let wild = draws.chance(25);
+    let mut families = families(&mut draws, nodes > 1);
+    if wild {
+        head.class = Class::WildClocks;
+        head.clocks.iter_mut().for_each(|clock| *clock = wild_clock(&mut draws));
+    } else {
+        families.retain(|family| *family != Family::ClockJump);
+    }
+    if nodes > 1 && draws.chance(30) {
+        // A quorum must do, with the rest as broken as it is then.
+        let minority = draws.between(1, (nodes - 1) / 2);
+        let first = draws.below(nodes);
+        head.abandoned = (0..minority).map(|at| (first + at) % nodes + 1).collect();
+        head.abandoned.sort_unstable();
+    }
+    let mut swarm = Swarm {
+        pace_ms: draws.pick(&[300, 600, 1200, 2500]),
+        draws: Draws::new(seed, "faults"),
+        nodes,
+        faults: Vec::new(),
+    };
+    let mut at = swarm.draws.between(500, 2500);
+    while at < head.heal_ms && !families.is_empty() {
+        swarm.add(&families, at);
+        at += swarm.draws.between(100, swarm.pace_ms);
+    }
+    Plan { head, faults: swarm.faults }
+}
+
+fn families(draws: &mut Draws, peers: bool) -> Vec<Family> {
+    let possible = || ALL.iter().filter(|(_, _, needs_peers)| peers || !needs_peers);
+    match draws.below(10) {
+        0 => Vec::new(),
+        1 => {
+            let possible: Vec<Family> = possible().map(|(family, ..)| *family).collect();
+            vec![draws.pick(&possible)]
+        }
+        _ => possible()
+            .filter(|(_, percent, _)| draws.chance(*percent))
+            .map(|(family, ..)| *family)
+            .collect(),
+    }
+}
+
+fn wild_clock(draws: &mut Draws) -> ClockPlan {
+    ClockPlan {
+        skew_ms: draws.below(2 * WILD_MS) as i64 - WILD_MS as i64,
+        ..super::kept_clock(draws)
+    }
+}
+
+struct Swarm {
+    draws: Draws,
+    nodes: u64,
+    pace_ms: u64,
+    faults: Vec<Planned>,
+}
+
+impl Swarm {
+    fn push(&mut self, when: When, lasts_ms: u64, fault: Fault) {
+        let number = self.faults.len() as u32 + 1;
+        self.faults.push(Planned { number, when, lasts_ms, fault });
+    }
+
+    fn some_time(&mut self) -> u64 {
+        self.draws.between(50, self.pace_ms * 8 / 5)
+    }
+
+    /// Mostly any node; now and then whoever leads.
+    fn target(&mut self) -> Target {
+        match self.draws.below(10) {
+            0..2 => Target::Leader,
+            2 => Target::Follower,
+            _ => Target::Node(self.draws.between(1, self.nodes)),
+        }
+    }
+
+    fn stop(&mut self, node: Target) -> Fault {
+        match self.draws.below(4) {
+            0..2 => Fault::Kill { node },
+            2 => Fault::PowerCut { node, silent: false },
+            _ => Fault::PowerCut { node, silent: true },
+        }
+    }
+
+    /// Whom a partition separates a node from.
+    fn whom(&mut self) -> Whom {
+        match self.draws.below(10) {
+            0..2 => Whom::Node(self.draws.between(1, self.nodes)),
+            2..4 => Whom::All,
+            _ => Whom::Peers,
+        }
+    }
+
+    fn add(&mut self, families: &[Family], at: u64) {
+        let (node, lasts_ms, when) = (self.target(), self.some_time(), When::At(at));
+        match self.draws.pick(families) {
+            Family::Stop => {
+                let fault = self.stop(node);
+                self.push(when, lasts_ms, fault);
+            }
+            Family::StopAtIo => self.add_stop_at_io(lasts_ms),
+            Family::AllPower => self.push(when, lasts_ms, Fault::PowerCutAll),
+            Family::Partition => {
+                let from = self.whom();
+                self.push(when, lasts_ms, Fault::Cut { node, ways: Ways::Both, from, held: false });
+            }
+            Family::OneWay => {
+                let ways = self.draws.pick(&[Ways::Out, Ways::In]);
+                let from = self.whom();
+                self.push(when, lasts_ms, Fault::Cut { node, ways, from, held: false });
+            }
+            Family::Hold => {
+                let from = self.whom();
+                self.push(when, lasts_ms, Fault::Cut { node, ways: Ways::Both, from, held: true });
+            }
+            Family::Flap => self.add_flapping(node, at),
+            Family::CutClients => {
+                let ways = self.draws.pick(&[Ways::Both, Ways::Out, Ways::In]);
+                let cut = Fault::Cut { node, ways, from: Whom::Clients, held: false };
+                self.push(when, lasts_ms, cut);
+            }
+            Family::SlowNetwork => {
+                let ms = self.draws.between(20, SLOW_NETWORK_MS_MAX);
+                self.push(when, lasts_ms, Fault::SlowNetwork { node, ms });
+            }
+            Family::Pause => self.push(when, lasts_ms, Fault::Pause { node }),
+            Family::SlowDisk => {
+                let ms = self.draws.between(1, SLOW_DISK_MS_MAX);
+                self.push(when, lasts_ms, Fault::SlowDisk { node, ms });
+            }
+            Family::ClockJump => {
+                let most = self.draws.pick(&[10, 1000, WILD_MS]);
+                let ms = self.draws.below(2 * most) as i64 - most as i64;
+                self.push(when, 0, Fault::ClockJump { node, ms });
+            }
+        }
+    }
+
+    /// A stop at some operation of a disk; now and then once more while the node recovers from it.
+    fn add_stop_at_io(&mut self, lasts_ms: u64) {
+        let node = self.draws.between(1, self.nodes);
+        let kind = match self.draws.below(8) {
+            0..2 => Some(IoKind::Sync),
+            2 => Some(IoKind::Rename),
+            3 => Some(IoKind::Create),
+            4 => Some(IoKind::Remove),
+            _ => None,
+        };
+        let rare = kind.is_some_and(|kind| kind != IoKind::Sync);
+        let nth = self.draws.between(1, if rare { 12 } else { 600 });
+        let file = None;
+        let when = When::Io { node, kind, file, nth, after: self.draws.chance(50) };
+        let fault = self.stop(Target::Cause);
+        self.push(when.clone(), lasts_ms.min(300), fault);
+        if self.draws.chance(30) {
+            let When::Io { kind: None, file, after, .. } = when else { return };
+            let soon = nth + self.draws.between(1, 60);
+            let again = When::Io { node, kind: None, file, nth: soon, after };
+            let fault = self.stop(Target::Cause);
+            self.push(again, 100, fault);
+        }
+    }
+
+    /// Cut off and healed again and again, at about the pace of elections.
+    fn add_flapping(&mut self, node: Target, at: u64) {
+        let (period, times) = (self.draws.pick(&[150, 300, 500, 1000]), self.draws.between(3, 12));
+        let ways = self.draws.pick(&[Ways::Both, Ways::Out, Ways::In]);
+        for flap in 0..times {
+            let when = When::At(at + flap * period);
+            let cut = Fault::Cut { node, ways, from: Whom::Peers, held: false };
+            self.push(when, period / 2, cut);
+        }
+    }
+}

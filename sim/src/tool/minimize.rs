@@ -1,0 +1,217 @@
+//! Cuts a failing plan down: first the work of clients, then faults by halves (delta debugging, Zeller and Hildebrandt 2002), then
+//! how long they hold, then the clients' steps. A smaller plan is kept if the same check still finds something.
+
+use std::time::{Duration, Instant};
+
+use super::outcome::Outcome;
+use super::sweep::{Setting, sweep};
+use crate::plan::{Plan, Planned};
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Minimized {
+    /// The smallest plan that was found.
+    pub plan: Plan,
+    /// What its run came to.
+    pub outcome: Outcome,
+    /// How many runs it took.
+    pub runs: u64,
+}
+
+/// Steps of a client beyond this are never reached.
+const STEPS: u64 = 4096;
+
+struct Search<'a> {
+    setting: &'a Setting,
+    check: String,
+    best: Plan,
+    outcome: Outcome,
+    runs: u64,
+    until: Instant,
+}
+
+/// Minimizes a plan that fails, within about that time.
+///
+/// # Errors
+/// It does not fail, or runs can't be started.
+#[allow(clippy::disallowed_methods)] // the person's own time, outside every simulation
+pub fn minimize(plan: &Plan, setting: &Setting, patience: Duration) -> Result<Minimized, String> {
+    let mut search = Search {
+        setting,
+        check: String::new(),
+        best: plan.clone(),
+        outcome: Outcome::default(),
+        runs: 0,
+        until: Instant::now() + patience,
+    };
+    let first = search.first_of(vec![plan.clone()], |_| true)?.map(|(_, outcome)| outcome);
+    let found = first.and_then(|outcome| {
+        let check = outcome.checks().first().map(|check| (*check).to_owned())?;
+        Some((check, outcome))
+    });
+    let (check, outcome) =
+        found.ok_or("all promises hold in this plan: there is nothing to minimize")?;
+    (search.check, search.outcome) = (check, outcome);
+    search.shrink()?;
+    Ok(Minimized { plan: search.best, outcome: search.outcome, runs: search.runs })
+}
+
+impl Search<'_> {
+    fn shrink(&mut self) -> Result<(), String> {
+        loop {
+            let before = self.best.clone();
+            self.fewer_faults()?;
+            self.fewer_kinds_of_work()?;
+            self.fewer_clients()?;
+            self.shorter_faults()?;
+            self.earlier_end()?;
+            self.fewer_steps()?;
+            if self.best == before || self.is_late() {
+                return Ok(());
+            }
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // as above
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// The first of these plans whose run is as wanted, with its outcome.
+    fn first_of(
+        &mut self,
+        plans: Vec<Plan>,
+        is_wanted: impl Fn(&Outcome) -> bool,
+    ) -> Result<Option<(Plan, Outcome)>, String> {
+        let mut found = None;
+        let runs = &mut self.runs;
+        let swept = sweep(plans, self.setting, |plan, outcome| {
+            *runs += 1;
+            if is_wanted(&outcome) {
+                found = Some((plan.clone(), outcome));
+            }
+            found.is_none()
+        });
+        swept.map_err(|error| format!("a run can't be started: {error}"))?;
+        Ok(found)
+    }
+
+    /// Goes on with the first of these plans in which the same check finds something; answers whether there is one.
+    fn accept(&mut self, plans: Vec<Plan>) -> Result<bool, String> {
+        if self.is_late() {
+            return Ok(false);
+        }
+        let check = self.check.clone();
+        let found =
+            self.first_of(plans, |outcome| outcome.checks().first() == Some(&check.as_str()))?;
+        let Some((plan, outcome)) = found else { return Ok(false) };
+        (self.best, self.outcome) = (plan, outcome);
+        Ok(true)
+    }
+
+    fn with_faults(&self, faults: Vec<Planned>) -> Plan {
+        Plan { head: self.best.head.clone(), faults }
+    }
+
+    /// Takes parts of the faults away: halves, quarters, and so on down to single ones.
+    fn fewer_faults(&mut self) -> Result<(), String> {
+        if !self.best.faults.is_empty() {
+            let none = self.with_faults(Vec::new());
+            self.accept(vec![none])?;
+        }
+        let mut size = self.best.faults.len().div_ceil(2);
+        while size > 0 && !self.is_late() {
+            let count = self.best.faults.len();
+            let without = |from: usize| {
+                let kept = self.best.faults.iter().enumerate();
+                let kept = kept.filter(|(at, _)| !(from..from + size).contains(at));
+                self.with_faults(kept.map(|(_, fault)| fault.clone()).collect())
+            };
+            let plans: Vec<Plan> = (0..count).step_by(size).map(without).collect();
+            if plans.is_empty() || !self.accept(plans)? {
+                size = if size == 1 { 0 } else { size.div_ceil(2) };
+            } else {
+                size = size.min(self.best.faults.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn fewer_kinds_of_work(&mut self) -> Result<(), String> {
+        loop {
+            let work = &self.best.head.work;
+            if work.len() < 2 {
+                return Ok(());
+            }
+            let without = |kind: &String| {
+                let mut plan = self.best.clone();
+                plan.head.work.retain(|other| other != kind);
+                plan
+            };
+            let plans = work.iter().map(without).collect();
+            if !self.accept(plans)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fewer_clients(&mut self) -> Result<(), String> {
+        let fewer = (1..self.best.head.clients).map(|clients| {
+            let mut plan = self.best.clone();
+            plan.head.clients = clients;
+            plan
+        });
+        let plans = fewer.collect();
+        self.accept(plans).map(drop)
+    }
+
+    fn shorter_faults(&mut self) -> Result<(), String> {
+        for at in 0..self.best.faults.len() {
+            let shorter = [8, 2].into_iter().filter_map(|part| {
+                let mut plan = self.best.clone();
+                let fault = plan.faults.get_mut(at)?;
+                fault.lasts_ms /= part;
+                (fault.lasts_ms >= 20).then_some(plan)
+            });
+            let plans = shorter.collect();
+            self.accept(plans)?;
+        }
+        Ok(())
+    }
+
+    /// Healing as soon as the last fault allows.
+    fn earlier_end(&mut self) -> Result<(), String> {
+        let shorter = [1000, 2000, 4000, 8000].into_iter();
+        let shorter = shorter.filter(|ms| *ms < self.best.head.heal_ms).map(|ms| {
+            let mut plan = self.best.clone();
+            plan.head.heal_ms = ms;
+            plan
+        });
+        let plans = shorter.collect();
+        self.accept(plans).map(drop)
+    }
+
+    /// Leaves out steps of each client: blocks of halves, down to eighths of what it does.
+    fn fewer_steps(&mut self) -> Result<(), String> {
+        for number in 1..=self.best.head.clients {
+            let client = format!("c{number}");
+            for size in [STEPS, 256, 64, 16] {
+                let mut from = 0;
+                while from < 512 && !self.is_late() {
+                    let mut plan = self.best.clone();
+                    let ranges = plan.head.skipped.entry(client.clone()).or_default();
+                    let block = (from, from + size - 1);
+                    let known = ranges.iter().any(|(a, b)| *a <= block.0 && block.1 <= *b);
+                    if !known {
+                        ranges.retain(|(a, b)| !(block.0 <= *a && *b <= block.1));
+                        ranges.push(block);
+                        ranges.sort_unstable();
+                        self.accept(vec![plan])?;
+                    }
+                    from += size;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Sweeps of a scenario over many seeds.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::outcome::Outcome;
+use super::progress::Progress;
+use super::sweep::{Setting, sweep};
+use super::{Exit, planted_option, replay_command};
+use crate::happened::Happened;
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+
+/// A sweep of so many seeds of the swarm must have met everything that can happen (`happened.rs`).
+const LONG_SWEEP_SEEDS: u64 = 200;
+
+/// Which seeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seeds {
+    /// These.
+    Range(std::ops::Range<u64>),
+    /// New ones, for so long.
+    For(Duration),
+}
+
+/// What a sweep is to do.
+#[derive(Debug)]
+pub struct Sweep {
+    /// The scenario.
+    pub scenario: &'static Scenario,
+    /// The seeds.
+    pub seeds: Seeds,
+    /// How.
+    pub setting: Setting,
+    /// Each outcome as a line of JSON on standard output, and nothing else.
+    pub json: bool,
+    /// Where plans of failures are put.
+    pub plans: Option<PathBuf>,
+    /// End at the first failure.
+    pub until_failure: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The planted bug is not possible, runs can't be started, or plans can't be written.
+pub fn run(wanted: &Sweep) -> Result<Exit, String> {
+    planted_option(wanted.setting.planted.as_deref())?;
+    let (range, patience) = match &wanted.seeds {
+        Seeds::Range(range) => (range.clone(), None),
+        Seeds::For(patience) => (new_seeds(), Some(*patience)),
+    };
+    let of = patience.is_none().then(|| range.end - range.start);
+    let mut progress = Progress::new(wanted.scenario.name, of);
+    let mut totals = Totals::default();
+    let plans = range.clone().map(|seed| wanted.scenario.plan(seed));
+    let swept = sweep(plans, &wanted.setting, |plan, outcome| {
+        progress.step(&outcome);
+        if wanted.json {
+            println!("{}", serde_json::to_string(&outcome).expect("an outcome is plain data"));
+        }
+        totals.add(plan, outcome);
+        let is_over = patience.is_some_and(|patience| progress.elapsed() >= patience);
+        let has_failed = wanted.until_failure && !totals.failed.is_empty();
+        !is_over && !has_failed
+    });
+    swept.map_err(|error| format!("a run can't be started: {error}"))?;
+    progress.end();
+    if let Some(folder) = &wanted.plans {
+        totals.keep_plans(folder)?;
+    }
+    let missing = if totals.seeds >= LONG_SWEEP_SEEDS
+        && wanted.scenario.name == "swarm"
+        && wanted.setting.planted.is_none()
+    {
+        totals.happened.missing()
+    } else {
+        Vec::new()
+    };
+    if !wanted.json {
+        println!("from seed {}: {}", range.start, progress.line());
+        totals.print(wanted.setting.planted.as_deref());
+        missing.iter().for_each(|text| println!("this sweep proves too little: {text}"));
+    }
+    let clean = totals.failed.is_empty() && missing.is_empty();
+    Ok(if clean { Exit::Clean } else { Exit::Violated })
+}
+
+/// Seeds that nobody has run: each sweep without a range breaks new ground.
+#[allow(clippy::disallowed_methods)] // the person's own time, outside every simulation
+fn new_seeds() -> std::ops::Range<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let first = now.as_millis() as u64;
+    first..u64::MAX
+}
+
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    operations: u64,
+    least_operations: Option<u64>,
+    events: u64,
+    happened: Happened,
+    failed: Vec<(Plan, Outcome)>,
+}
+
+impl Totals {
+    fn add(&mut self, plan: &Plan, outcome: Outcome) {
+        self.seeds += 1;
+        self.operations += outcome.operations();
+        let least = self.least_operations.unwrap_or(u64::MAX).min(outcome.operations());
+        self.least_operations = Some(least);
+        self.events += outcome.events;
+        self.happened.add(&outcome.happened);
+        if !outcome.is_clean() {
+            self.failed.push((plan.clone(), outcome));
+        }
+    }
+
+    fn print(&self, planted: Option<&str>) {
+        println!(
+            "{} seeds run, {} failed; {} operations, at least {} in a seed; {} events",
+            self.seeds,
+            self.failed.len(),
+            self.operations,
+            self.least_operations.unwrap_or(0),
+            self.events
+        );
+        println!("{}", self.happened.readable());
+        for (plan, outcome) in &self.failed {
+            let checks = outcome.checks().join(", ");
+            println!("seed {} failed ({checks}): {}", outcome.seed, replay_command(plan, planted));
+        }
+    }
+
+    fn keep_plans(&self, folder: &std::path::Path) -> Result<(), String> {
+        let cannot = |error: std::io::Error| format!("{}: {error}", folder.display());
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+        for (plan, outcome) in &self.failed {
+            let name = format!("{}-{}.plan", outcome.scenario, outcome.seed);
+            std::fs::write(folder.join(name), plan.to_text()).map_err(cannot)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! Sets a plan's world up: the network, the nodes, the clients.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use steadfast_replication::formation::Member;
+use steadfast_server::config::Config;
+use steadfast_server::{Parts, Placement, run};
+use tokio::task::LocalSet;
+use turmoil::{Builder, Sim};
+
+use super::drive::DEADLINE;
+use super::{NodeHandle, World};
+use crate::canary::Planted;
+use crate::check::promise::Promises;
+use crate::client::{Client, Notebook};
+use crate::draw::Draws;
+use crate::evidence::NodeObserver;
+use crate::happened::Happened;
+use crate::plan::{Head, Plan};
+use crate::ports::clock::{EPOCH_MS, SimClock};
+use crate::ports::disk::SharedPlatter;
+use crate::ports::net::{CLIENT_PORT, PEER_PORT, TurmoilNet};
+use crate::ports::pause::Pausable;
+use crate::trace::{SharedTrace, What, Who, note};
+use crate::workload::{Kind, Shared, Work};
+
+const REQUESTS_PER_CLIENT: u64 = 150;
+/// Of the planted bug of that kind.
+const READS_TO_PANIC: u32 = 50;
+/// How far ahead the clock of the planted bug of that kind is.
+const AHEAD_MS: i64 = 1000;
+
+impl World<'_> {
+    pub(super) fn new(plan: &Plan, notebook: &Notebook, planted: Option<Planted>) -> Self {
+        let head = &plan.head;
+        let mut sim = network(head);
+        let count = plan.nodes();
+        let members = (1..=count).map(|id| Member { id, host: format!("n{id}"), port: PEER_PORT });
+        let members: Vec<Member> = if count == 1 { Vec::new() } else { members.collect() };
+        let promises = Arc::new(Mutex::new(Promises::default()));
+        let nodes = (1..)
+            .zip(&head.clocks)
+            .map(|(id, clock)| {
+                let ahead = planted == Some(Planted::ClockAhead) && id == 1;
+                let skew = clock.skew_ms + if ahead { AHEAD_MS } else { 0 };
+                let config = Config {
+                    port: CLIENT_PORT,
+                    node_id: id,
+                    members: members.clone(),
+                    segment_bytes: head.segment_bytes,
+                    snapshot_log_bytes: head.snapshot_log_bytes,
+                    request_timeout: Duration::from_millis(head.request_timeout_ms),
+                    ..Config::default()
+                };
+                let handle = NodeHandle {
+                    id,
+                    name: format!("n{id}"),
+                    platter: SharedPlatter::default(),
+                    clock: SimClock::new(clock.drift_ppm, skew),
+                    switch: Rc::default(),
+                    mounted: Rc::default(),
+                    ended: Rc::default(),
+                    down_until: None,
+                };
+                let mut platter = handle.platter.lock();
+                platter.faults.sync_lies = planted == Some(Planted::SyncLies);
+                platter.delays = Some(Draws::new(head.seed, format!("syncs of n{id}")));
+                drop(platter);
+                let panics = planted == Some(Planted::TaskPanics);
+                let reads_to_panic = panics.then_some(READS_TO_PANIC);
+                let host = Host { seed: head.seed, reads_to_panic, config };
+                add_node(&mut sim, &handle, host, notebook, &promises);
+                handle
+            })
+            .collect();
+        let world = Self {
+            plan: plan.clone(),
+            sim,
+            nodes,
+            notebook: notebook.clone(),
+            promises,
+            broken: Vec::new(),
+            planted,
+            waiting: plan.faults.clone(),
+            begun: BTreeMap::new(),
+            faults: Vec::new(),
+            held: BTreeSet::new(),
+            happened: Happened::default(),
+        };
+        world.note(plan.to_string());
+        world
+    }
+
+    pub(super) fn add_clients(&mut self, shared: &Rc<RefCell<Shared>>) -> usize {
+        let head = self.plan.head.clone();
+        let kinds: Vec<Kind> = head.work.iter().filter_map(|name| Kind::named(name)).collect();
+        let nodes = self.nodes.len() as u64;
+        for at in 0..head.clients {
+            let name = format!("c{}", at + 1);
+            let work = Work {
+                client: Client::new(name.clone(), at % nodes + 1, self.notebook.clone()),
+                name: name.clone(),
+                draws: Draws::new(head.seed, name.clone()),
+                shared: Rc::clone(shared),
+                commands: REQUESTS_PER_CLIENT,
+                kinds: kinds.clone(),
+                nodes,
+                bounded_clocks: head.class.keeps_time(),
+                releases_unchecked: self.planted == Some(Planted::UncheckedRelease),
+            };
+            self.sim.client(name, async move {
+                work.run().await;
+                Ok(())
+            });
+        }
+        head.clients as usize
+    }
+}
+
+fn network<'a>(head: &Head) -> Sim<'a> {
+    Builder::new()
+        .rng_seed(head.seed)
+        .epoch(SystemTime::UNIX_EPOCH + Duration::from_millis(EPOCH_MS))
+        .simulation_duration(DEADLINE * 2)
+        .tick_duration(Duration::from_millis(1))
+        .min_message_latency(Duration::from_millis(0))
+        .max_message_latency(Duration::from_millis(head.latency_ms))
+        .tcp_capacity(4096)
+        .enable_random_order()
+        .build()
+}
+
+/// What all starts of a node have in common.
+#[derive(Clone)]
+struct Host {
+    seed: u64,
+    reads_to_panic: Option<u32>,
+    config: Config,
+}
+
+/// Adds a node: the product's own `run` with simulated parts, under a switch. A process that ends by itself stays gone until the
+/// world starts it again, as under a supervisor.
+fn add_node(
+    sim: &mut Sim<'_>,
+    handle: &NodeHandle,
+    host: Host,
+    notebook: &Notebook,
+    promises: &Arc<Mutex<Promises>>,
+) {
+    let (id, platter, clock) = (handle.id, handle.platter.clone(), handle.clock.clone());
+    let (switch, mounted) = (Rc::clone(&handle.switch), Rc::clone(&handle.mounted));
+    let ended = Rc::clone(&handle.ended);
+    let (notebook, promises) = (notebook.clone(), Arc::clone(promises));
+    let starts = RefCell::new(0);
+    sim.host(handle.name.as_str(), move || {
+        *starts.borrow_mut() += 1;
+        let start: u64 = *starts.borrow();
+        let disk = platter.mount();
+        *mounted.borrow_mut() = Some(disk.clone());
+        notebook.evidence.borrow_mut().applied.remove(&id);
+        let observer = NodeObserver {
+            node: id,
+            evidence: Rc::clone(&notebook.evidence),
+            trace: SharedTrace::clone(&notebook.trace),
+        };
+        let parts = Parts {
+            net: TurmoilNet::new(Arc::clone(&promises), host.reads_to_panic),
+            disk,
+            clock: clock.clone(),
+            seed: crate::draw::draw(host.seed, "node", id * 1000 + start),
+            observer: Rc::new(observer),
+            placement: Placement::Tasks,
+        };
+        let (config, switch, ended) = (host.config.clone(), Rc::clone(&switch), Rc::clone(&ended));
+        let (mounted, trace) = (Rc::clone(&mounted), SharedTrace::clone(&notebook.trace));
+        async move {
+            note(&trace, Who::Node(id), What::Starts);
+            let local = LocalSet::new();
+            let node = local.run_until(run(config, parts, pending()));
+            let end = Pausable::new(node, switch).await;
+            if let Some(disk) = mounted.borrow_mut().take() {
+                disk.kill();
+            }
+            let how = end.map_or_else(|error| error.to_string(), |()| "it ended".to_owned());
+            *ended.borrow_mut() = Some(how);
+            pending().await
+        }
+    });
+}

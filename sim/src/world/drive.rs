@@ -1,0 +1,77 @@
+//! The run itself: step by step, faults begin and end, what was found ends it, and after the healing everything must come to rest.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::World;
+use crate::check::Violation;
+use crate::panics;
+use crate::trace::{What, Who};
+use crate::workload::Shared;
+
+/// When everything must be done: healing, elections, what the clients still have to do.
+pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+
+impl World<'_> {
+    /// Steps until all is done, something is found, or the deadline has passed.
+    pub(super) fn drive(&mut self, shared: &Rc<RefCell<Shared>>, clients: usize) -> Vec<Violation> {
+        let heal = Duration::from_millis(self.plan.head.heal_ms);
+        let mut healed = false;
+        loop {
+            if let Err(error) = self.sim.step() {
+                return vec![Violation::new("no-node-ends", format!("a client ended: {error}"))];
+            }
+            let now = self.sim.elapsed();
+            if now < heal {
+                self.mend(now);
+                self.begin_due(now);
+            } else if !healed {
+                healed = true;
+                self.heal();
+                let mut shared = shared.borrow_mut();
+                shared.healed = true;
+                shared.abandoned.clone_from(&self.plan.head.abandoned);
+            }
+            self.look_after(now);
+            let panicked = panics::take().into_iter();
+            self.broken.extend(panicked.map(|text| Violation::new("no-panic", text)));
+            if self.found(shared) {
+                return Vec::new();
+            }
+            if healed && shared.borrow().finished == clients && self.converged() {
+                self.note(format!("done: {:?}", shared.borrow().counts));
+                return Vec::new();
+            }
+            if now > DEADLINE {
+                return vec![self.stuck(&shared.borrow(), clients)];
+            }
+        }
+    }
+
+    fn found(&self, shared: &Rc<RefCell<Shared>>) -> bool {
+        !shared.borrow().violations.is_empty()
+            || !self.notebook.evidence.borrow().violations.is_empty()
+            || !self.broken.is_empty()
+    }
+
+    fn stuck(&self, shared: &Shared, clients: usize) -> Violation {
+        let text = format!(
+            "{} of {clients} clients finished, nodes at {:?}",
+            shared.finished,
+            self.notebook.evidence.borrow().applied
+        );
+        Violation::new("progress", text)
+    }
+
+    /// Processes that ended by themselves: none may.
+    fn look_after(&mut self, _now: Duration) {
+        for at in 0..self.nodes.len() {
+            let Some(node) = self.nodes.get(at) else { return };
+            let Some(how) = node.ended.borrow_mut().take() else { continue };
+            self.event(Who::Node(node.id), What::Gone(format!("ended by itself: {how}")));
+            let text = format!("{} ended by itself: {how}", node.name);
+            self.broken.push(Violation::new("no-node-ends", text));
+        }
+    }
+}
