@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
+use crate::canary::{Canary, is_planted};
 use crate::commands::args::Args;
 use crate::commands::{Handler, resolve_in_script};
 use crate::error::{ReplyError, Result};
@@ -92,7 +93,11 @@ impl<'a> View<'a> {
     /// Whether an item is live; a read outside apply notes one that is due by the clock and not yet by the log.
     fn is_live(&self, item: &Item) -> bool {
         let at = item.record.expires_at;
-        if at > self.now.0 && at <= self.clock.0 && at != NEVER {
+        if is_planted(Canary::ReadEndsByClock) {
+            return at > self.clock.0;
+        }
+        let awaits = !is_planted(Canary::ReadPastDeadline);
+        if awaits && at > self.now.0 && at <= self.clock.0 && at != NEVER {
             let overdue = &self.keyspace.overdue;
             overdue.set(overdue.get().max(at));
         }
@@ -255,6 +260,7 @@ impl<'a> Txn<'a> {
     /// Creates or overwrites. An overwrite of another type is fine here.
     pub fn set_string(&mut self, key: &[u8], value: &[u8], expiry: Expiry) {
         let expires_at = match expiry {
+            Expiry::Keep if is_planted(Canary::KeepClears) => NEVER,
             Expiry::Keep => self.live(key).map_or(NEVER, |(_, item)| item.record.expires_at),
             Expiry::Clear => NEVER,
             Expiry::At(at) if at <= self.now => {
@@ -298,7 +304,11 @@ impl<'a> Txn<'a> {
         let Some((place, _)) = self.live(key) else { return false };
         match expires_at {
             Some(at) if at <= self.now => self.keyspace.remove(place),
-            Some(at) => self.keyspace.set_deadline(place, at.0.min(NEVER - 1)),
+            Some(at) => {
+                let old = self.keyspace.item(place).record.expires_at;
+                let latest = if is_planted(Canary::DeadlineOnlySooner) { old } else { NEVER };
+                self.keyspace.set_deadline(place, at.0.min(latest).min(NEVER - 1));
+            }
             None => self.keyspace.set_deadline(place, NEVER),
         }
         true

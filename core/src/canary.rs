@@ -2,7 +2,7 @@
 //! switches one on and must find it; a check that finds none proves nothing. Only builds with the feature `canaries` hold
 //! them: without it `is_planted` is the constant false, and the `steadfast` program does not compile with it.
 
-/// A mistake that can be switched on. Which check must find it is the simulator's business (`sim/src/canary.rs`).
+/// A mistake that can be switched on. Which check must find it is the simulator's business (`sim/src/canary/list.rs`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Canary {
@@ -25,6 +25,132 @@ pub enum Canary {
     /// A leader restarted from a snapshot forgets the parcels that it handed out while the state was being restored, and takes
     /// the gateways' next ones for gaps, for ever. (This one was real; seeds 9, 22, 77 and 230 showed it at commit 36edf18.)
     RestoreForgets,
+
+    // ---- elections and the log among peers ---------------------------------------------------------------------
+    /// Votes, and requests for them, leave before the hard state is durable; answers to appends wait for it.
+    VoteBeforeFsync,
+    /// The vote of the last term is not found again after a restart.
+    VoteForgotten,
+    /// A vote in a term that the disk knows already counts as no change of the hard state.
+    VoteNotVital,
+    /// A refused vote is read as a granted one.
+    VoteRefusalLost,
+    /// A refused append is read as a confirmed one.
+    AppendRefusalLost,
+    /// A leader that no quorum answers does not step down.
+    NoCheckQuorum,
+    /// A node that heard nobody raises the term without asking whether it could win.
+    NoPreVote,
+    /// Where an append overwrites a conflicting suffix, the first entry of the old suffix stays.
+    ConflictKeepsOne,
+    /// A parcel that was refused while leadership was handed over counts as logged.
+    RefusedCountsAsLogged,
+    /// What is sent again to the next leader begins one parcel too late.
+    ResendSkipsOne,
+    /// A cluster forms as soon as a majority of its members was heard.
+    FormsByMajority,
+    /// An older copy of a member's directory is taken for the member.
+    OlderCopyTaken,
+    /// A member with an empty disk is taken for the member that it was.
+    WipedNodeTaken,
+
+    // ---- reads -----------------------------------------------------------------------------------------------------
+    /// Reads trust the leader's lease instead of a round to the quorum.
+    ReadLease,
+    /// Each round numbers its contexts from the beginning.
+    ReadContextReused,
+    /// An answer to an earlier round's context ends the round under way.
+    EarlierReadAnswer,
+    /// A read joins the round that is under way.
+    ReadJoinsRound,
+    /// The read index is fetched, and not waited for.
+    ReadBeforeApplied,
+    /// Clients are served before the own registration was applied.
+    ServesTooEarly,
+    /// A read does not wait for the log at a deadline that its clock has passed.
+    ReadPastDeadline,
+    /// A read takes a key for gone when its own clock says so.
+    ReadEndsByClock,
+
+    // ---- the disk --------------------------------------------------------------------------------------------------
+    /// A failed sync of the log is noted down, and the log goes on.
+    FsyncErrorIgnored,
+    /// The name of a new segment is not made durable.
+    SegmentNameUnsynced,
+    /// A snapshot gets its name before its bytes are durable.
+    SnapshotUnsynced,
+    /// A snapshot is written under its final name, and read without a look at its length and checksum.
+    HalfSnapshotChosen,
+    /// The new identity gets its name before its bytes are durable.
+    IdentityUnsynced,
+    /// A record of the log counts if it is long enough, whatever its checksum says.
+    TornTailAccepted,
+    /// What can't be read in the middle of the log counts as its end.
+    DamageTakenForEnd,
+    /// Compaction looks at the group at which the newest snapshot was taken, not at the entries behind it.
+    CompactsTooMuch,
+    /// A snapshot of the leader is used and not written down.
+    InstallNotSaved,
+    /// The node begins with an empty log, whatever its disk holds.
+    RecoverySkipped,
+    /// A start takes up the incarnation of the last one.
+    IncarnationKept,
+    /// An incarnation is drawn and used, and not written down.
+    IncarnationNotSaved,
+
+    // ---- snapshots of the state --------------------------------------------------------------------------------------
+    /// They lack deadlines.
+    SnapshotLacksDeadlines,
+    /// They lack what is known of gateways.
+    SnapshotLacksGateways,
+    /// They lack batches that have come in part.
+    SnapshotLacksParts,
+    /// They lack the script cache.
+    SnapshotLacksScripts,
+    /// They lack the deletions that WATCH has to see.
+    SnapshotLacksDeletions,
+
+    // ---- log time ------------------------------------------------------------------------------------------------------
+    /// A new leader goes on from its own wall clock, also behind the last stamp.
+    ClockStepsBack,
+    /// A new leader goes on from its own wall clock, though not behind the last stamp.
+    LeaderTrustsItsClock,
+    /// Log time follows a jump of the leader's wall clock at once.
+    ClockFollowsJumps,
+    /// What was heard last of log time counts, not the highest of what was heard.
+    LateWordsCount,
+    /// A node that was stopped believes what waited in its buffers.
+    OldWordsBelieved,
+
+    // ---- what commands do ------------------------------------------------------------------------------------------------
+    /// The latest time of a request is not looked at.
+    LatestIgnored,
+    /// The first batch in parts stays in front of the next one.
+    PartsKept,
+    /// Random choices depend on how much this replica has executed since its start.
+    SeedOfReplica,
+    /// A command that keeps the deadline clears it.
+    KeepClears,
+    /// A deadline can be moved to sooner, not to later.
+    DeadlineOnlySooner,
+    /// EXEC does not look at the watched keys.
+    WatchesIgnored,
+    /// A watched key that ended by its deadline has not changed.
+    WatchMissesExpiry,
+    /// What follows WATCH does not wait for its precondition.
+    WatchNotAwaited,
+    /// The commands of a transaction go into the log one by one.
+    ExecInPieces,
+
+    // ---- connections -------------------------------------------------------------------------------------------------------
+    /// A command that was handed over and is not heard of is answered as not applied.
+    HandedOverRefused,
+    /// Replies that are known at once do not wait for those that are owed before them.
+    KnownRepliesOvertake,
+    /// Commands run on while their client takes no replies.
+    OutputUnbounded,
+    /// Half a command of a connection that ended stays in the buffer that the next one gets.
+    InputLeaks,
 }
 
 /// Whether a build can hold planted bugs at all.

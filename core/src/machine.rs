@@ -142,7 +142,11 @@ impl Gateway {
         if parcel.part == Part::More {
             return Cow::Borrowed(&[]);
         }
-        let joined = core::mem::take(&mut self.joined);
+        let joined = if is_planted(Canary::PartsKept) {
+            self.joined.clone()
+        } else {
+            core::mem::take(&mut self.joined)
+        };
         Cow::Owned(if joined.len() > JOINED_BYTES_MAX { Vec::new() } else { joined })
     }
 }
@@ -330,7 +334,7 @@ impl StateMachine {
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
     ) -> Outcome<'static> {
-        if self.stamp.time > request.latest {
+        if self.stamp.time > request.latest && !is_planted(Canary::LatestIgnored) {
             self.statistics.too_late += 1;
             return Outcome::TooLate;
         }
@@ -353,7 +357,7 @@ impl StateMachine {
         let holds = transaction.watches().all(|watch| {
             self.holds(usize::from(watch.db), watch.key, watch.present, watch.revision)
         });
-        if !holds {
+        if !holds && !is_planted(Canary::WatchesIgnored) {
             return Reply::NilArray;
         }
         let mut rng = Rng::seeded(origin.seed);
@@ -370,7 +374,8 @@ impl StateMachine {
             return false;
         }
         let Some(place) = self.keyspace.find(db, key) else {
-            return !present && database.deleted_at(slot_of(key)) <= revision;
+            let missing = !present || is_planted(Canary::WatchMissesExpiry);
+            return missing && database.deleted_at(slot_of(key)) <= revision;
         };
         // A key that is due and not yet deleted is missing; made after the watch, it was a change all the same.
         let record = &self.keyspace.item(place).record;
@@ -400,10 +405,12 @@ impl StateMachine {
             return Reply::Nil; // nobody here hears it, and it changes nothing
         }
         let mut reply = None;
+        let own = is_planted(Canary::SeedOfReplica).then_some(self.statistics.requests);
+        let seed = origin.seed ^ own.unwrap_or(0);
         let keyspace = &mut self.keyspace;
         let argv: &[&[u8]] = argv;
         let ended = surroundings.contain(&mut |engine: &mut dyn ScriptEngine| {
-            let mut txn = Txn::new(keyspace, db, now, origin.seed, engine);
+            let mut txn = Txn::new(keyspace, db, now, seed, engine);
             reply = Some(txn.run(spec.handler, argv).unwrap_or_else(Reply::Error));
         });
         if !ended {

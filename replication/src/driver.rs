@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use steadfast_core::canary::{Canary, is_planted};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -21,7 +22,7 @@ use crate::ports::{Clock, Disk, Net};
 use crate::session::Sessions;
 use crate::storage::{
     self, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
-    SnapshotMeta, StoreError, write_loop,
+    Recovered, SnapshotMeta, StoreError, write_loop,
 };
 use crate::transport::{Identity, Links, PeerEvent};
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
@@ -116,7 +117,11 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
         check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
     }
     let drawn = disk.draw_id();
-    let (mut store, recovered) = storage::open(disk, config.log).await.map_err(OpenError::Store)?;
+    let (mut store, mut recovered) =
+        storage::open(disk, config.log).await.map_err(OpenError::Store)?;
+    if is_planted(Canary::RecoverySkipped) {
+        recovered = Recovered { meta: recovered.meta, ..Recovered::default() };
+    }
     recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let mut meta = if let Some(meta) = recovered.meta {
         meta
@@ -128,11 +133,16 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
         let storage_id = drawn.unwrap_or_else(from_seed);
         NodeMeta { node_id: config.node_id, storage_id: storage_id.max(1), ..NodeMeta::default() }
     };
-    meta.incarnation = next_incarnation(meta.incarnation, config.seed);
+    let (is_new, kept) = (meta.incarnation == 0, is_planted(Canary::IncarnationKept));
+    if is_new || !kept {
+        meta.incarnation = next_incarnation(meta.incarnation, config.seed);
+    }
     if config.members.len() <= 1 && meta.formation.is_empty() {
         meta.formation = Record::alone(meta.node_id, meta.storage_id).encode();
     }
-    store.save_meta(meta.clone()).await.map_err(OpenError::Store)?;
+    if is_new || !is_planted(Canary::IncarnationNotSaved) {
+        store.save_meta(meta.clone()).await.map_err(OpenError::Store)?;
+    }
     store.keep_reserve().await.map_err(OpenError::Store)?;
     let (hard_state, snapshot, entries) =
         (recovered.hard_state, recovered.snapshot, recovered.entries);

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use steadfast_core::canary::{Canary, is_planted};
+
 /// A member of the initial list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
@@ -155,7 +157,8 @@ impl Forming {
             .filter(|id| !members.contains_key(id))
             .map(u64::to_string)
             .collect();
-        if missing.is_empty() {
+        let majority = members.len() * 2 > self.members.len();
+        if missing.is_empty() || majority && is_planted(Canary::FormsByMajority) {
             Verdict::Form(Record { members })
         } else {
             Verdict::Wait(format!(
@@ -173,7 +176,10 @@ impl Forming {
     /// A peer has formed a cluster.
     fn join(&self, peer: u64, record: &Record) -> Verdict {
         match record.storage_of(self.node_id) {
-            Some(own) if own == self.storage_id && record.voters() == self.members => {
+            Some(own)
+                if (own == self.storage_id || is_planted(Canary::WipedNodeTaken))
+                    && record.voters() == self.members =>
+            {
                 Verdict::Form(record.clone())
             }
             Some(own) if own == self.storage_id => Verdict::Wait(format!(

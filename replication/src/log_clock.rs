@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use steadfast_core::canary::{Canary, is_planted};
+
 /// Slewing: at most one part in this many (500 ppm).
 const SLEW_DIVISOR: u64 = 2000;
 /// An estimate sinks by one part in this many (2000 ppm) while what is heard is below it: more than the leader's slewing and
@@ -67,7 +69,7 @@ impl LogClock {
 
     /// Log time of a leader at the moment it sent a message that arrives now: log time is no earlier.
     pub(crate) fn hear(&mut self, now: Duration, log_time_ms: u64) {
-        if now >= self.deaf_until {
+        if now >= self.deaf_until || is_planted(Canary::OldWordsBelieved) {
             self.believe(now, log_time_ms);
         }
     }
@@ -79,7 +81,9 @@ impl LogClock {
         let log_us = i64::try_from(log_time_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
         let heard = Estimate { offset_us: log_us.saturating_sub(now_us as i64), at_us: now_us };
         let known = self.estimate.map(|estimate| estimate.sunk(now_us));
-        let higher = known.filter(|known| known.offset_us > heard.offset_us);
+        let higher = known.filter(|known| {
+            known.offset_us > heard.offset_us && !is_planted(Canary::LateWordsCount)
+        });
         self.estimate = Some(higher.unwrap_or(heard));
     }
 
@@ -88,8 +92,12 @@ impl LogClock {
         if self.leading.is_some() {
             return;
         }
-        let estimated = self.estimated_us(now).unwrap_or_else(|| wall_ms.saturating_mul(1000));
-        self.leading = Some((estimated.max(self.last_stamp_ms.saturating_mul(1000)), micros(now)));
+        let own_clock =
+            is_planted(Canary::LeaderTrustsItsClock) || is_planted(Canary::ClockStepsBack);
+        let known = self.estimated_us(now).filter(|_| !own_clock);
+        let known = known.unwrap_or_else(|| wall_ms.saturating_mul(1000));
+        let last = if is_planted(Canary::ClockStepsBack) { 0 } else { self.last_stamp_ms };
+        self.leading = Some((known.max(last.saturating_mul(1000)), micros(now)));
     }
 
     /// Ends it; what the leader knew stays as the estimate.
@@ -109,7 +117,8 @@ impl LogClock {
         if let Some((log_us, at_us)) = &mut self.leading {
             let elapsed = micros(now).saturating_sub(*at_us);
             let slewing = self.unslewed_us + elapsed;
-            let slew_max = slewing / SLEW_DIVISOR;
+            let clamped = !is_planted(Canary::ClockFollowsJumps);
+            let slew_max = if clamped { slewing / SLEW_DIVISOR } else { u64::MAX };
             self.unslewed_us = slewing % SLEW_DIVISOR;
             let target = wall_ms.saturating_mul(1000);
             let raw = *log_us + elapsed;
@@ -119,7 +128,8 @@ impl LogClock {
                 raw - (raw - target).min(slew_max)
             };
             *at_us += elapsed;
-            self.last_stamp_ms = self.last_stamp_ms.max(*log_us / 1000);
+            let last = if is_planted(Canary::ClockStepsBack) { 0 } else { self.last_stamp_ms };
+            self.last_stamp_ms = last.max(*log_us / 1000);
         }
         self.last_stamp_ms
     }

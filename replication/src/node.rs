@@ -131,9 +131,13 @@ impl Node {
             max_size_per_msg: MESSAGE_BYTES_MAX,
             max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
-            check_quorum: true,
-            pre_vote: true,
-            read_only_option: ReadOnlyOption::Safe,
+            check_quorum: !is_planted(Canary::NoCheckQuorum),
+            pre_vote: !is_planted(Canary::NoPreVote),
+            read_only_option: if is_planted(Canary::ReadLease) {
+                ReadOnlyOption::LeaseBased
+            } else {
+                ReadOnlyOption::Safe
+            },
             ..Config::default()
         };
         let log_bytes = view.bytes();
@@ -619,7 +623,9 @@ impl Node {
             if let Err(error) = self.raw.propose(Vec::new(), payload) {
                 // Only while leadership is being handed over. The gateways send again; what was admitted here is forgotten.
                 tracing::debug!("an entry was not taken: {error}");
-                self.admitted = None;
+                if !is_planted(Canary::RefusedCountsAsLogged) {
+                    self.admitted = None;
+                }
                 return;
             }
         }
@@ -666,9 +672,9 @@ impl Node {
         }
         let committed = ready.take_committed_entries();
         let mut messages = ready.take_persisted_messages();
-        if is_planted(Canary::AnswerBeforeFsync) {
-            messages.drain(..).for_each(|message| self.send(now, message));
-        }
+        messages
+            .extract_if(.., |message| leaves_early(message))
+            .for_each(|message| self.send(now, message));
         self.raw.advance_append_async(ready);
         self.hand_out(committed);
         let since = self.ticks;
@@ -733,6 +739,13 @@ impl Node {
             Output::Send { message, log_time_ms }
         });
     }
+}
+
+/// Planted bugs: messages that promise something and leave before it is durable.
+fn leaves_early(message: &eraftpb::Message) -> bool {
+    let votes = [MessageType::MsgRequestVote, MessageType::MsgRequestVoteResponse];
+    is_planted(Canary::AnswerBeforeFsync)
+        || is_planted(Canary::VoteBeforeFsync) && votes.contains(&message.get_msg_type())
 }
 
 /// A hash of one number (SplitMix64's finish).

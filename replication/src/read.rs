@@ -2,6 +2,8 @@
 //! commit in its term, a change of leader), so a round is asked again with a fresh context. An answer to any context of the
 //! round will do: each of them was sent after the round began.
 
+use steadfast_core::canary::{Canary, is_planted};
+
 /// Ticks after which an unanswered round is asked again.
 const RETRY_TICKS: u64 = 2;
 
@@ -23,6 +25,9 @@ impl ReadRound {
     }
 
     pub(crate) fn want(&mut self, round: u64) {
+        if is_planted(Canary::ReadContextReused) {
+            self.counter = 0;
+        }
         (self.round, self.first, self.asked) = (Some(round), self.counter + 1, None);
     }
 
@@ -47,7 +52,8 @@ impl ReadRound {
         let mut word = || words.next()?.ok();
         let own = word()? == self.node_id && word()? == self.incarnation;
         let counter = word()?;
-        if own && counter >= self.first { self.round.take() } else { None }
+        let first = if is_planted(Canary::EarlierReadAnswer) { 0 } else { self.first };
+        if own && counter >= first { self.round.take() } else { None }
     }
 }
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb;
+use steadfast_core::canary::{Canary, is_planted};
 
 use crate::storage::{LogEntry, Membership, SnapshotMeta};
 
@@ -200,7 +201,7 @@ impl RaftMessage {
         if let Some(meta) = self.snapshot.and_then(|snapshot| snapshot.metadata) {
             message.set_snapshot(raft_snapshot(&meta.into_meta()));
         }
-        message.reject = self.reject;
+        message.reject = self.reject && !refusal_is_lost(msg_type);
         message.reject_hint = self.reject_hint;
         message.context = self.context;
         message.request_snapshot = self.request_snapshot;
@@ -208,6 +209,13 @@ impl RaftMessage {
         message.priority = self.priority;
         Some(message)
     }
+}
+
+/// Planted bugs: the flag of a refusal is not taken over.
+fn refusal_is_lost(kind: eraftpb::MessageType) -> bool {
+    use eraftpb::MessageType::{MsgAppendResponse, MsgRequestVoteResponse};
+    is_planted(Canary::VoteRefusalLost) && kind == MsgRequestVoteResponse
+        || is_planted(Canary::AppendRefusalLost) && kind == MsgAppendResponse
 }
 
 impl SnapshotMetadata {

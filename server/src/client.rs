@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 
@@ -108,12 +109,21 @@ impl Client {
 impl Line {
     /// A reply that is known now.
     pub(crate) fn answer(&mut self, protocol: Protocol, reply: &Reply<'_>) {
-        if self.places.is_empty() {
+        if self.places.is_empty() || is_planted(Canary::KnownRepliesOvertake) {
             encode(reply, protocol, &mut self.output);
         } else {
             let bytes = self.hold(protocol, reply);
             self.places.push_back(Place::Ready(bytes));
         }
+    }
+
+    /// Of a planted bug: the head of an array whose elements come as replies of their own.
+    #[cfg(feature = "canaries")]
+    pub(crate) fn answer_head(&mut self, count: usize) {
+        let head = format!("*{count}\r\n").into_bytes();
+        self.held_bytes += head.len();
+        self.places.push_back(Place::Ready(head));
+        self.release();
     }
 
     /// Encodes a reply that has to wait for earlier ones.
@@ -208,7 +218,7 @@ impl Line {
         if read.index.is_none_or(|index| index > applied) {
             return false;
         }
-        if self.output.len() >= OUTPUT_BYTES_PAUSE {
+        if self.output.len() >= OUTPUT_BYTES_PAUSE && !is_planted(Canary::OutputUnbounded) {
             self.paused = true;
             return false;
         }
@@ -293,7 +303,7 @@ impl Line {
         !self.stalled
             && !self.closing
             && self.places.len() < LINE_PLACES_MAX
-            && self.output.len() < OUTPUT_BYTES_PAUSE
+            && (self.output.len() < OUTPUT_BYTES_PAUSE || is_planted(Canary::OutputUnbounded))
     }
 
     /// Remembers whom to wake when output can leave or input may be run again.

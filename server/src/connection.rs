@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
 use steadfast_replication::ports::Clock;
@@ -234,6 +235,9 @@ impl<S, C: Clock> Drop for Connection<S, C> {
         // A host that is torn down may drop its tasks while the shell is in use; the shell is then going as well.
         if let Ok(mut shell) = self.shell.try_borrow_mut() {
             shell.dismiss(self.client.id);
+            if let Some(reader) = self.reader.take_if(|_| is_planted(Canary::InputLeaks)) {
+                shell.spare_reader = Some(reader);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::commands::{self, CommandSpec, Handler, ReadHandler};
 use steadfast_core::entry;
 use steadfast_core::error::ReplyError;
@@ -86,7 +87,8 @@ impl<C: Clock> Shell<C> {
         if self.closing {
             return Err(refusal::shutting_down());
         }
-        if !self.serving && !flags.has(commands::Flags::STALE) {
+        let serving = self.serving || is_planted(Canary::ServesTooEarly);
+        if !serving && !flags.has(commands::Flags::STALE) {
             return Err(refusal::loading(&self.status.waiting()));
         }
         if let Found::Core(spec) = found
@@ -124,7 +126,7 @@ impl<C: Clock> Shell<C> {
     fn read(&mut self, client: &Rc<Client>, facts: &Facts, handler: ReadHandler, argv: &[&[u8]]) {
         if self.reads_at_once() {
             let mut line = client.line.borrow_mut();
-            if line.is_empty() {
+            if line.is_empty() || is_planted(Canary::KnownRepliesOvertake) {
                 let (clock, seed) = (self.log_time(), self.figures.read_seed());
                 let read = || self.machine.read_by(handler, facts.db, argv, clock, seed);
                 if let ReadOutcome::Reply(reply) = contain_read(read) {
@@ -168,7 +170,7 @@ impl<C: Clock> Shell<C> {
                 self.enqueue_read(client, waiting_read(facts, argv, true));
                 // What follows may need the precondition (EXEC), so it waits until there is one.
                 let mut line = client.line.borrow_mut();
-                line.stalled = !line.is_empty();
+                line.stalled = !line.is_empty() && !is_planted(Canary::WatchNotAwaited);
             }
             LocalHandler::Exec => self.exec(client, facts),
         }
@@ -228,6 +230,10 @@ impl<C: Clock> Shell<C> {
             }
         }
         let has_local = plan.calls.iter().any(Option::is_some);
+        #[cfg(feature = "canaries")]
+        if is_planted(Canary::ExecInPieces) && !has_local && watched.is_empty() {
+            return self.exec_in_pieces(client, facts, &calls);
+        }
         let exec = has_local.then(|| Box::new(plan));
         let (id, place) = (client.id, Place::Batched { protocol: facts.protocol, exec });
         self.submit(client, place, |batch, latest| {
@@ -235,6 +241,19 @@ impl<C: Clock> Shell<C> {
         });
         if has_local {
             client.line.borrow_mut().stalled = true; // what follows must see what they change
+        }
+    }
+
+    /// A planted bug: each command of a transaction is a request of its own.
+    #[cfg(feature = "canaries")]
+    fn exec_in_pieces(&mut self, client: &Rc<Client>, facts: &Facts, calls: &[(u8, Vec<Vec<u8>>)]) {
+        client.line.borrow_mut().answer_head(calls.len());
+        for (db, words) in calls {
+            let argv: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let place = Place::Batched { protocol: facts.protocol, exec: None };
+            self.submit(client, place, |batch, latest| {
+                entry::push_command(batch, client.id, latest, *db, &argv);
+            });
         }
     }
 

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::stamp::UnixMillis;
 
 /// Reads with their deadlines, which rise: a later read never has an earlier one (see `shorten`).
@@ -38,7 +39,10 @@ impl<R> Rounds<R> {
 
     /// A read that needs an index. It belongs to the next round, never to one that has begun.
     pub(crate) fn join(&mut self, deadline: Duration, read: R) {
-        self.gathering.push((deadline, read));
+        match &mut self.underway {
+            Some(underway) if is_planted(Canary::ReadJoinsRound) => underway.push((deadline, read)),
+            _ => self.gathering.push((deadline, read)),
+        }
     }
 
     /// Begins a round if one is wanted and none is under way; answers its number, which is never used again.

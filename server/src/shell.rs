@@ -385,6 +385,7 @@ impl<C: Clock> Shell<C> {
     }
 
     fn confirm_round(&mut self, round: u64, index: u64) {
+        let index = if is_planted(Canary::ReadBeforeApplied) { 0 } else { index };
         self.rounds.finish(round, index, |(client, ticket)| {
             client.line.borrow_mut().confirm_read(*ticket, index);
         });
@@ -449,7 +450,9 @@ impl<C: Clock> Shell<C> {
             fill(stirred, &client, ticket, &Reply::Error(refusal));
         });
         self.batches.give_up(now, |(client, ticket)| {
-            fill(stirred, &client, ticket, &Reply::Error(refusal::unknown_outcome()));
+            let definite = is_planted(Canary::HandedOverRefused);
+            let refusal = if definite { refusal::no_quorum() } else { refusal::unknown_outcome() };
+            fill(stirred, &client, ticket, &Reply::Error(refusal));
         });
         self.refuse_reads(now, &Reply::Error(refusal::read_timed_out()));
         for client in std::mem::take(&mut self.stirred) {

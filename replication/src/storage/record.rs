@@ -21,6 +21,7 @@
 //! the segments before it can be deleted, and so that a snapshot that is gone is noticed.
 
 use bytes::Bytes;
+use steadfast_core::canary::{Canary, is_planted};
 
 use super::{HardState, LogEntry, Reader};
 
@@ -201,7 +202,7 @@ pub(super) fn decode_head(bytes: &[u8], place: Place) -> Option<GroupHead> {
 pub(super) fn decode_group(bytes: &Bytes, place: Place) -> Option<Group> {
     let head = decode_head(bytes, place)?;
     let body = bytes.get(RECORD_HEAD_BYTES..RECORD_HEAD_BYTES + head.body)?;
-    if crc32fast::hash(body) != head.body_crc {
+    if crc32fast::hash(body) != head.body_crc && !is_planted(Canary::TornTailAccepted) {
         return None;
     }
     let mut reader = Reader(body);

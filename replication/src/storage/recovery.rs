@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use steadfast_core::canary::{Canary, is_planted};
 
 use crate::ports::{Disk, File};
 
@@ -85,6 +86,9 @@ pub async fn open<D: Disk>(
         return Err(StoreError::damaged(disk.describe(&segment_name(last)), scan.end, why));
     }
     recovered.entries = scan.entries;
+    if is_planted(Canary::VoteForgotten) {
+        scan.hard_state.vote = 0;
+    }
     recovered.hard_state = clamp(scan.hard_state, index, term, &recovered.entries);
     recovered.snapshot = snapshot;
     recovered.notes.extend(scan.note);
@@ -301,7 +305,8 @@ fn judge_tail(
     let missing = scan.group.saturating_add(1);
     let name = disk.describe(&segment_name(place.segment));
     for later in (0..rest.len()).step_by(ALIGNMENT).filter_map(|at| rest.get(at..)) {
-        if decode_head(later, place).is_some_and(|head| head.synced >= missing) {
+        let witness = decode_head(later, place).filter(|head| head.synced >= missing);
+        if witness.is_some() && !is_planted(Canary::DamageTakenForEnd) {
             if copied {
                 scan.erase = true;
                 scan.note = Some(format!(

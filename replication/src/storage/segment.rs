@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::Bytes;
+use steadfast_core::canary::{Canary, is_planted};
 
 use crate::ports::{Disk, File};
 
@@ -204,7 +205,12 @@ impl<D: Disk> LogStore<D> {
             && let (Some(active), Some(facts)) = (self.active.as_mut(), self.segments.back())
         {
             let name = segment_name(facts.segment);
-            active.file.sync().await.doing(|| format!("sync {}", self.disk.describe(&name)))?;
+            let synced =
+                active.file.sync().await.doing(|| format!("sync {}", self.disk.describe(&name)));
+            match synced {
+                Err(error) if is_planted(Canary::FsyncErrorIgnored) => tracing::warn!("{error}"),
+                synced => synced?,
+            }
             self.synced = self.group;
         }
         Ok(())
@@ -230,7 +236,9 @@ impl<D: Disk> LogStore<D> {
         spare.file.write_at(&header.encode(), 0).doing(doing)?;
         spare.file.sync().await.doing(doing).map_err(AppendError::Fatal)?;
         self.disk.rename(SPARE, &name).doing(doing)?;
-        self.disk.sync_directory().await.doing(doing).map_err(AppendError::Fatal)?;
+        if !is_planted(Canary::SegmentNameUnsynced) {
+            self.disk.sync_directory().await.doing(doing).map_err(AppendError::Fatal)?;
+        }
         self.active = Some(Active { file: spare.file, offset: HEADER_BYTES, bytes: spare.bytes });
         let first_group = self.group + 1;
         self.segments.push_back(SegmentFacts { segment, last_index: 0, first_group });
@@ -308,8 +316,11 @@ impl<D: Disk> LogStore<D> {
             }
         }
         let before = self.snapshots.first().filter(|_| self.snapshots.len() == kept_max);
-        let (below, group) =
+        let (mut below, mut group) =
             before.map_or((0, 0), |kept| (kept.meta.index.min(compact_to), kept.group));
+        if is_planted(Canary::CompactsTooMuch) {
+            (below, group) = (u64::MAX, self.snapshots.last().map_or(0, |newest| newest.group));
+        }
         while self.segments.get(1).is_some_and(|next| next.first_group <= group)
             && self.segments.front().is_some_and(|facts| facts.last_index <= below)
         {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use steadfast_core::canary::{Canary, is_planted};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -287,7 +288,7 @@ impl<D: Disk> Writer<D> {
                 self.unreported.clear();
                 let waiting = self.hard_state.take();
                 let hard_state = hard_state.or(waiting);
-                let saved = false;
+                let saved = is_planted(Canary::InstallNotSaved);
                 self.install = Some(Install { number, meta, chunks, hard_state, saved });
                 self.write().await?;
             }
@@ -319,7 +320,7 @@ impl<D: Disk> Writer<D> {
         }
         let vital = self.hard_state.is_some_and(|new| {
             let old = self.store.hard_state;
-            (new.term, new.vote) != (old.term, old.vote)
+            new.term != old.term || new.vote != old.vote && !is_planted(Canary::VoteNotVital)
         });
         if self.entries.is_empty() && !vital {
             // Only the commit index moved: a hint that goes along with a later group.

@@ -1,0 +1,477 @@
+//! All planted bugs: what is wrong, the checks of which one must find it, and where. Those of the swarm are found by plain seeds; the
+//! others need the scenario that is named beside them.
+
+use steadfast_core::canary::Canary;
+
+use super::{Entry, Planted};
+
+/// All planted bugs.
+pub const ALL: &[Entry] = &[
+    Entry::new(
+        "ack-before-fsync",
+        Planted::Inside(Canary::AckBeforeFsync),
+        "entries count as durable when they are handed to the log, before its fsync",
+        &["promise", "one-log", "durability"],
+    ),
+    Entry::new(
+        "answer-before-fsync",
+        Planted::Inside(Canary::AnswerBeforeFsync),
+        "a follower's answer leaves before its fsync",
+        &["promise"],
+    ),
+    Entry::new(
+        "entry-twice",
+        Planted::Inside(Canary::EntryTwice),
+        "after a restart an entry is applied twice",
+        &["equal-state"],
+    ),
+    Entry::new(
+        "read-without-index",
+        Planted::Inside(Canary::ReadWithoutIndex),
+        "a follower reads without a ReadIndex",
+        &["stale-read"],
+    ),
+    Entry::new(
+        "write-overtakes-read",
+        Planted::Inside(Canary::WriteOvertakesRead),
+        "a write overtakes an earlier read of its connection",
+        &["replies"],
+    ),
+    Entry::new(
+        "number-rebound",
+        Planted::Inside(Canary::NumberRebound),
+        "the number of a batch that timed out is bound to other bytes",
+        &["durability", "replies", "honesty"],
+    ),
+    Entry::new(
+        "local-clock-expiry",
+        Planted::Inside(Canary::LocalClockExpiry),
+        "keys end by the local clock",
+        &["equal-state", "replies"],
+    ),
+    Entry::new(
+        "resend-applied",
+        Planted::Inside(Canary::ResendApplied),
+        "a batch that is sent again is applied again",
+        &["replies", "exactly-once", "equal-state"],
+    ),
+    Entry::new(
+        "restore-forgets",
+        Planted::Inside(Canary::RestoreForgets),
+        "a leader forgets what it handed out while its state was being restored",
+        &["progress"],
+    ),
+    Entry::new(
+        "sync-lies",
+        Planted::SyncLies,
+        "the disks say that they synced, and did not",
+        &["promise", "one-log", "durability"],
+    ),
+    Entry::new(
+        "release-without-token",
+        Planted::UncheckedRelease,
+        "a lock is released without a look at the token",
+        &["lock-token", "lock-exclusion", "lock-kept"],
+    ),
+    Entry::new(
+        "clock-ahead",
+        Planted::ClockAhead,
+        "the clock of a node that is said to be kept in time is a second ahead",
+        &["log-time"],
+    ),
+    Entry::new(
+        "task-panics",
+        Planted::TaskPanics,
+        "the task of a connection panics",
+        &["no-panic"],
+    ),
+    // ---- elections and the log among peers ---------------------------------------------------------------------------
+    Entry::new(
+        "vote-before-fsync",
+        Planted::Inside(Canary::VoteBeforeFsync),
+        "votes and requests for them leave before the hard state is durable",
+        &["promise", "one-leader"],
+    ),
+    Entry::new(
+        "vote-forgotten",
+        Planted::Inside(Canary::VoteForgotten),
+        "the last vote is not found again after a restart",
+        &["promise", "one-leader"],
+    ),
+    Entry::new(
+        "vote-not-vital",
+        Planted::Inside(Canary::VoteNotVital),
+        "a vote in a term that the disk knows already is not written down",
+        &["promise", "one-leader"],
+    )
+    .within(1000),
+    Entry::new(
+        "vote-refusal-lost",
+        Planted::Inside(Canary::VoteRefusalLost),
+        "a refused vote is read as a granted one",
+        &["one-leader", "one-log", "promise", "log-matching", "no-node-ends"],
+    ),
+    Entry::new(
+        "append-refusal-lost",
+        Planted::Inside(Canary::AppendRefusalLost),
+        "a refused append is read as a confirmed one",
+        &["one-log", "durability", "no-node-ends"],
+    ),
+    Entry::new(
+        "no-check-quorum",
+        Planted::Inside(Canary::NoCheckQuorum),
+        "a leader that no quorum answers does not step down",
+        &["quiet", "progress"],
+    )
+    .within(10)
+    .scenario("deaf-leader"),
+    Entry::new(
+        "no-pre-vote",
+        Planted::Inside(Canary::NoPreVote),
+        "a node that heard nobody raises the term without asking",
+        &["quiet"],
+    )
+    .within(10)
+    .scenario("flapping-node"),
+    Entry::new(
+        "conflict-keeps-one",
+        Planted::Inside(Canary::ConflictKeepsOne),
+        "one entry of a conflicting suffix stays where it should be overwritten",
+        &["one-log", "log-matching", "no-panic"],
+    ),
+    Entry::new(
+        "refused-counts-as-logged",
+        Planted::Inside(Canary::RefusedCountsAsLogged),
+        "what was refused while leadership was handed over counts as logged",
+        &["progress"],
+    )
+    .within(50)
+    .scenario("full-disk"),
+    Entry::new(
+        "resend-skips-one",
+        Planted::Inside(Canary::ResendSkipsOne),
+        "what is sent again begins one parcel too late",
+        &["progress"],
+    ),
+    Entry::new(
+        "forms-by-majority",
+        Planted::Inside(Canary::FormsByMajority),
+        "a cluster forms as soon as a majority was heard",
+        &["progress", "no-node-ends"],
+    ),
+    Entry::new(
+        "older-copy-taken",
+        Planted::Inside(Canary::OlderCopyTaken),
+        "an older copy of a member's directory is taken for the member",
+        &["promise", "one-log", "durability", "no-node-ends"],
+    )
+    .within(50)
+    .scenario("back-in-time"),
+    Entry::new(
+        "wiped-node-taken",
+        Planted::Inside(Canary::WipedNodeTaken),
+        "a member with an empty disk is taken for the member that it was",
+        &["one-log", "promise", "durability", "one-leader"],
+    )
+    .within(50)
+    .scenario("wiped-disk"),
+    // ---- reads -------------------------------------------------------------------------------------------------------
+    Entry::new(
+        "read-lease",
+        Planted::Inside(Canary::ReadLease),
+        "reads trust the leader's lease",
+        &["stale-read", "linearizable"],
+    ),
+    Entry::new(
+        "read-context-reused",
+        Planted::Inside(Canary::ReadContextReused),
+        "each round numbers its contexts from the beginning",
+        &["stale-read", "linearizable"],
+    )
+    .within(500),
+    Entry::new(
+        "earlier-read-answer",
+        Planted::Inside(Canary::EarlierReadAnswer),
+        "an answer to an earlier round ends the round under way",
+        &["stale-read", "linearizable"],
+    )
+    .within(500),
+    Entry::new(
+        "read-joins-round",
+        Planted::Inside(Canary::ReadJoinsRound),
+        "a read joins the round that is under way",
+        &["stale-read", "linearizable"],
+    ),
+    Entry::new(
+        "read-before-applied",
+        Planted::Inside(Canary::ReadBeforeApplied),
+        "the read index is fetched, and not waited for",
+        &["stale-read", "linearizable"],
+    ),
+    Entry::new(
+        "serves-too-early",
+        Planted::Inside(Canary::ServesTooEarly),
+        "clients are served before the own registration was applied",
+        &["stale-read", "linearizable"],
+    ),
+    Entry::new(
+        "read-past-deadline",
+        Planted::Inside(Canary::ReadPastDeadline),
+        "a read does not wait for the log at a deadline that has passed",
+        &["expiry"],
+    ),
+    Entry::new(
+        "read-ends-by-clock",
+        Planted::Inside(Canary::ReadEndsByClock),
+        "a key is gone when the reading node's clock says so",
+        &["replies", "expiry", "stale-read"],
+    ),
+    // ---- the disk ----------------------------------------------------------------------------------------------------
+    Entry::new(
+        "fsync-error-ignored",
+        Planted::Inside(Canary::FsyncErrorIgnored),
+        "a failed sync is noted down, and the log goes on",
+        &["promise", "durability", "one-log"],
+    )
+    .within(50)
+    .scenario("fsyncgate"),
+    Entry::new(
+        "segment-name-unsynced",
+        Planted::Inside(Canary::SegmentNameUnsynced),
+        "the name of a new segment is not made durable",
+        &["promise"],
+    ),
+    Entry::new(
+        "snapshot-unsynced",
+        Planted::Inside(Canary::SnapshotUnsynced),
+        "a snapshot gets its name before its bytes are durable",
+        &["promise"],
+    ),
+    Entry::new(
+        "half-snapshot-chosen",
+        Planted::Inside(Canary::HalfSnapshotChosen),
+        "a snapshot is written in place, and half of one is chosen",
+        &["no-node-ends", "equal-state"],
+    )
+    .within(1000),
+    Entry::new(
+        "identity-unsynced",
+        Planted::Inside(Canary::IdentityUnsynced),
+        "the identity gets its name before its bytes are durable",
+        &["promise", "no-node-ends"],
+    ),
+    Entry::new(
+        "torn-tail-accepted",
+        Planted::Inside(Canary::TornTailAccepted),
+        "a record of the log counts whatever its checksum says",
+        &["one-log", "equal-state", "promise", "no-node-ends"],
+    )
+    .within(1000),
+    Entry::new(
+        "damage-taken-for-end",
+        Planted::Inside(Canary::DamageTakenForEnd),
+        "what can't be read in the middle of the log counts as its end",
+        &["promise", "durability", "one-log"],
+    )
+    .within(50)
+    .scenario("bit-rot"),
+    Entry::new(
+        "compacts-too-much",
+        Planted::Inside(Canary::CompactsTooMuch),
+        "compaction removes entries behind the snapshot",
+        &["promise", "no-node-ends"],
+    ),
+    Entry::new(
+        "install-not-saved",
+        Planted::Inside(Canary::InstallNotSaved),
+        "a snapshot of the leader is used and not written down",
+        &["promise", "no-node-ends"],
+    ),
+    Entry::new(
+        "recovery-skipped",
+        Planted::Inside(Canary::RecoverySkipped),
+        "a node begins with an empty log, whatever its disk holds",
+        &["one-log", "promise", "durability", "no-node-ends"],
+    )
+    .within(50),
+    Entry::new(
+        "incarnation-kept",
+        Planted::Inside(Canary::IncarnationKept),
+        "a start takes up the incarnation of the last one",
+        &["incarnations"],
+    )
+    .within(50),
+    Entry::new(
+        "incarnation-not-saved",
+        Planted::Inside(Canary::IncarnationNotSaved),
+        "an incarnation is used and not written down",
+        &["incarnations"],
+    )
+    .within(50),
+    // ---- snapshots of the state --------------------------------------------------------------------------------------
+    Entry::new(
+        "snapshot-lacks-deadlines",
+        Planted::Inside(Canary::SnapshotLacksDeadlines),
+        "snapshots lack deadlines",
+        &["equal-state"],
+    )
+    .within(50),
+    Entry::new(
+        "snapshot-lacks-gateways",
+        Planted::Inside(Canary::SnapshotLacksGateways),
+        "snapshots lack what is known of gateways",
+        &["equal-state"],
+    )
+    .within(50),
+    Entry::new(
+        "snapshot-lacks-parts",
+        Planted::Inside(Canary::SnapshotLacksParts),
+        "snapshots lack batches that have come in part",
+        &["equal-state"],
+    )
+    .scenario("big-values"),
+    Entry::new(
+        "snapshot-lacks-scripts",
+        Planted::Inside(Canary::SnapshotLacksScripts),
+        "snapshots lack the script cache",
+        &["equal-state"],
+    )
+    .within(50),
+    Entry::new(
+        "snapshot-lacks-deletions",
+        Planted::Inside(Canary::SnapshotLacksDeletions),
+        "snapshots lack the deletions that WATCH has to see",
+        &["equal-state"],
+    )
+    .within(50),
+    // ---- log time ----------------------------------------------------------------------------------------------------
+    Entry::new(
+        "clock-steps-back",
+        Planted::Inside(Canary::ClockStepsBack),
+        "a new leader goes on from its own clock, also behind the last stamp",
+        &["log-time"],
+    ),
+    Entry::new(
+        "leader-trusts-its-clock",
+        Planted::Inside(Canary::LeaderTrustsItsClock),
+        "a new leader goes on from its own clock",
+        &["log-time", "lock-kept", "expiry"],
+    )
+    .within(50)
+    .scenario("clock-jump"),
+    Entry::new(
+        "clock-follows-jumps",
+        Planted::Inside(Canary::ClockFollowsJumps),
+        "log time follows a jump of the leader's clock at once",
+        &["log-time", "lock-kept", "expiry"],
+    )
+    .within(50)
+    .scenario("clock-jump"),
+    Entry::new(
+        "late-words-count",
+        Planted::Inside(Canary::LateWordsCount),
+        "what was heard last of log time counts, not the highest",
+        &["log-time", "lock-kept"],
+    ),
+    Entry::new(
+        "old-words-believed",
+        Planted::Inside(Canary::OldWordsBelieved),
+        "a node that was stopped believes what waited in its buffers",
+        &["log-time", "lock-kept"],
+    )
+    .within(500),
+    // ---- what commands do --------------------------------------------------------------------------------------------
+    Entry::new(
+        "latest-ignored",
+        Planted::Inside(Canary::LatestIgnored),
+        "the latest time of a request is not looked at",
+        &["replies", "final-state", "honesty"],
+    ),
+    Entry::new(
+        "parts-kept",
+        Planted::Inside(Canary::PartsKept),
+        "the first batch in parts stays in front of the next one",
+        &["replies", "exactly-once", "no-node-ends"],
+    )
+    .within(50)
+    .scenario("big-values"),
+    Entry::new(
+        "seed-of-replica",
+        Planted::Inside(Canary::SeedOfReplica),
+        "random choices depend on what this replica has executed",
+        &["equal-state", "replies"],
+    )
+    .scenario("random-writes"),
+    Entry::new(
+        "keep-clears",
+        Planted::Inside(Canary::KeepClears),
+        "a command that keeps the deadline clears it",
+        &["replies", "final-state", "expiry"],
+    )
+    .within(50),
+    Entry::new(
+        "deadline-only-sooner",
+        Planted::Inside(Canary::DeadlineOnlySooner),
+        "a deadline can be moved to sooner only",
+        &["replies", "final-state", "expiry", "lock-kept"],
+    )
+    .within(50),
+    Entry::new(
+        "watches-ignored",
+        Planted::Inside(Canary::WatchesIgnored),
+        "EXEC does not look at the watched keys",
+        &["watch", "replies", "linearizable", "transactions"],
+    )
+    .within(50),
+    Entry::new(
+        "watch-misses-expiry",
+        Planted::Inside(Canary::WatchMissesExpiry),
+        "a watched key that ended by its deadline has not changed",
+        &["watch"],
+    )
+    .scenario("watched-deadlines"),
+    Entry::new(
+        "watch-not-awaited",
+        Planted::Inside(Canary::WatchNotAwaited),
+        "what follows WATCH does not wait for its precondition",
+        &["watch", "transactions"],
+    )
+    .scenario("pipelined-watch"),
+    Entry::new(
+        "exec-in-pieces",
+        Planted::Inside(Canary::ExecInPieces),
+        "the commands of a transaction go into the log one by one",
+        &["durability", "exactly-once", "linearizable", "transactions"],
+    )
+    .within(50),
+    // ---- connections -------------------------------------------------------------------------------------------------
+    Entry::new(
+        "handed-over-refused",
+        Planted::Inside(Canary::HandedOverRefused),
+        "what was handed over and is not heard of is answered as not applied",
+        &["honesty"],
+    )
+    .within(50),
+    Entry::new(
+        "known-replies-overtake",
+        Planted::Inside(Canary::KnownRepliesOvertake),
+        "replies that are known overtake those that are owed",
+        &["replies", "protocol"],
+    )
+    .within(50),
+    Entry::new(
+        "output-unbounded",
+        Planted::Inside(Canary::OutputUnbounded),
+        "commands run on while their client takes no replies",
+        &["memory"],
+    )
+    .within(10)
+    .scenario("slow-reader"),
+    Entry::new(
+        "input-leaks",
+        Planted::Inside(Canary::InputLeaks),
+        "half a command of a lost connection stands before the next one's",
+        &["protocol", "replies", "exactly-once", "durability"],
+    )
+    .within(50),
+];

@@ -1,0 +1,106 @@
+//! The planted bugs, each with the checks that must find it and the seeds they may take. `canary run` switches one on after the
+//! other; one that is not found fails the run: then a check has lost its teeth.
+
+use steadfast_core::canary::{self, Canary};
+
+mod list;
+
+pub use list::ALL;
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planted {
+    /// One inside the product.
+    Inside(Canary),
+    /// The disks of all nodes say that they synced, and did not.
+    SyncLies,
+    /// Clients release the lock without a look at the token.
+    UncheckedRelease,
+    /// The first node's wall clock is a second ahead of the others.
+    ClockAhead,
+    /// The tasks of connections panic after some reads.
+    TaskPanics,
+}
+
+/// What is known of a planted bug.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// The bug.
+    pub planted: Planted,
+    /// What is wrong, for people.
+    pub story: &'static str,
+    /// Checks of which one must find it.
+    pub found_by: &'static [&'static str],
+    /// Seeds within which one of them must.
+    pub budget: u64,
+    /// Where it shows: plain seeds, or a scenario that is made for it.
+    pub scenario: &'static str,
+}
+
+/// Seeds within which a planted bug must be found, if its entry says nothing else.
+const BUDGET: u64 = 200;
+/// Where plain seeds are enough.
+pub const SWARM: &str = "swarm";
+
+impl Entry {
+    const fn new(
+        name: &'static str,
+        planted: Planted,
+        story: &'static str,
+        found_by: &'static [&'static str],
+    ) -> Self {
+        Self { name, planted, story, found_by, budget: BUDGET, scenario: SWARM }
+    }
+
+    const fn within(self, budget: u64) -> Self {
+        Self { budget, ..self }
+    }
+
+    const fn scenario(self, scenario: &'static str) -> Self {
+        Self { scenario, ..self }
+    }
+}
+
+/// The one of that name.
+pub fn named(name: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.name == name)
+}
+
+/// Whether this build holds the bugs inside the product.
+pub const fn are_possible() -> bool {
+    canary::POSSIBLE
+}
+
+impl Planted {
+    /// Switches it on for the whole process, if it is one inside the product.
+    pub fn plant(self) {
+        #[cfg(feature = "canaries")]
+        if let Self::Inside(canary) = self {
+            canary::plant(canary);
+        }
+        #[cfg(not(feature = "canaries"))]
+        assert!(!matches!(self, Self::Inside(_)), "this build holds no planted bugs");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each has a name of its own, a check that must find it and seeds to be found in; each inside the product is listed once.
+    #[test]
+    fn the_list_is_sound() {
+        for (at, entry) in ALL.iter().enumerate() {
+            assert!(!entry.found_by.is_empty() && entry.budget > 0, "{}", entry.name);
+            for other in ALL.iter().skip(at + 1) {
+                assert!(
+                    entry.name != other.name && entry.planted != other.planted,
+                    "{}",
+                    entry.name
+                );
+            }
+        }
+    }
+}
