@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod disk;
+pub mod gate;
 pub mod net;
 pub mod pause;

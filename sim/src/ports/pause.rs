@@ -1,11 +1,14 @@
 //! A process that can be stopped and continued (SIGSTOP, a long garbage collection, a stalled machine): while paused nothing
-//! of it is polled; its timers run on, and all that became due fires when it continues.
+//! of it is polled; its timers run on, and all that became due fires when it continues. A process whose gate was closed under it
+//! has died in the middle of a turn: it is never polled again, and what that turn came to is not heard of.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+use crate::ports::gate::Gate;
 
 /// The switch.
 #[derive(Debug, Default)]
@@ -33,12 +36,19 @@ impl PauseSwitch {
 pub struct Pausable<F> {
     inner: Pin<Box<F>>,
     switch: Rc<PauseSwitch>,
+    gate: Gate,
 }
 
 impl<F> Pausable<F> {
     /// Puts `inner` under `switch`.
     pub fn new(inner: F, switch: Rc<PauseSwitch>) -> Self {
-        Self { inner: Box::pin(inner), switch }
+        Self { inner: Box::pin(inner), switch, gate: Gate::default() }
+    }
+
+    /// It dies with this gate.
+    #[must_use]
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 }
 
@@ -50,7 +60,11 @@ impl<F: Future> Future for Pausable<F> {
             *self.switch.waker.borrow_mut() = Some(context.waker().clone());
             return Poll::Pending;
         }
-        self.inner.as_mut().poll(context)
+        if self.gate.is_closed() {
+            return Poll::Pending;
+        }
+        let turn = self.inner.as_mut().poll(context);
+        if self.gate.is_closed() { Poll::Pending } else { turn }
     }
 }
 
@@ -70,5 +84,17 @@ mod tests {
         assert!(Pin::new(&mut work).poll(&mut context).is_pending() && ran.get() == 0);
         switch.set(false);
         assert!(Pin::new(&mut work).poll(&mut context).is_ready() && ran.get() == 1);
+    }
+
+    /// Whoever dies in the middle of a turn neither ends nor runs again.
+    #[test]
+    fn nothing_comes_of_a_dead_process() {
+        let gate = Gate::default();
+        let dies = gate.clone();
+        let work = async move { dies.close() };
+        let mut work = Pausable::new(work, Rc::default()).behind(gate);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut work).poll(&mut context).is_pending());
+        assert!(Pin::new(&mut work).poll(&mut context).is_pending());
     }
 }
