@@ -58,6 +58,12 @@ impl Evidence {
         self.incarnations.get(&node).copied().unwrap_or(0)
     }
 
+    /// A node's disk was exchanged: what it had before binds it no longer.
+    pub fn forgets(&mut self, node: u64) {
+        self.incarnations.remove(&node);
+        self.applied.remove(&node);
+    }
+
     /// A start has drawn its incarnation, which must be above all that its node had before.
     fn opened(&mut self, node: u64, incarnation: u64) {
         let before = self.incarnations.insert(node, incarnation);

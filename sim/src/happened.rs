@@ -25,6 +25,10 @@ pub const POWER_CUTS_LOSSY: &str = "power-cuts-with-losses";
 pub const SECTORS_LOST: &str = "sectors-lost";
 /// Directory operations lost.
 pub const NAMES_LOST: &str = "names-lost";
+/// Errors of disks that hit.
+pub const MISHAPS: &str = "disk-errors-that-hit";
+/// Processes that ended by themselves because of one.
+pub const ENDED: &str = "ended-by-themselves";
 /// Snapshots that replaced the state of a running node.
 pub const INSTALLS: &str = "snapshot-installs";
 /// Terms in the log after the first.

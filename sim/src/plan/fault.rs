@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ports::disk::{Among, IoKind, Moment, Rot};
+use crate::ports::net::Streams;
+
 /// A fault and when it begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,20 +38,20 @@ pub enum When {
         /// The nth.
         nth: u64,
     },
-    /// At an operation of a node's disk, counted over all its starts. A stop takes effect at that very operation.
+    /// At an operation of a node's disk. A stop takes effect at that very operation.
     Io {
         /// The node.
         node: u64,
-        /// Which operation; none: any.
+        /// Which operation; none: any that changes something.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kind: Option<IoKind>,
-        /// Only of files whose name contains this.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        file: Option<String>,
-        /// The nth.
+        /// Of which files.
+        #[serde(default)]
+        files: Files,
+        /// The nth, counted from the beginning, or from the last such trigger of the node.
         nth: u64,
-        /// After its effect, or before.
-        after: bool,
+        /// Where in it.
+        moment: Moment,
     },
     /// So long after another fault began.
     After {
@@ -59,28 +62,31 @@ pub enum When {
     },
 }
 
-/// An operation of a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Some of the files of a data directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum IoKind {
-    /// A file is created.
-    Create,
-    /// A file is opened.
-    Open,
-    /// Bytes are read.
-    Read,
-    /// Bytes are written.
-    Write,
-    /// A file is cut or extended.
-    SetLen,
-    /// A file is synced.
-    Sync,
-    /// The directory is synced.
-    SyncDirectory,
-    /// A file is renamed.
-    Rename,
-    /// A file is removed.
-    Remove,
+pub enum Files {
+    /// All.
+    #[default]
+    Any,
+    /// Segments of the log.
+    Segments,
+    /// Snapshots, those that are being written included.
+    Snapshots,
+    /// The node's identity.
+    Identity,
+}
+
+impl Files {
+    /// The same for a disk.
+    pub fn among(self) -> Among {
+        match self {
+            Self::Any => Among::Any,
+            Self::Segments => Among::Segments,
+            Self::Snapshots => Among::Snapshots,
+            Self::Identity => Among::Identity,
+        }
+    }
 }
 
 /// Which node.
@@ -123,16 +129,42 @@ pub enum Whom {
     Node(u64),
 }
 
-/// What rots.
+/// An operation of a disk that fails once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rot {
-    /// A bit of what was written long ago.
-    Bit,
-    /// A write of something else lands on it.
-    Stray,
-    /// It can't be read any more.
-    BadSector,
+pub enum DiskError {
+    /// A sync; the bytes are not durable, and the next sync says that all is well.
+    Sync,
+    /// A write, after so many hundredths of its bytes.
+    Write(u64),
+    /// A read.
+    Read,
+    /// A file can't be opened: access is denied.
+    Denied,
+    /// A file can't be opened: too many are.
+    TooManyFiles,
+}
+
+/// What happens to the streams of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Bytes come and go in pieces of up to so many.
+    Split(u64),
+    /// What comes is held back for so many milliseconds and given together.
+    Glue(u64),
+    /// So many bytes a second are read.
+    Rate(u64),
+    /// Bytes come later by an exponentially distributed time with this mean, in milliseconds.
+    Tail(u64),
+    /// Bytes come later by so many milliseconds, and once in a hundred times by fifty times that.
+    Bimodal(u64),
+    /// Nothing is read.
+    Stalled,
+    /// Nothing is read or sent, and nobody hears of it.
+    Silent,
+    /// Each stream is reset after up to so many bytes.
+    Reset(u64),
 }
 
 /// What breaks.
@@ -183,6 +215,48 @@ pub enum Fault {
         /// So long.
         ms: u64,
     },
+    /// One operation of a disk fails.
+    DiskError {
+        /// Whose.
+        node: Target,
+        /// Which.
+        error: DiskError,
+    },
+    /// A disk is full, but for so many bytes.
+    DiskFull {
+        /// Whose.
+        node: Target,
+        /// What is left.
+        free_bytes: u64,
+    },
+    /// What lies on a disk rots.
+    Rot {
+        /// Whose.
+        node: Target,
+        /// How.
+        rot: Rot,
+        /// Where.
+        files: Files,
+    },
+    /// The machine gets a new, empty disk.
+    Wipe {
+        /// Whose.
+        node: Target,
+    },
+    /// The disk is put back to what it is when the fault begins, when it ends.
+    PutBack {
+        /// Whose.
+        node: Target,
+    },
+    /// The streams of a node are in trouble.
+    Streams {
+        /// Whose.
+        node: Target,
+        /// Which.
+        over: Streams,
+        /// How.
+        trouble: Trouble,
+    },
     /// The wall clock jumps.
     ClockJump {
         /// Whose.
@@ -190,9 +264,49 @@ pub enum Fault {
         /// So far, also backwards.
         ms: i64,
     },
+    /// All time of a machine runs at another rate.
+    ClockRate {
+        /// Whose.
+        node: Target,
+        /// Microseconds gained a second.
+        ppm: i64,
+    },
+    /// The wall clock stands still.
+    ClockFrozen {
+        /// Whose.
+        node: Target,
+    },
+    /// The machine is suspended: nothing runs, and its time stands still.
+    Suspend {
+        /// Whose.
+        node: Target,
+    },
 }
 
 impl Fault {
+    /// The node it is meant for; none: all.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::PowerCutAll => None,
+            Self::Kill { node }
+            | Self::PowerCut { node, .. }
+            | Self::Cut { node, .. }
+            | Self::SlowNetwork { node, .. }
+            | Self::Pause { node }
+            | Self::SlowDisk { node, .. }
+            | Self::DiskError { node, .. }
+            | Self::DiskFull { node, .. }
+            | Self::Rot { node, .. }
+            | Self::Wipe { node }
+            | Self::PutBack { node }
+            | Self::Streams { node, .. }
+            | Self::ClockJump { node, .. }
+            | Self::ClockRate { node, .. }
+            | Self::ClockFrozen { node }
+            | Self::Suspend { node } => Some(*node),
+        }
+    }
+
     /// The family's name, as counted in reports.
     pub fn family(&self) -> &'static str {
         match self {
@@ -207,7 +321,28 @@ impl Fault {
             Self::SlowNetwork { .. } => "slow-network",
             Self::Pause { .. } => "pause",
             Self::SlowDisk { .. } => "slow-disk",
+            Self::DiskError { error, .. } => match error {
+                DiskError::Sync => "sync-error",
+                DiskError::Write(_) => "write-error",
+                DiskError::Read => "read-error",
+                DiskError::Denied | DiskError::TooManyFiles => "open-error",
+            },
+            Self::DiskFull { .. } => "disk-full",
+            Self::Rot { .. } => "rot",
+            Self::Wipe { .. } => "wipe",
+            Self::PutBack { .. } => "put-back",
+            Self::Streams { trouble, .. } => match trouble {
+                Trouble::Split(_) | Trouble::Glue(_) => "streams-split",
+                Trouble::Rate(_) => "streams-slow",
+                Trouble::Tail(_) | Trouble::Bimodal(_) => "streams-late",
+                Trouble::Stalled => "streams-stalled",
+                Trouble::Silent => "streams-silent",
+                Trouble::Reset(_) => "streams-reset",
+            },
             Self::ClockJump { .. } => "clock-jump",
+            Self::ClockRate { .. } => "clock-rate",
+            Self::ClockFrozen { .. } => "clock-frozen",
+            Self::Suspend { .. } => "suspend",
         }
     }
 }
@@ -229,12 +364,10 @@ impl fmt::Display for When {
             Self::At(ms) => write!(f, "at {}.{:03} s", ms / 1000, ms % 1000),
             Self::Leads(nth) => write!(f, "when a node leads for time {nth}"),
             Self::Message { kind, nth } => write!(f, "at {kind} number {nth}"),
-            Self::Io { node, kind, file, nth, after } => {
-                let side = if *after { "after" } else { "before" };
+            Self::Io { node, kind, files, nth, moment } => {
                 let kind =
                     kind.map_or_else(|| "disk operation".to_owned(), |kind| format!("{kind:?}"));
-                let file = file.as_ref().map(|file| format!(" of {file}")).unwrap_or_default();
-                write!(f, "{side} {kind} number {nth}{file} on n{node}")
+                write!(f, "{moment:?} {kind} number {nth} of {files:?} on n{node}")
             }
             Self::After { fault, ms } => write!(f, "{ms} ms after fault {fault}"),
         }
@@ -268,7 +401,26 @@ impl fmt::Display for Fault {
             Self::SlowNetwork { node, ms } => write!(f, "messages of {node} take up to {ms} ms"),
             Self::Pause { node } => write!(f, "{node} stands still"),
             Self::SlowDisk { node, ms } => write!(f, "a sync of {node} takes {ms} ms longer"),
+            Self::DiskError { node, error } => {
+                write!(f, "the disk of {node} fails once: {error:?}")
+            }
+            Self::DiskFull { node, free_bytes } => {
+                write!(f, "the disk of {node} is full but for {free_bytes} bytes")
+            }
+            Self::Rot { node, rot, files } => {
+                write!(f, "the disk of {node} rots: {rot:?} in {files:?}")
+            }
+            Self::Wipe { node } => write!(f, "{node} gets an empty disk"),
+            Self::PutBack { node } => {
+                write!(f, "the disk of {node} will be put back to this state")
+            }
+            Self::Streams { node, over, trouble } => {
+                write!(f, "streams of {node} ({over:?}): {trouble:?}")
+            }
             Self::ClockJump { node, ms } => write!(f, "the wall clock of {node} jumps by {ms} ms"),
+            Self::ClockRate { node, ppm } => write!(f, "the time of {node} gains {ppm} ppm"),
+            Self::ClockFrozen { node } => write!(f, "the wall clock of {node} stands still"),
+            Self::Suspend { node } => write!(f, "{node} is suspended, and its time stands still"),
         }
     }
 }

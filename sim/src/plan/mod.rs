@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod fault;
 
-pub use fault::{Fault, IoKind, Planned, Rot, Target, Ways, When, Whom};
+pub use fault::{DiskError, Fault, Files, Planned, Target, Trouble, Ways, When, Whom};
 
 /// Version of the plan's form and of what the simulator makes of it.
 pub const VERSION: u32 = 1;
@@ -63,6 +63,10 @@ pub struct Head {
     /// Nodes that are not healed: whatever holds them then holds them to the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<u64>,
+    /// Nodes whose disks may rot or be exchanged: a minority, with the abandoned ones. From then on nothing is asked of them but that
+    /// they do no harm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotten: Vec<u64>,
 }
 
 /// A node's clock.
@@ -171,6 +175,7 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::disk::{IoKind, Moment};
 
     fn plan() -> Plan {
         let head = Head {
@@ -188,6 +193,7 @@ mod tests {
             skipped: BTreeMap::from([("c1".to_owned(), vec![(3, 5)])]),
             heal_ms: 12_000,
             abandoned: Vec::new(),
+            rotten: Vec::new(),
         };
         let cut =
             Fault::Cut { node: Target::Leader, ways: Ways::Out, from: Whom::Peers, held: false };
@@ -195,9 +201,9 @@ mod tests {
         let on_io = When::Io {
             node: 2,
             kind: Some(IoKind::Sync),
-            file: Some("snapshot".to_owned()),
+            files: Files::Snapshots,
             nth: 3,
-            after: true,
+            moment: Moment::During,
         };
         let faults = vec![
             Planned { number: 4, when: When::At(1500), lasts_ms: 700, fault: cut },

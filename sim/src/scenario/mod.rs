@@ -75,6 +75,7 @@ fn head(seed: u64, draws: &mut Draws, nodes: u64) -> Head {
         skipped: BTreeMap::new(),
         heal_ms: HEAL_MS,
         abandoned: Vec::new(),
+        rotten: Vec::new(),
     }
 }
 

@@ -2,7 +2,11 @@
 //! missing as much as where it comes (swarm testing, Groce et al. 2012). One seed in ten has none, one in ten exactly one.
 
 use crate::draw::Draws;
-use crate::plan::{Class, ClockPlan, Fault, IoKind, Plan, Planned, Target, Ways, When, Whom};
+use crate::plan::{
+    Class, ClockPlan, DiskError, Fault, Files, Plan, Planned, Target, Trouble, Ways, When, Whom,
+};
+use crate::ports::disk::{IoKind, Moment, Rot};
+use crate::ports::net::Streams;
 
 /// How slow a message may be while a network is slow, at the most.
 const SLOW_NETWORK_MS_MAX: u64 = 300;
@@ -12,7 +16,7 @@ const SLOW_DISK_MS_MAX: u64 = 300;
 const WILD_MS: u64 = 3_600_000;
 /// How many kinds of faults there are in reports (`Fault::family`).
 #[cfg(test)]
-pub(super) const FAMILIES: usize = 12;
+pub(super) const FAMILIES: usize = 29;
 
 /// A family of faults that a seed may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +32,25 @@ enum Family {
     SlowNetwork,
     Pause,
     SlowDisk,
+    DiskError,
+    DiskFull,
+    Spoil,
+    Streams,
     ClockJump,
+    ClockRate,
+    ClockFrozen,
+    Suspend,
+}
+
+impl Family {
+    /// Whether it breaks what clocks that are kept in time promise.
+    fn is_wild(self) -> bool {
+        matches!(self, Self::ClockJump | Self::ClockRate | Self::ClockFrozen | Self::Suspend)
+    }
 }
 
 /// Each family, its share of the seeds in percent, whether it needs peers.
-const ALL: [(Family, u64, bool); 12] = [
+const ALL: [(Family, u64, bool); 19] = [
     (Family::Stop, 55, false),
     (Family::StopAtIo, 30, false),
     (Family::AllPower, 35, false),
@@ -44,7 +62,15 @@ const ALL: [(Family, u64, bool); 12] = [
     (Family::SlowNetwork, 25, true),
     (Family::Pause, 40, false),
     (Family::SlowDisk, 40, false),
-    (Family::ClockJump, 100, false), // where clocks are wild
+    (Family::DiskError, 25, false),
+    (Family::DiskFull, 20, false),
+    (Family::Spoil, 20, true),
+    (Family::Streams, 40, true),
+    // Where clocks are wild:
+    (Family::ClockJump, 80, false),
+    (Family::ClockRate, 40, false),
+    (Family::ClockFrozen, 30, false),
+    (Family::Suspend, 30, false),
 ];
 
 pub(super) fn plan(seed: u64) -> Plan {
@@ -57,14 +83,14 @@ pub(super) fn plan(seed: u64) -> Plan {
         head.class = Class::WildClocks;
         head.clocks.iter_mut().for_each(|clock| *clock = wild_clock(&mut draws));
     } else {
-        families.retain(|family| *family != Family::ClockJump);
+        families.retain(|family| !family.is_wild());
     }
-    if nodes > 1 && draws.chance(30) {
+    if families.contains(&Family::Spoil) {
+        head.class = Class::StorageRot;
+        head.rotten = minority(&mut draws, nodes);
+    } else if nodes > 1 && draws.chance(30) {
         // A quorum must do, with the rest as broken as it is then.
-        let minority = draws.between(1, (nodes - 1) / 2);
-        let first = draws.below(nodes);
-        head.abandoned = (0..minority).map(|at| (first + at) % nodes + 1).collect();
-        head.abandoned.sort_unstable();
+        head.abandoned = minority(&mut draws, nodes);
     }
     let mut swarm = Swarm {
         pace_ms: draws.pick(&[300, 600, 1200, 2500]),
@@ -93,6 +119,15 @@ fn families(draws: &mut Draws, peers: bool) -> Vec<Family> {
             .map(|(family, ..)| *family)
             .collect(),
     }
+}
+
+/// Some nodes without which there is a quorum.
+fn minority(draws: &mut Draws, nodes: u64) -> Vec<u64> {
+    let count = draws.between(1, (nodes - 1) / 2);
+    let first = draws.below(nodes);
+    let mut minority: Vec<u64> = (0..count).map(|at| (first + at) % nodes + 1).collect();
+    minority.sort_unstable();
+    minority
 }
 
 fn wild_clock(draws: &mut Draws) -> ClockPlan {
@@ -182,6 +217,29 @@ impl Swarm {
                 let ms = self.draws.between(1, SLOW_DISK_MS_MAX);
                 self.push(when, lasts_ms, Fault::SlowDisk { node, ms });
             }
+            Family::DiskError => {
+                let error = self.disk_error();
+                self.push(when, 0, Fault::DiskError { node, error });
+            }
+            Family::DiskFull => {
+                let free_bytes = self.draws.pick(&[0, 1000, 20_000]);
+                self.push(when, lasts_ms, Fault::DiskFull { node, free_bytes });
+            }
+            Family::Spoil => {
+                let fault = self.spoil();
+                self.push(when, lasts_ms, fault);
+            }
+            Family::Streams => {
+                let over = self.draws.pick(&[Streams::All, Streams::Peers, Streams::Clients]);
+                let trouble = self.trouble();
+                self.push(when, lasts_ms, Fault::Streams { node, over, trouble });
+            }
+            Family::ClockRate => {
+                let ppm = self.draws.below(100_000) as i64 - 50_000;
+                self.push(when, lasts_ms, Fault::ClockRate { node, ppm });
+            }
+            Family::ClockFrozen => self.push(when, lasts_ms, Fault::ClockFrozen { node }),
+            Family::Suspend => self.push(when, lasts_ms, Fault::Suspend { node }),
             Family::ClockJump => {
                 let most = self.draws.pick(&[10, 1000, WILD_MS]);
                 let ms = self.draws.below(2 * most) as i64 - most as i64;
@@ -193,25 +251,57 @@ impl Swarm {
     /// A stop at some operation of a disk; now and then once more while the node recovers from it.
     fn add_stop_at_io(&mut self, lasts_ms: u64) {
         let node = self.draws.between(1, self.nodes);
-        let kind = match self.draws.below(8) {
-            0..2 => Some(IoKind::Sync),
-            2 => Some(IoKind::Rename),
-            3 => Some(IoKind::Create),
-            4 => Some(IoKind::Remove),
-            _ => None,
-        };
-        let rare = kind.is_some_and(|kind| kind != IoKind::Sync);
-        let nth = self.draws.between(1, if rare { 12 } else { 600 });
-        let file = None;
-        let when = When::Io { node, kind, file, nth, after: self.draws.chance(50) };
+        let kinds =
+            [None, None, None, Some(IoKind::Sync), Some(IoKind::Rename), Some(IoKind::Create)];
+        let kind = self.draws.pick(&kinds);
+        let files = self.draws.pick(&[Files::Any, Files::Any, Files::Segments, Files::Snapshots]);
+        let rare = kind.is_some_and(|kind| kind != IoKind::Sync) || files == Files::Snapshots;
+        let nth = self.draws.between(1, if rare { 6 } else { 300 });
+        let moment = self.draws.pick(&[Moment::Before, Moment::During, Moment::After]);
         let fault = self.stop(Target::Cause);
-        self.push(when.clone(), lasts_ms.min(300), fault);
+        self.push(When::Io { node, kind, files, nth, moment }, lasts_ms.min(300), fault);
         if self.draws.chance(30) {
-            let When::Io { kind: None, file, after, .. } = when else { return };
-            let soon = nth + self.draws.between(1, 60);
-            let again = When::Io { node, kind: None, file, nth: soon, after };
+            let nth = self.draws.between(1, 25);
             let fault = self.stop(Target::Cause);
-            self.push(again, 100, fault);
+            let when = When::Io { node, kind: None, files: Files::Any, nth, moment };
+            self.push(when, 100, fault);
+        }
+    }
+
+    fn disk_error(&mut self) -> DiskError {
+        match self.draws.below(8) {
+            0..3 => DiskError::Sync,
+            3..5 => DiskError::Write(self.draws.below(100)),
+            5 => DiskError::Read,
+            6 => DiskError::Denied,
+            _ => DiskError::TooManyFiles,
+        }
+    }
+
+    fn trouble(&mut self) -> Trouble {
+        match self.draws.below(8) {
+            0 => Trouble::Split(self.draws.pick(&[1, 3, 50, 1000])),
+            1 => Trouble::Glue(self.draws.between(5, 200)),
+            2 => Trouble::Rate(self.draws.pick(&[5_000, 50_000, 500_000])),
+            3 => Trouble::Tail(self.draws.between(1, 60)),
+            4 => Trouble::Bimodal(self.draws.between(1, 20)),
+            5 => Trouble::Stalled,
+            6 => Trouble::Silent,
+            _ => Trouble::Reset(self.draws.pick(&[100, 1000, 20_000])),
+        }
+    }
+
+    /// What lies on a disk rots, or is exchanged. Only nodes that may, have it happen to them.
+    fn spoil(&mut self) -> Fault {
+        let node = Target::Node(self.draws.between(1, self.nodes));
+        match self.draws.below(10) {
+            0 => Fault::Wipe { node },
+            1 => Fault::PutBack { node },
+            _ => {
+                let rot = self.draws.pick(&[Rot::BitFlip, Rot::BadSectors, Rot::ZeroedSector]);
+                let files = self.draws.pick(&[Files::Segments, Files::Segments, Files::Snapshots]);
+                Fault::Rot { node, rot, files }
+            }
         }
     }
 

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use prost::Message as _;
 use steadfast_replication::formation::Member;
+use steadfast_replication::wire::PeerFrame;
 use steadfast_server::config::Config;
 use steadfast_server::{Parts, Placement, run};
 use tokio::task::LocalSet;
@@ -24,9 +26,9 @@ use crate::happened::Happened;
 use crate::plan::{Head, Plan};
 use crate::ports::clock::{EPOCH_MS, SimClock};
 use crate::ports::disk::SharedPlatter;
-use crate::ports::net::{CLIENT_PORT, PEER_PORT, TurmoilNet};
+use crate::ports::net::{CLIENT_PORT, Outside, PEER_PORT, Tap, TurmoilNet, Weather};
 use crate::ports::pause::Pausable;
-use crate::trace::{SharedTrace, What, Who, note};
+use crate::trace::{Message, SharedTrace, What, Who, note};
 use crate::workload::{Kind, Shared, Work};
 
 const REQUESTS_PER_CLIENT: u64 = 150;
@@ -66,6 +68,9 @@ impl World<'_> {
                     mounted: Rc::default(),
                     ended: Rc::default(),
                     down_until: None,
+                    weather: Weather::default(),
+                    mishaps: 0,
+                    armed: None,
                 };
                 let mut platter = handle.platter.lock();
                 platter.faults.sync_lies = planted == Some(Planted::SyncLies);
@@ -90,6 +95,8 @@ impl World<'_> {
             begun: BTreeMap::new(),
             faults: Vec::new(),
             held: BTreeSet::new(),
+            spoilt: BTreeSet::new(),
+            backups: Vec::new(),
             happened: Happened::default(),
         };
         world.note(plan.to_string());
@@ -154,7 +161,7 @@ fn add_node(
 ) {
     let (id, platter, clock) = (handle.id, handle.platter.clone(), handle.clock.clone());
     let (switch, mounted) = (Rc::clone(&handle.switch), Rc::clone(&handle.mounted));
-    let ended = Rc::clone(&handle.ended);
+    let (ended, weather) = (Rc::clone(&handle.ended), handle.weather.clone());
     let (notebook, promises) = (notebook.clone(), Arc::clone(promises));
     let starts = RefCell::new(0);
     sim.host(handle.name.as_str(), move || {
@@ -168,8 +175,17 @@ fn add_node(
             evidence: Rc::clone(&notebook.evidence),
             trace: SharedTrace::clone(&notebook.trace),
         };
+        let gate = disk.gate().clone();
+        let outside = Outside {
+            seed: host.seed,
+            node: id,
+            start,
+            weather: weather.clone(),
+            gate: gate.clone(),
+            tap: Some(Arc::new(Wire(SharedTrace::clone(&notebook.trace)))),
+        };
         let parts = Parts {
-            net: TurmoilNet::new(Arc::clone(&promises), host.reads_to_panic),
+            net: TurmoilNet::new(Arc::clone(&promises), host.reads_to_panic).within(outside),
             disk,
             clock: clock.clone(),
             seed: crate::draw::draw(host.seed, "node", id * 1000 + start),
@@ -182,7 +198,7 @@ fn add_node(
             note(&trace, Who::Node(id), What::Starts);
             let local = LocalSet::new();
             let node = local.run_until(run(config, parts, pending()));
-            let end = Pausable::new(node, switch).await;
+            let end = Pausable::new(node, switch).behind(gate).await;
             if let Some(disk) = mounted.borrow_mut().take() {
                 disk.kill();
             }
@@ -191,4 +207,26 @@ fn add_node(
             pending().await
         }
     });
+}
+
+/// Notes down the messages of raft that pass.
+struct Wire(SharedTrace);
+
+impl Wire {
+    fn pass(&self, who: u64, body: &[u8], what: fn(Message) -> What) {
+        let frame = PeerFrame::decode(body).ok();
+        if let Some(raft) = frame.and_then(|frame| frame.raft) {
+            note(&self.0, Who::Node(who), what(Message::of(&raft)));
+        }
+    }
+}
+
+impl Tap for Wire {
+    fn sent(&self, from: u64, _to: u64, body: &[u8]) {
+        self.pass(from, body, What::Sent);
+    }
+
+    fn received(&self, _from: u64, to: u64, body: &[u8]) {
+        self.pass(to, body, What::Received);
+    }
 }

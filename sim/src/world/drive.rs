@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::World;
 use crate::check::Violation;
 use crate::panics;
-use crate::trace::{What, Who};
 use crate::workload::Shared;
 
 /// When everything must be done: healing, elections, what the clients still have to do.
@@ -26,12 +25,15 @@ impl World<'_> {
             if now < heal {
                 self.mend(now);
                 self.begin_due(now);
-            } else if !healed {
-                healed = true;
-                self.heal();
+            } else {
+                if !healed {
+                    healed = true;
+                    self.heal();
+                }
+                self.start_due(now);
                 let mut shared = shared.borrow_mut();
                 shared.healed = true;
-                shared.abandoned.clone_from(&self.plan.head.abandoned);
+                shared.abandoned = self.lost();
             }
             self.look_after(now);
             let panicked = panics::take().into_iter();
@@ -62,16 +64,5 @@ impl World<'_> {
             self.notebook.evidence.borrow().applied
         );
         Violation::new("progress", text)
-    }
-
-    /// Processes that ended by themselves: none may.
-    fn look_after(&mut self, _now: Duration) {
-        for at in 0..self.nodes.len() {
-            let Some(node) = self.nodes.get(at) else { return };
-            let Some(how) = node.ended.borrow_mut().take() else { continue };
-            self.event(Who::Node(node.id), What::Gone(format!("ended by itself: {how}")));
-            let text = format!("{} ended by itself: {how}", node.name);
-            self.broken.push(Violation::new("no-node-ends", text));
-        }
     }
 }

@@ -21,6 +21,7 @@ use crate::panics;
 use crate::plan::{Plan, Planned};
 use crate::ports::clock::SimClock;
 use crate::ports::disk::{SharedPlatter, SimDisk};
+use crate::ports::net::Weather;
 use crate::ports::pause::PauseSwitch;
 use crate::trace::{Event, SharedTrace, What, Who, note_at};
 use crate::workload::Shared;
@@ -28,6 +29,8 @@ use crate::workload::Shared;
 mod build;
 mod drive;
 mod faults;
+mod holding;
+mod stops;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -66,6 +69,11 @@ struct NodeHandle {
     /// What the process said when it ended by itself.
     ended: Rc<RefCell<Option<String>>>,
     down_until: Option<Duration>,
+    weather: Weather,
+    /// How often its disk has failed it in the present start.
+    mishaps: usize,
+    /// The fault that waits for an operation of its disk.
+    armed: Option<u32>,
 }
 
 struct World<'a> {
@@ -82,9 +90,13 @@ struct World<'a> {
     /// When each fault began.
     begun: BTreeMap<u32, Duration>,
     /// Those under way.
-    faults: Vec<faults::Holding>,
+    faults: Vec<holding::Holding>,
     /// Pairs of hosts whose messages wait.
     held: BTreeSet<(String, String)>,
+    /// Nodes whose disks have rotted or been exchanged.
+    spoilt: BTreeSet<u64>,
+    /// Old copies of disks, when they are put back, and where.
+    backups: Vec<(Duration, usize, SharedPlatter)>,
     happened: Happened,
 }
 
@@ -154,16 +166,18 @@ impl World<'_> {
         Draws::new(self.plan.head.seed, format!("fault {number} n{node}"))
     }
 
-    /// Whether a node must be well at the end.
-    fn must_recover(&self, id: u64) -> bool {
-        !self.plan.head.abandoned.contains(&id)
+    /// Nodes that need not be well at the end.
+    fn lost(&self) -> Vec<u64> {
+        let is_lost = |id: &u64| self.plan.head.abandoned.contains(id) || self.spoilt.contains(id);
+        self.nodes.iter().map(|node| node.id).filter(is_lost).collect()
     }
 
     /// What the nodes have promised must be on their disks at the end as well.
     fn hold_to_promises(&mut self) {
         let mut promises = self.promises.lock().expect("no holder panics");
         self.broken.append(&mut promises.violations);
-        for node in self.nodes.iter().filter(|node| node.down_until.is_none()) {
+        let is_due = |id: u64| !self.spoilt.contains(&id);
+        for node in self.nodes.iter().filter(|node| node.down_until.is_none() && is_due(node.id)) {
             self.broken.extend(promises.check(node.id, &node.platter).err());
         }
     }
@@ -183,8 +197,9 @@ impl World<'_> {
     fn converged(&self) -> bool {
         let evidence = self.notebook.evidence.borrow();
         let leader = self.leader().and_then(|at| self.nodes.get(at)).map(|leader| &leader.name);
+        let lost = self.lost();
         let due = self.nodes.iter().filter(|node| {
-            self.must_recover(node.id)
+            !lost.contains(&node.id)
                 && !leader.is_some_and(|leader| self.is_cut(leader, &node.name))
         });
         let mut states = due.map(|node| {

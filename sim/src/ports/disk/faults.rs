@@ -5,6 +5,8 @@
 use std::io;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::draw::Draws;
 
 use super::Platter;
@@ -81,7 +83,8 @@ pub struct DiskFaults {
 }
 
 /// How what is at rest rots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Rot {
     /// One bit is another one.
     BitFlip,

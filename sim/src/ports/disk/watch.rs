@@ -1,9 +1,12 @@
 //! Every operation of a process on its disk is counted and can be told of; a trigger kills the process at one of them.
 
+use serde::{Deserialize, Serialize};
+
 use super::faults::Among;
 
 /// What a process does to its disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum IoKind {
     /// A new file.
     Create,
@@ -51,7 +54,8 @@ impl IoKind {
 }
 
 /// Where in an operation a process dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Moment {
     /// Nothing of it has happened.
     Before,
