@@ -87,7 +87,8 @@ impl<C: Clock> Shell<C> {
         if self.closing {
             return Err(refusal::shutting_down());
         }
-        let serving = self.serving || is_planted(Canary::ServesTooEarly);
+        let early = is_planted(Canary::ServesTooEarly) && self.status.leader_id() != 0;
+        let serving = self.serving || early;
         if !serving && !flags.has(commands::Flags::STALE) {
             return Err(refusal::loading(&self.status.waiting()));
         }

@@ -104,7 +104,8 @@ pub const ALL: &[Entry] = &[
         "a vote in a term that the disk knows already is not written down",
         &["promise", "one-leader"],
     )
-    .within(1000),
+    .within(1000)
+    .scenario("split-votes"),
     Entry::new(
         "vote-refusal-lost",
         Planted::Inside(Canary::VoteRefusalLost),
@@ -181,7 +182,9 @@ pub const ALL: &[Entry] = &[
         Planted::Inside(Canary::ReadLease),
         "reads trust the leader's lease",
         &["stale-read", "linearizable"],
-    ),
+    )
+    .within(100)
+    .scenario("paused-leader-read"),
     Entry::new(
         "read-context-reused",
         Planted::Inside(Canary::ReadContextReused),
@@ -195,13 +198,16 @@ pub const ALL: &[Entry] = &[
         "an answer to an earlier round ends the round under way",
         &["stale-read", "linearizable"],
     )
-    .within(500),
+    .within(100)
+    .scenario("slow-rounds"),
     Entry::new(
         "read-joins-round",
         Planted::Inside(Canary::ReadJoinsRound),
         "a read joins the round that is under way",
         &["stale-read", "linearizable"],
-    ),
+    )
+    .within(100)
+    .scenario("slow-rounds"),
     Entry::new(
         "read-before-applied",
         Planted::Inside(Canary::ReadBeforeApplied),
@@ -213,13 +219,15 @@ pub const ALL: &[Entry] = &[
         Planted::Inside(Canary::ServesTooEarly),
         "clients are served before the own registration was applied",
         &["stale-read", "linearizable"],
-    ),
+    )
+    .within(500),
     Entry::new(
         "read-past-deadline",
         Planted::Inside(Canary::ReadPastDeadline),
         "a read does not wait for the log at a deadline that has passed",
         &["expiry"],
-    ),
+    )
+    .within(500),
     Entry::new(
         "read-ends-by-clock",
         Planted::Inside(Canary::ReadEndsByClock),
@@ -253,7 +261,8 @@ pub const ALL: &[Entry] = &[
         "a snapshot is written in place, and half of one is chosen",
         &["no-node-ends", "equal-state"],
     )
-    .within(1000),
+    .within(100)
+    .scenario("torn-snapshot"),
     Entry::new(
         "identity-unsynced",
         Planted::Inside(Canary::IdentityUnsynced),
@@ -266,7 +275,8 @@ pub const ALL: &[Entry] = &[
         "a record of the log counts whatever its checksum says",
         &["one-log", "equal-state", "promise", "no-node-ends"],
     )
-    .within(1000),
+    .within(100)
+    .scenario("torn-tail"),
     Entry::new(
         "damage-taken-for-end",
         Planted::Inside(Canary::DamageTakenForEnd),
@@ -379,7 +389,8 @@ pub const ALL: &[Entry] = &[
         "a node that was stopped believes what waited in its buffers",
         &["log-time", "lock-kept"],
     )
-    .within(500),
+    .within(100)
+    .scenario("paused-newcomer"),
     // ---- what commands do --------------------------------------------------------------------------------------------
     Entry::new(
         "latest-ignored",
