@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use turmoil::net::TcpStream;
 
 use crate::check::Violation;
@@ -22,6 +22,9 @@ use crate::value::{Parsed, Value, argv, encode_command, parse};
 
 /// Longer than any request may wait in a node.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// A slow reader takes as many bytes at a time, after such a pause.
+const SLOW_BYTES: usize = 512;
+const SLOWNESS: Duration = Duration::from_millis(5);
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where clients note down what they do.
@@ -48,6 +51,7 @@ struct Connection {
     input: Vec<u8>,
     /// What a transaction was answered that no server may answer.
     wrong: Option<String>,
+    reads_slowly: bool,
 }
 
 /// See the file's head.
@@ -55,13 +59,17 @@ pub struct Client {
     name: String,
     node: u64,
     connection: Option<Connection>,
+    /// Whether new connections speak RESP3. Its nil and maps are read as RESP2 has them.
+    pub resp3: bool,
+    /// Whether it takes its time over each piece of a reply.
+    pub reads_slowly: bool,
     notebook: Notebook,
 }
 
 impl Client {
     /// A client of one node.
     pub fn new(name: String, node: u64, notebook: Notebook) -> Self {
-        Self { name, node, connection: None, notebook }
+        Self { name, node, connection: None, resp3: false, reads_slowly: false, notebook }
     }
 
     /// Where it is.
@@ -95,6 +103,7 @@ impl Client {
             return requests.iter().map(|_| Outcome::NotApplied("no connection".into())).collect();
         };
         let until = Instant::now() + PATIENCE;
+        connection.reads_slowly = self.reads_slowly;
         let mut bytes = Vec::new();
         requests.iter().for_each(|request| encode(&mut bytes, request));
         let tickets: Vec<usize> =
@@ -189,12 +198,19 @@ impl Client {
         let connect = TcpStream::connect((format!("n{}", self.node), CLIENT_PORT));
         let stream = timeout(CONNECT_PATIENCE, connect).await.ok()?.ok()?;
         let id = ConnectionId { node: self.node, incarnation: 0, client: 0 };
-        let mut connection = Connection { stream, id, input: Vec::new(), wrong: None };
+        let mut connection =
+            Connection { stream, id, input: Vec::new(), wrong: None, reads_slowly: false };
         let greeting = async {
             let mut bytes = Vec::new();
+            if self.resp3 {
+                encode_command(&mut bytes, &argv([b"HELLO", b"3"]));
+            }
             encode_command(&mut bytes, &argv([b"CLIENT", b"ID"]));
             encode_command(&mut bytes, &argv([b"PING"]));
             connection.stream.write_all(&bytes).await?;
+            if self.resp3 {
+                connection.value().await?;
+            }
             let id = connection.value().await?;
             io::Result::Ok((id, connection.value().await?))
         };
@@ -223,7 +239,12 @@ impl Connection {
                 Parsed::Malformed => return Ok(Value::Error("MALFORMED reply".into())),
             }
             let mut buffer = [0; 4096];
-            let read = self.stream.read(&mut buffer).await?;
+            let mut room = buffer.len();
+            if self.reads_slowly {
+                sleep(SLOWNESS).await;
+                room = SLOW_BYTES;
+            }
+            let read = self.stream.read(buffer.get_mut(..room).unwrap_or_default()).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -246,15 +267,19 @@ impl Connection {
 
     /// What became of a request: of a transaction, what EXEC says.
     async fn outcome(&mut self, request: &Request) -> io::Result<Outcome> {
-        let Request::Transaction(calls) = request else {
-            return self.value().await.map(Outcome::of);
+        let calls = match request {
+            Request::Command(_) => return self.value().await.map(Outcome::of),
+            Request::Transaction(calls) | Request::Discarded(calls) => calls,
         };
         let mut before = Vec::with_capacity(calls.len() + 1);
         for _ in 0..=calls.len() {
             before.push(self.value().await?);
         }
         let exec = self.value().await?;
-        self.wrong = judge_transaction(&before, &exec);
+        self.wrong = match request {
+            Request::Discarded(_) => judge_discard(&before, &exec),
+            _ => judge_transaction(&before, &exec),
+        };
         Ok(Outcome::of(exec))
     }
 }
@@ -276,6 +301,13 @@ fn judge_transaction(before: &[Value], exec: &Value) -> Option<String> {
     }
 }
 
+/// As with EXEC; DISCARD is always answered OK.
+fn judge_discard(before: &[Value], discard: &Value) -> Option<String> {
+    let strange = || format!("DISCARD answered {}", discard.readable());
+    let refused = Value::Error(String::new());
+    judge_transaction(before, &refused).or_else(|| (*discard != Value::ok()).then(strange))
+}
+
 fn encode(out: &mut Vec<u8>, request: &Request) {
     match request {
         Request::Command(argv) => encode_command(out, argv),
@@ -283,6 +315,11 @@ fn encode(out: &mut Vec<u8>, request: &Request) {
             encode_command(out, &argv([b"MULTI"]));
             calls.iter().for_each(|call| encode_command(out, call));
             encode_command(out, &argv([b"EXEC"]));
+        }
+        Request::Discarded(calls) => {
+            encode_command(out, &argv([b"MULTI"]));
+            calls.iter().for_each(|call| encode_command(out, call));
+            encode_command(out, &argv([b"DISCARD"]));
         }
     }
 }
@@ -310,5 +347,9 @@ mod tests {
         assert!(!judge(&queued, &queued, &ran));
         assert!(!judge(&ok, &ok, &ran));
         assert!(!judge(&ok, &Value::Int(1), &ran));
+        let discard =
+            |call: &Value, last: &Value| judge_discard(&[ok.clone(), call.clone()], last).is_none();
+        assert!(discard(&queued, &ok) && discard(&refused, &ok));
+        assert!(!discard(&queued, &ran) && !discard(&ok, &ok));
     }
 }

@@ -13,10 +13,26 @@ pub enum Request {
     Command(Argv),
     /// `MULTI`, these commands, `EXEC`.
     Transaction(Vec<Argv>),
+    /// `MULTI`, these commands, `DISCARD`: none of them is executed.
+    Discarded(Vec<Argv>),
 }
 
 /// What is served from applied state; it goes into the log only in front of a write of its connection.
-const READS: [&[u8]; 7] = [b"GET", b"MGET", b"PTTL", b"EXISTS", b"STRLEN", b"WATCH", b"UNWATCH"];
+const READS: [&[u8]; 13] = [
+    b"GET",
+    b"MGET",
+    b"PTTL",
+    b"EXISTS",
+    b"STRLEN",
+    b"WATCH",
+    b"UNWATCH",
+    b"GETRANGE",
+    b"TTL",
+    b"PEXPIRETIME",
+    b"TYPE",
+    b"TOUCH",
+    b"DISCARD",
+];
 
 impl Request {
     /// A command.
@@ -32,22 +48,28 @@ impl Request {
                 let calls: Vec<String> = calls.iter().map(readable_argv).collect();
                 format!("MULTI{{{}}}", calls.join("; "))
             }
+            Self::Discarded(calls) => {
+                let calls: Vec<String> = calls.iter().map(readable_argv).collect();
+                format!("DISCARD{{{}}}", calls.join("; "))
+            }
         }
     }
 
-    /// The command's name; `EXEC` for a transaction.
+    /// The command's name; `EXEC` or `DISCARD` for a transaction.
     pub fn name(&self) -> &[u8] {
         match self {
             Self::Command(argv) => argv.first().map_or(&[], Vec::as_slice),
             Self::Transaction(_) => b"EXEC",
+            Self::Discarded(_) => b"DISCARD",
         }
     }
 
-    /// The calls; one, unless it is a transaction.
+    /// The calls that are to be executed; one, unless it is a transaction.
     pub fn calls(&self) -> &[Argv] {
         match self {
             Self::Command(argv) => std::slice::from_ref(argv),
             Self::Transaction(calls) => calls,
+            Self::Discarded(_) => &[],
         }
     }
 

@@ -1,4 +1,5 @@
-//! Replies as a client sees them, and a small RESP2 reader and writer of the simulator's own.
+//! Replies as a client sees them, and a small reader and writer of the simulator's own: RESP2, and what RESP3 has instead of
+//! its nil and of lists of pairs.
 
 use crate::trace::readable;
 
@@ -66,6 +67,22 @@ impl Value {
     }
 }
 
+/// Bytes from `start` to `end`, both included and counted from the back if negative, as GETRANGE takes them.
+pub fn range(bytes: &[u8], start: i64, end: i64) -> Vec<u8> {
+    let length = bytes.len() as i64;
+    let from_front = |at: i64| if at < 0 { (length + at).max(0) } else { at };
+    let (start, end) = (from_front(start), from_front(end).min(length - 1));
+    bytes.get(start as usize..(end + 1).max(0) as usize).unwrap_or_default().to_vec()
+}
+
+/// Writes `new` over what is there from `offset` on, zeros in between, as SETRANGE does.
+pub fn overwrite(bytes: &mut Vec<u8>, offset: usize, new: &[u8]) {
+    bytes.resize(bytes.len().max(offset + new.len()), 0);
+    if let Some(place) = bytes.get_mut(offset..offset + new.len()) {
+        place.copy_from_slice(new);
+    }
+}
+
 /// The first word of an error.
 pub fn code(text: &str) -> &str {
     text.split(' ').next().unwrap_or_default()
@@ -108,6 +125,11 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         b':' => text
             .parse()
             .map_or(Parsed::Malformed, |number| Parsed::Value(Value::Int(number), after)),
+        b'_' if line.is_empty() => Parsed::Value(Value::Nil, after), // RESP3
+        b'%' => match text.parse::<i64>() {
+            Ok(count @ 0..=0xFFFF) => array(bytes, after, count * 2), // RESP3; RESP2 lists its pairs
+            _ => Parsed::Malformed,
+        },
         b'$' | b'*' => match (text.parse::<i64>(), kind) {
             (Ok(-1), _) => Parsed::Value(Value::Nil, after),
             (Ok(length @ 0..), b'$') => bulk(bytes, after, length as usize),
@@ -158,6 +180,9 @@ mod tests {
         for wrong in [&b"?x\r\n"[..], b":x\r\n", b"$-2\r\n", b"$1\r\nabc", b"\r\n"] {
             assert_eq!(parse(wrong), Parsed::Malformed, "{}", wrong.escape_ascii());
         }
+        assert_eq!(parse(b"_\r\n"), Parsed::Value(Value::Nil, 3));
+        let pair = Value::Array(vec![Value::Int(1), Value::Nil]);
+        assert_eq!(parse(b"%1\r\n:1\r\n_\r\n"), Parsed::Value(pair, 11));
         assert!(Value::Error("ERR a".into()).same(&Value::Error("ERR b".into())));
         assert!(!Value::Error("ERR a".into()).same(&Value::Error("LOADING a".into())));
     }

@@ -9,13 +9,14 @@ use steadfast_core::machine::{Outcome as Applied, Sink, StateMachine};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use steadfast_server::surroundings::LuaSurroundings;
-use steadfast_sim::check::{final_state, witness};
+use steadfast_sim::check::{Opinions, final_state, witness};
 use steadfast_sim::draw::Draws;
 use steadfast_sim::evidence::LogRecord;
 use steadfast_sim::history::{ConnectionId, Operation, Outcome, Request};
 use steadfast_sim::model::{Item, Model, scripts};
 use steadfast_sim::ports::clock::EPOCH_MS;
 use steadfast_sim::value::{Value, argv};
+use steadfast_sim::workload::{Mix, expiry, registers};
 
 /// A log of one gateway, an entry a request.
 struct Log {
@@ -101,6 +102,7 @@ impl Log {
                 let calls: Vec<_> = calls.iter().map(|call| (0, call.clone())).collect();
                 entry::push_transaction(&mut batch, client, latest, &[], &calls);
             }
+            Request::Discarded(_) => panic!("it never enters the log"),
         }
         self.sequence += 1;
         self.append(&entry::encode_parcel(1, 1, self.sequence, Part::Whole, &batch));
@@ -184,24 +186,52 @@ fn a_wrong_final_state_is_found() {
     );
 }
 
+/// What the model must have answered to the last request of a log.
+fn due(model: &mut Model, seen: &mut u64, log: &Log) -> Value {
+    let mut due = Vec::new();
+    for (index, record) in log.records.range(*seen + 1..) {
+        due = model.apply(*index, &record.payload, record.revision).expect("it decodes");
+        *seen = *index;
+    }
+    due.pop().and_then(|executed| executed.reply).expect("one request, one reply")
+}
+
+/// A request of any kind of the workloads that can be made without a client.
+fn any_request(draws: &mut Draws, mix: &Mix, step: u64) -> Request {
+    let value = format!("v{step}").into_bytes();
+    let (one, other) = (draws.pick(&[b"p", b"q"]), draws.pick(&[b"p", b"q"]));
+    let by = draws.below(5).to_string();
+    match draws.below(8) {
+        0..3 => registers::request(mix, draws, &value),
+        3..6 => expiry::request(mix, draws, &value),
+        6 => Request::command([b"EVAL", scripts::LIMIT.as_bytes(), b"1", one, b"9"]),
+        _ if draws.chance(50) => Request::command([b"DECRBY", one, b"-3"]),
+        _ => {
+            let body = scripts::TRANSFER.as_bytes();
+            Request::command([b"EVAL", body, b"2", one, other, by.as_bytes()])
+        }
+    }
+}
+
 /// The model and the product answer the same, over many short lives of a few keys.
 #[test]
 fn the_model_answers_as_the_product() {
+    let mix = Mix::everything();
     for seed in 0..40 {
         let (mut draws, mut log, mut model) =
             (Draws::new(seed, "model"), Log::new(), Model::default());
         let mut seen = 0;
-        for step in 0..300 {
+        for step in 0..600 {
             log.stamp += draws.below(10);
-            let request = command(&mut draws);
-            let given = log.request(7, &request);
-            let mut due = Vec::new();
-            for (index, record) in log.records.range(seen + 1..) {
-                due = model.apply(*index, &record.payload, record.revision).expect("it decodes");
-                seen = *index;
+            let request = match step % 2 {
+                0 => command(&mut draws),
+                _ => any_request(&mut draws, &mix, step),
+            };
+            if matches!(request, Request::Discarded(_)) {
+                continue;
             }
-            let due =
-                due.pop().and_then(|executed| executed.reply).expect("one request, one reply");
+            let given = log.request(7, &request);
+            let due = due(&mut model, &mut seen, &log);
             assert!(
                 due.same(&given),
                 "seed {seed} step {step}: {} {due:?} {given:?}",
@@ -404,4 +434,18 @@ impl Log {
         self.sequence += 1;
         self.append(&entry::encode_parcel(1, 1, self.sequence, Part::Whole, &batch));
     }
+}
+
+/// A judge that takes open outcomes as not applied contradicts the witness, and the contradiction is reported; a sound judge agrees.
+#[test]
+fn judges_that_contradict_each_other_are_found() {
+    let mut log = Log::new();
+    log.request(7, &set(b"1"));
+    let open = operation(set(b"1"), Outcome::Unknown("UNKNOWN".into()), 1, 2);
+    let operations = [open, get(b"1", 2, 2)];
+    let witnessed = || witness::check(&operations, &log.records, false);
+    assert_eq!(Opinions::of(&operations, witnessed(), false).together(), []);
+    let found = Opinions::of(&operations, witnessed(), true).together();
+    let checks: Vec<&str> = found.iter().map(|violation| violation.check).collect();
+    assert_eq!(checks, ["linearizable", "oracle-disagreement"]);
 }

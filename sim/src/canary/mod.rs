@@ -18,6 +18,8 @@ pub enum Planted {
     UncheckedRelease,
     /// The first node's wall clock is a second ahead of the others.
     ClockAhead,
+    /// A judge takes what was left open for not applied.
+    UnknownAsRefused,
     /// The tasks of connections panic after some reads.
     TaskPanics,
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::check::Violation;
 use crate::history::{ConnectionId, Operation, Outcome, Request};
-use crate::value::{Argv, Value};
+use crate::value::{Argv, Value, overwrite, range};
 
 /// Configurations looked at for one object at the most.
-const CONFIGURATIONS_MAX: usize = 100_000;
+const CONFIGURATIONS_MAX: usize = 20_000;
 
 /// What was found out about a history.
 #[derive(Debug, Default)]
@@ -162,9 +162,13 @@ fn is_spread(request: &Request) -> bool {
 fn keys_of(call: &Argv) -> Vec<&Vec<u8>> {
     let words = || call.iter().skip(1);
     match call.first().map(Vec::as_slice) {
-        Some(b"MGET" | b"DEL" | b"EXISTS") => words().collect(),
-        Some(b"MSET") => words().step_by(2).collect(),
-        Some(b"EVAL" | b"EVALSHA") => words().skip(2).take(1).collect(),
+        Some(b"MGET" | b"DEL" | b"EXISTS" | b"UNLINK" | b"TOUCH") => words().collect(),
+        Some(b"MSET" | b"MSETNX") => words().step_by(2).collect(),
+        Some(b"RENAME" | b"RENAMENX" | b"COPY") => words().take(2).collect(),
+        Some(b"EVAL" | b"EVALSHA") => {
+            let keys = call.get(2).and_then(|count| number(count)).unwrap_or(0);
+            words().skip(2).take(keys as usize).collect()
+        }
         Some(b"WATCH" | b"UNWATCH" | b"SCRIPT") | None => Vec::new(),
         Some(_) => words().take(1).collect(),
     }
@@ -172,9 +176,31 @@ fn keys_of(call: &Argv) -> Vec<&Vec<u8>> {
 
 /// Whether this judge knows what a call does.
 fn is_judged(call: &Argv) -> bool {
-    let known: [&[u8]; 11] = [
-        b"GET", b"SET", b"GETSET", b"APPEND", b"STRLEN", b"INCR", b"INCRBY", b"DEL", b"EXISTS",
-        b"MGET", b"MSET",
+    let known: [&[u8]; 24] = [
+        b"GET",
+        b"SET",
+        b"GETSET",
+        b"APPEND",
+        b"STRLEN",
+        b"INCR",
+        b"INCRBY",
+        b"DEL",
+        b"EXISTS",
+        b"MGET",
+        b"MSET",
+        b"DECR",
+        b"DECRBY",
+        b"GETDEL",
+        b"SETNX",
+        b"GETRANGE",
+        b"SETRANGE",
+        b"RENAME",
+        b"RENAMENX",
+        b"COPY",
+        b"TYPE",
+        b"MSETNX",
+        b"UNLINK",
+        b"TOUCH",
     ];
     let timed: [&[u8]; 3] = [b"PX", b"EX", b"KEEPTTL"];
     let name = call.first().map_or(&[][..], Vec::as_slice);
@@ -194,10 +220,10 @@ fn run(state: &mut State, call: &Argv) -> Value {
         (b"GET", [key]) => get(state, key),
         (b"MGET", keys) => Value::Array(keys.iter().map(|key| get(state, key)).collect()),
         (b"STRLEN", [key]) => Value::Int(state.get(key).map_or(0, |value| value.len() as i64)),
-        (b"EXISTS", keys) => {
+        (b"EXISTS" | b"TOUCH", keys) => {
             Value::Int(keys.iter().filter(|key| state.contains_key(*key)).count() as i64)
         }
-        (b"DEL", keys) => {
+        (b"DEL" | b"UNLINK", keys) => {
             Value::Int(keys.iter().filter(|key| state.remove(*key).is_some()).count() as i64)
         }
         (b"GETSET", [key, value]) => {
@@ -229,7 +255,60 @@ fn run(state: &mut State, call: &Argv) -> Value {
         }
         (b"INCR", [key]) => add(state, key, Some(1)),
         (b"INCRBY", [key, by]) => add(state, key, number(by)),
-        _ => Value::Error("ERR not judged here".to_owned()),
+        (b"DECR", [key]) => add(state, key, Some(-1)),
+        (b"DECRBY", [key, by]) => add(state, key, number(by).and_then(i64::checked_neg)),
+        _ => run_more(state, name, words),
+    }
+}
+
+fn run_more(state: &mut State, name: &[u8], words: &[Vec<u8>]) -> Value {
+    let not_judged = || Value::Error("ERR not judged here".to_owned());
+    match (name, words) {
+        (b"GETDEL", [key]) => state.remove(key).map_or(Value::Nil, Value::Bulk),
+        (b"TYPE", [key]) => {
+            let kind = if state.contains_key(key) { "string" } else { "none" };
+            Value::Simple(kind.to_owned())
+        }
+        (b"SETNX" | b"MSETNX", pairs) => {
+            let is_free = pairs.iter().step_by(2).all(|key| !state.contains_key(key));
+            for pair in pairs.chunks_exact(2).filter(|_| is_free) {
+                if let [key, value] = pair {
+                    state.insert(key.clone(), value.clone());
+                }
+            }
+            Value::Int(i64::from(is_free))
+        }
+        (b"GETRANGE", [key, start, end]) => {
+            let value = state.get(key).map_or(&[][..], Vec::as_slice);
+            let number = |word: &Vec<u8>| number(word).unwrap_or(0);
+            Value::Bulk(range(value, number(start), number(end)))
+        }
+        (b"SETRANGE", [key, offset, new]) => {
+            let Some(offset) = number(offset).filter(|_| !new.is_empty()) else {
+                return not_judged();
+            };
+            let value = state.entry(key.clone()).or_default();
+            overwrite(value, offset as usize, new);
+            Value::Int(value.len() as i64)
+        }
+        (b"RENAME" | b"RENAMENX" | b"COPY", [from, to, options @ ..]) => {
+            let Some(value) = state.get(from).cloned() else {
+                let copied = name == b"COPY" && from != to;
+                return if copied { Value::Int(0) } else { Value::Error("ERR no such key".into()) };
+            };
+            if name == b"COPY" && from == to {
+                return Value::Error("ERR the same".into());
+            }
+            if name != b"RENAME" && options.is_empty() && state.contains_key(to) {
+                return Value::Int(0);
+            }
+            if name != b"COPY" {
+                state.remove(from);
+            }
+            state.insert(to.clone(), value);
+            if name == b"RENAME" { Value::ok() } else { Value::Int(1) }
+        }
+        _ => not_judged(),
     }
 }
 
@@ -248,9 +327,18 @@ fn add(state: &mut State, key: &[u8], by: Option<i64>) -> Value {
 
 // ---- the search ------------------------------------------------------------------------------------------------------
 
+/// Which steps have happened. Most have happened in the order of their invocation, so that few are named.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Happened {
+    /// All answered ones before this one have.
+    all_before: usize,
+    /// Those behind it that have, and those of unknown outcome.
+    others: BTreeSet<usize>,
+}
+
 /// A way so far: which steps have happened, what the state is then, and which step is to be tried next.
 struct Way {
-    happened: BTreeSet<usize>,
+    happened: Happened,
     state: State,
     next: usize,
 }
@@ -263,29 +351,91 @@ enum Search {
     GaveUp,
 }
 
-fn search(steps: &[Step]) -> Search {
-    let mut seen: BTreeSet<(Vec<usize>, State)> = BTreeSet::new();
-    let mut ways = vec![Way { happened: BTreeSet::new(), state: State::new(), next: 0 }];
+/// The steps of an object in the order of their invocation, answered ones apart from those of unknown outcome.
+struct Steps<'a> {
+    all: &'a [Step],
+    answered: Vec<usize>,
+    unknown: Vec<usize>,
+}
+
+impl<'a> Steps<'a> {
+    fn of(all: &'a [Step]) -> Self {
+        let (answered, unknown) =
+            (0..all.len()).partition(|at| all.get(*at).is_some_and(|step| step.reply.is_some()));
+        Self { all, answered, unknown }
+    }
+
+    /// Answered steps that have not happened, each with its place among all.
+    fn open<'b>(&'b self, happened: &'b Happened) -> impl Iterator<Item = (usize, &'a Step)> + 'b {
+        let rest = self.answered.get(happened.all_before..).unwrap_or_default();
+        rest.iter()
+            .filter(|at| !happened.others.contains(at))
+            .filter_map(|at| Some((*at, self.all.get(*at)?)))
+    }
+
+    /// The open step that returned first: nothing that was invoked later may come before it.
+    fn due(&self, happened: &Happened) -> Option<(usize, &'a Step)> {
+        let mut due: Option<(usize, &Step)> = None;
+        for (at, step) in self.open(happened) {
+            if due.is_some_and(|(_, due)| step.invoked > due.returned) {
+                break;
+            }
+            if due.is_none_or(|(_, due)| step.returned < due.returned) {
+                due = Some((at, step));
+            }
+        }
+        due
+    }
+
+    /// The steps that may come next, before `by` has returned; of a connection only the first that is open.
+    fn candidates(&self, happened: &Happened, by: Duration) -> Vec<usize> {
+        let mut first: BTreeMap<ConnectionId, usize> = BTreeMap::new();
+        for (at, step) in self.open(happened).take_while(|(_, step)| step.invoked <= by) {
+            first.entry(step.connection).or_insert(at);
+        }
+        let mut found: Vec<usize> = first.values().copied().collect();
+        found.sort_unstable();
+        let unknown = self.unknown.iter().filter(|at| !happened.others.contains(at));
+        let unknown = unknown.filter_map(|at| Some((*at, self.all.get(*at)?)));
+        let unknown = unknown.take_while(|(_, step)| step.invoked <= by);
+        let is_next = |(at, step): &(usize, &Step)| {
+            first.get(&step.connection).is_none_or(|first| first > at)
+        };
+        found.extend(unknown.filter(is_next).map(|(at, _)| at));
+        found
+    }
+
+    fn with(&self, happened: &Happened, at: usize) -> Happened {
+        let mut happened = happened.clone();
+        happened.others.insert(at);
+        while let Some(next) = self.answered.get(happened.all_before)
+            && happened.others.remove(next)
+        {
+            happened.all_before += 1;
+        }
+        happened
+    }
+}
+
+fn search(all: &[Step]) -> Search {
+    let steps = Steps::of(all);
+    let mut seen: BTreeSet<(Happened, State)> = BTreeSet::new();
+    let start = Happened { all_before: 0, others: BTreeSet::new() };
+    let mut ways = vec![Way { happened: start, state: State::new(), next: 0 }];
     let mut furthest: (usize, Option<usize>) = (0, None);
     while let Some(way) = ways.last_mut() {
-        let open = || steps.iter().enumerate().filter(|(at, _)| !way.happened.contains(at));
-        let due =
-            open().filter(|(_, step)| step.reply.is_some()).min_by_key(|(_, step)| step.returned);
-        let Some((due, by)) = due else { return Search::Order };
-        if way.happened.len() >= furthest.0 {
-            furthest = (way.happened.len(), Some(due));
+        let Some((due, by)) = steps.due(&way.happened) else { return Search::Order };
+        let length = way.happened.all_before + way.happened.others.len();
+        if length >= furthest.0 {
+            furthest = (length, Some(due));
         }
-        let may_be_next = |(at, step): &(usize, &Step)| {
-            let after_own = |(other, earlier): (usize, &Step)| {
-                other < *at && earlier.connection == step.connection && earlier.reply.is_some()
-            };
-            *at >= way.next && step.invoked <= by.returned && !open().any(after_own)
-        };
-        let Some((at, step)) = open().find(may_be_next) else {
+        let candidates = steps.candidates(&way.happened, by.returned);
+        let Some((at, step)) = candidates.get(way.next).and_then(|at| Some((*at, all.get(*at)?)))
+        else {
             ways.pop();
             continue;
         };
-        way.next = at + 1;
+        way.next += 1;
         let mut state = way.state.clone();
         let replies: Vec<Value> = step.calls.iter().map(|call| run(&mut state, call)).collect();
         let reply = if step.transaction {
@@ -296,20 +446,15 @@ fn search(steps: &[Step]) -> Search {
         if step.reply.as_ref().is_some_and(|given| !given.same(&reply)) {
             continue;
         }
-        let mut happened = way.happened.clone();
-        happened.insert(at);
         if seen.len() >= CONFIGURATIONS_MAX {
             return Search::GaveUp;
         }
-        // What happened before the first open step needs no memory of its own: all of it did.
-        let first_open = (0..steps.len()).find(|at| !happened.contains(at)).unwrap_or(steps.len());
-        let tail: Vec<usize> =
-            std::iter::once(first_open).chain(happened.range(first_open..).copied()).collect();
-        if seen.insert((tail, state.clone())) {
+        let happened = steps.with(&way.happened, at);
+        if seen.insert((happened.clone(), state.clone())) {
             ways.push(Way { happened, state, next: 0 });
         }
     }
-    let stuck = furthest.1.and_then(|at| steps.get(at));
+    let stuck = furthest.1.and_then(|at| all.get(at));
     Search::NoOrder(stuck.map_or_else(String::new, |step| step.readable.clone()))
 }
 

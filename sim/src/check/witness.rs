@@ -3,7 +3,7 @@
 //! that of real time and of each connection. Reads served without the log must fit some state between what was
 //! acknowledged before they began and what was applied when they returned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::check::{Violation, log_time};
@@ -103,41 +103,58 @@ fn may_be_missing(operation: &Operation) -> bool {
     operation.outcome.reply().is_none() || operation.request.is_read()
 }
 
-/// Finds for each operation of a connection its place in the log, in order, so that nothing is left over on either side.
+/// Finds for each operation of a connection its place in the log, in order, so that nothing is left over on either side. An operation
+/// takes the next request that it fits; where that leads to no end, it is tried without. What led to no end once is not tried again.
 fn align(sent: &[&Operation], logged: &[Executed]) -> Result<Vec<Option<usize>>, Violation> {
-    // possible[i][j]: operations from i on fit logged requests from j on.
-    let mut possible = vec![vec![false; logged.len() + 1]; sent.len() + 1];
-    let at = |table: &[Vec<bool>], i: usize, j: usize| {
-        table.get(i).and_then(|row| row.get(j)).copied().unwrap_or(false)
-    };
-    for i in (0..=sent.len()).rev() {
-        for j in (0..=logged.len()).rev() {
-            let fit = match (sent.get(i), logged.get(j)) {
-                (None, None) => true,
-                (None, Some(_)) => false,
-                (Some(operation), request) => {
-                    may_be_missing(operation) && at(&possible, i + 1, j)
-                        || request.is_some_and(|request| fits(operation, request).is_ok())
-                            && at(&possible, i + 1, j + 1)
-                }
-            };
-            if let Some(cell) = possible.get_mut(i).and_then(|row| row.get_mut(j)) {
-                *cell = fit;
+    let mut dead: BTreeSet<(usize, usize)> = BTreeSet::new();
+    // For each operation so far: whether it took a request.
+    let mut taken: Vec<bool> = Vec::with_capacity(sent.len());
+    let mut next = 0;
+    loop {
+        let at = taken.len();
+        let Some(operation) = sent.get(at).filter(|_| !dead.contains(&(at, next))) else {
+            if at == sent.len() && next == logged.len() {
+                break;
             }
+            dead.insert((at, next));
+            if !step_back(&mut taken, &mut next, sent, &mut dead) {
+                return Err(explain(sent, logged));
+            }
+            continue;
+        };
+        if logged.get(next).is_some_and(|request| fits(operation, request).is_ok()) {
+            taken.push(true);
+            next += 1;
+        } else if may_be_missing(operation) {
+            taken.push(false);
+        } else {
+            dead.insert((at, next));
         }
     }
-    if !at(&possible, 0, 0) {
-        return Err(explain(sent, logged));
+    let mut rest = logged.iter();
+    let places = taken.iter().map(|takes| {
+        let request = if *takes { rest.next() } else { None };
+        request.map(|request| request.at.0 as usize)
+    });
+    Ok(places.collect())
+}
+
+/// Back to the last operation that took a request and may go without; it goes without. False if there is none.
+fn step_back(
+    taken: &mut Vec<bool>,
+    next: &mut usize,
+    sent: &[&Operation],
+    dead: &mut BTreeSet<(usize, usize)>,
+) -> bool {
+    while let Some(took) = taken.pop() {
+        *next -= usize::from(took);
+        if took && sent.get(taken.len()).is_some_and(|operation| may_be_missing(operation)) {
+            taken.push(false);
+            return true;
+        }
+        dead.insert((taken.len(), *next));
     }
-    let (mut places, mut next) = (Vec::with_capacity(sent.len()), 0);
-    for (i, operation) in sent.iter().enumerate() {
-        let request = logged.get(next);
-        let takes = request.is_some_and(|request| fits(operation, request).is_ok())
-            && at(&possible, i + 1, next + 1);
-        places.push(request.filter(|_| takes).map(|request| request.at.0 as usize));
-        next += usize::from(takes);
-    }
-    Ok(places)
+    false
 }
 
 /// Says what does not fit: the first operation at which a walk from the front comes to its end.
@@ -206,6 +223,29 @@ impl Window {
     }
 }
 
+/// The highest state that was acknowledged up to each moment; it rises with time.
+#[derive(Debug, Default)]
+struct Returned(BTreeMap<Duration, u64>);
+
+impl Returned {
+    fn before(&self, when: Duration) -> u64 {
+        self.0.range(..when).next_back().map_or(0, |(_, index)| *index)
+    }
+
+    fn note(&mut self, when: Duration, index: u64) {
+        if self.0.range(..=when).next_back().is_some_and(|(_, known)| *known >= index) {
+            return;
+        }
+        let lower = |(_, known): &(&Duration, &u64)| **known <= index;
+        let covered: Vec<Duration> =
+            self.0.range(when..).take_while(lower).map(|(at, _)| *at).collect();
+        for at in covered {
+            self.0.remove(&at);
+        }
+        self.0.insert(when, index);
+    }
+}
+
 struct Reads<'a> {
     operations: &'a [Operation],
     model: &'a Model,
@@ -222,12 +262,11 @@ impl Reads<'_> {
     ) -> Vec<Violation> {
         let before_next_write = self.ceilings(places, connections);
         let mut floors: BTreeMap<ConnectionId, u64> = BTreeMap::new();
-        let mut returned: Vec<(Duration, u64)> = Vec::new();
+        let mut returned = Returned::default();
         let mut watching: BTreeMap<ConnectionId, Vec<Watching<'_>>> = BTreeMap::new();
         for (at, operation) in self.operations.iter().enumerate() {
-            let earlier = returned.iter().filter(|(when, _)| *when < operation.invoked);
             let own = floors.entry(operation.connection).or_default();
-            let floor = earlier.map(|(_, index)| *index).max().unwrap_or(0).max(*own);
+            let floor = returned.before(operation.invoked).max(*own);
             let place = places.get(at).copied().flatten().map(|index| index as u64);
             let ceiling = before_next_write.get(at).copied().unwrap_or(u64::MAX);
             let ceiling = ceiling.min(operation.applied_at_return);
@@ -245,7 +284,9 @@ impl Reads<'_> {
             // given the place of a later one.
             if operation.outcome.reply().is_some() {
                 *own = index;
-                returned.extend(operation.returned.map(|when| (when, index)));
+                if let Some(when) = operation.returned {
+                    returned.note(when, index);
+                }
             }
             let watched = watching.entry(operation.connection).or_default();
             match operation.request.name() {
@@ -262,7 +303,7 @@ impl Reads<'_> {
                         return vec![Violation::new("watch", text)];
                     }
                 }
-                b"UNWATCH" => watched.clear(),
+                b"UNWATCH" | b"DISCARD" => watched.clear(),
                 _ => {}
             }
         }
@@ -331,7 +372,12 @@ impl Reads<'_> {
         let changed = |from: u64, watching: &Watching<'_>| {
             !self.model.changes(std::slice::from_ref(watching.key), from, at - 1).is_empty()
         };
-        let surely = watched.iter().find(|watching| changed(watching.to, watching));
+        // A key that ended may have been seen as gone when it was watched, and then its end changes nothing.
+        let surely = watched.iter().find(|watching| {
+            let keys = std::slice::from_ref(watching.key);
+            let changes = self.model.changes(keys, watching.to, at - 1);
+            changes.iter().any(|index| !self.model.ended_at(watching.key, *index))
+        });
         let perhaps = watched.iter().any(|watching| {
             changed(watching.from, watching) || self.model.changed_within(watching.key, at)
         });

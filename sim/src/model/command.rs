@@ -1,13 +1,13 @@
 //! The model's commands, each as a page of Redis's documentation says it.
 
 use super::{Item, Model, scripts};
-use crate::value::{Argv, Value};
+use crate::value::{Argv, Value, overwrite, range};
 
-fn error(text: &str) -> Value {
+pub(super) fn error(text: &str) -> Value {
     Value::Error(text.to_owned())
 }
 
-fn number(bytes: &[u8]) -> Option<i64> {
+pub(super) fn number(bytes: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let number: i64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
@@ -27,16 +27,30 @@ impl Model {
                 old
             }
             (b"APPEND", [key, value]) => self.append(key, value),
-            (b"STRLEN", [key]) => {
-                Value::Int(self.items.get(*key).map_or(0, |item| item.value.len() as i64))
+            (b"GETDEL", [key]) => {
+                let old = self.get(key);
+                self.delete(key);
+                old
             }
-            (b"INCR", [key]) => self.add(key, 1),
-            (b"DECR", [key]) => self.add(key, -1),
-            (b"INCRBY", [key, by]) => {
-                number(by).map_or_else(|| error("ERR by"), |by| self.add(key, by))
+            (b"GETEX", [key, options @ ..]) => self.getex(key, options),
+            (b"SETNX", [key, value]) => {
+                Value::Int(i64::from(self.set(key, value, &[b"NX"]) == Value::ok()))
             }
-            (b"DEL", keys) => Value::Int(keys.iter().map(|key| i64::from(self.delete(key))).sum()),
-            (b"EXISTS", keys) => {
+            (b"SETEX", [key, seconds, value]) => self.set(key, value, &[b"EX", seconds]),
+            (b"PSETEX", [key, ms, value]) => self.set(key, value, &[b"PX", ms]),
+            (b"MSETNX", pairs) => {
+                let taken = pairs.iter().step_by(2).any(|key| self.items.contains_key(*key));
+                for pair in pairs.chunks_exact(2).filter(|_| !taken) {
+                    if let [key, value] = pair {
+                        self.write(key, value.to_vec(), None);
+                    }
+                }
+                Value::Int(i64::from(!taken))
+            }
+            (b"DEL" | b"UNLINK", keys) => {
+                Value::Int(keys.iter().map(|key| i64::from(self.delete(key))).sum())
+            }
+            (b"EXISTS" | b"TOUCH", keys) => {
                 Value::Int(keys.iter().map(|key| i64::from(self.items.contains_key(*key))).sum())
             }
             (b"MGET", keys) => Value::Array(keys.iter().map(|key| self.get(key)).collect()),
@@ -48,11 +62,6 @@ impl Model {
                 }
                 Value::ok()
             }
-            (b"PEXPIRE", [key, ms]) => {
-                number(ms).map_or_else(|| error("ERR ms"), |ms| self.expire_in(key, ms))
-            }
-            (b"PERSIST", [key]) => self.persist(key),
-            (b"PTTL", [key]) => self.pttl(key),
             (b"SCRIPT", [load, body]) if load.eq_ignore_ascii_case(b"LOAD") => {
                 let sha = scripts::sha(body);
                 self.scripts.insert(sha.clone());
@@ -62,13 +71,40 @@ impl Model {
                 self.scripts.clear();
                 Value::ok()
             }
-            (b"EVALSHA", [sha, b"1", key, arguments @ ..]) => self.evalsha(sha, key, arguments),
-            (b"EVAL", [body, b"1", key, arguments @ ..]) => {
+            (b"EVALSHA", [sha, _, words @ ..]) => self.evalsha(sha, words),
+            (b"EVAL", [body, _, words @ ..]) => {
                 let sha = scripts::sha(body);
                 self.scripts.insert(sha.clone());
-                self.evalsha(&sha, key, arguments)
+                self.evalsha(&sha, words)
             }
-            _ => error("MODEL does not know this command"),
+            (name, words) => self.part_command(name, words),
+        }
+    }
+
+    /// Commands that see a value as a number or take part of it.
+    fn part_command(&mut self, name: &[u8], words: &[&[u8]]) -> Value {
+        match (name, words) {
+            (b"STRLEN", [key]) => {
+                Value::Int(self.items.get(*key).map_or(0, |item| item.value.len() as i64))
+            }
+            (b"INCR", [key]) => self.add(key, 1),
+            (b"DECR", [key]) => self.add(key, -1),
+            (b"INCRBY", [key, by]) => {
+                number(by).map_or_else(|| error("ERR by"), |by| self.add(key, by))
+            }
+            (b"DECRBY", [key, by]) => match number(by).and_then(i64::checked_neg) {
+                Some(by) => self.add(key, by),
+                None => error("ERR by"),
+            },
+            (b"GETRANGE", [key, start, end]) => match (number(start), number(end)) {
+                (Some(start), Some(end)) => {
+                    let value = self.items.get(*key).map_or(&[][..], |item| &item.value);
+                    Value::Bulk(range(value, start, end))
+                }
+                _ => error("ERR range"),
+            },
+            (b"SETRANGE", [key, offset, new]) => self.set_range(key, offset, new),
+            _ => self.key_command(name, words),
         }
     }
 
@@ -76,7 +112,7 @@ impl Model {
         self.items.get(key).map_or(Value::Nil, |item| Value::Bulk(item.value.clone()))
     }
 
-    fn write(&mut self, key: &[u8], value: Vec<u8>, deadline: Option<u64>) {
+    pub(super) fn write(&mut self, key: &[u8], value: Vec<u8>, deadline: Option<u64>) {
         self.put(key, Some(Item { value, deadline }));
     }
 
@@ -135,7 +171,7 @@ impl Model {
         Value::Int(sum)
     }
 
-    fn delete(&mut self, key: &[u8]) -> bool {
+    pub(super) fn delete(&mut self, key: &[u8]) -> bool {
         let there = self.items.contains_key(key);
         if there {
             self.put(key, None);
@@ -143,39 +179,40 @@ impl Model {
         there
     }
 
-    fn expire_in(&mut self, key: &[u8], ms: i64) -> Value {
-        let Some(mut item) = self.items.get(key).cloned() else { return Value::Int(0) };
-        if ms <= 0 {
-            self.delete(key);
-        } else {
-            item.deadline = Some(self.stamp + ms as u64);
-            self.put(key, Some(item));
-        }
-        Value::Int(1)
-    }
-
-    fn persist(&mut self, key: &[u8]) -> Value {
-        match self.items.get(key).cloned() {
-            Some(Item { value, deadline: Some(_) }) => {
-                self.write(key, value, None);
-                Value::Int(1)
+    fn getex(&mut self, key: &[u8], options: &[&[u8]]) -> Value {
+        let old = self.get(key);
+        match options {
+            [] => {}
+            [b"PERSIST"] => drop(self.persist(key)),
+            [unit @ (b"PX" | b"EX"), span] => {
+                let factor = if *unit == b"EX" { 1000 } else { 1 };
+                match number(span).filter(|span| *span > 0) {
+                    Some(span) => drop(self.expire_in(key, span * factor)),
+                    None => return error("ERR invalid expire time in 'getex' command"),
+                }
             }
-            _ => Value::Int(0),
+            _ => return error("ERR syntax error"),
         }
+        old
     }
 
-    fn pttl(&self, key: &[u8]) -> Value {
-        Value::Int(match self.items.get(key) {
-            None => -2,
-            Some(Item { deadline: None, .. }) => -1,
-            Some(Item { deadline: Some(deadline), .. }) => {
-                deadline.saturating_sub(self.stamp) as i64
-            }
-        })
+    fn set_range(&mut self, key: &[u8], offset: &[u8], new: &[u8]) -> Value {
+        let Some(offset) = number(offset).filter(|offset| *offset >= 0) else {
+            return error("ERR offset is out of range");
+        };
+        let mut item =
+            self.items.get(key).cloned().unwrap_or(Item { value: Vec::new(), deadline: None });
+        if !new.is_empty() {
+            overwrite(&mut item.value, offset as usize, new);
+            self.put(key, Some(item.clone()));
+        }
+        Value::Int(item.value.len() as i64)
     }
 
-    /// The scripts of redis-py's `Lock`, by what they do.
-    fn evalsha(&mut self, sha: &[u8], key: &[u8], arguments: &[&[u8]]) -> Value {
+    /// The scripts of the workloads, by what they do: their keys, then their arguments.
+    fn evalsha(&mut self, sha: &[u8], words: &[&[u8]]) -> Value {
+        let Some((key, arguments)) = words.split_first() else { return error("ERR no key") };
+
         let sha = sha.to_ascii_lowercase();
         if !self.scripts.contains(&sha) {
             return error("NOSCRIPT No matching script.");
@@ -183,9 +220,20 @@ impl Model {
         let Some(script) = scripts::named(&sha) else {
             return error("MODEL does not know this script");
         };
+        match (script, arguments) {
+            (scripts::LIMIT, [ms]) => {
+                let count = self.add(key, 1);
+                if let (Value::Int(1), Some(ms)) = (&count, number(ms)) {
+                    self.expire_in(key, ms);
+                }
+                return count;
+            }
+            (scripts::TRANSFER, [to, by]) => return self.transfer(key, to, by),
+            _ => {}
+        }
         let mine = self
             .items
-            .get(key)
+            .get(*key)
             .is_some_and(|item| Some(item.value.as_slice()) == arguments.first().copied());
         if !mine && script != scripts::RELEASE_UNCHECKED {
             return Value::Int(0);
@@ -208,6 +256,19 @@ impl Model {
                 self.delete(key);
                 Value::Int(1)
             }
+        }
+    }
+
+    fn transfer(&mut self, from: &[u8], to: &[u8], by: &[u8]) -> Value {
+        let have = self.items.get(from).map_or(Some(0), |item| number(&item.value));
+        match (have, number(by)) {
+            (Some(have), Some(by)) if have >= by => {
+                self.add(from, -by);
+                self.add(to, by);
+                Value::Int(1)
+            }
+            (Some(_), Some(_)) => Value::Int(0),
+            _ => error("ERR a script compared what is no number"),
         }
     }
 }

@@ -7,9 +7,10 @@ use steadfast_core::entry::{self, Body, Op, Part};
 
 use crate::check::witness::Window;
 use crate::history::ConnectionId;
-use crate::value::{Argv, Value, readable_argv};
+use crate::value::{Argv, Value, range, readable_argv};
 
 mod command;
+mod keys;
 pub mod scripts;
 
 /// A key's life between two changes.
@@ -65,7 +66,7 @@ struct Gateway {
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     items: BTreeMap<Vec<u8>, Item>,
-    /// Position of the last change of a key, its end included.
+    /// Position of the last change of a key, but for its end.
     changed: BTreeMap<Vec<u8>, Position>,
     scripts: BTreeSet<Vec<u8>>,
     gateways: BTreeMap<u64, Gateway>,
@@ -73,8 +74,10 @@ pub struct Model {
     position: Position,
     /// Stamp after each index.
     stamps: BTreeMap<u64, u64>,
-    /// Revision after each index, as the product counts it.
-    revisions: BTreeMap<u64, u64>,
+    /// The first index after which the product counted each revision.
+    first_with: BTreeMap<u64, u64>,
+    /// Where the last change of a key at an index was its end.
+    ends: BTreeSet<(Vec<u8>, u64)>,
     /// Each key at each index where it changed.
     past: BTreeMap<Vec<u8>, BTreeMap<u64, Option<Item>>>,
 }
@@ -96,7 +99,7 @@ impl Model {
             let wrong = |error: entry::EntryError| format!("entry {index}: {error}");
             let (stamp, ops) = entry::decode_entry(payload).map_err(wrong)?;
             self.stamp = self.stamp.max(stamp.time.0);
-            self.expire();
+            self.end_keys();
             for op in ops {
                 match op.map_err(wrong)? {
                     Op::Register { node, incarnation } => self.register(node, incarnation),
@@ -106,7 +109,7 @@ impl Model {
             }
         }
         self.stamps.insert(index, self.stamp);
-        self.revisions.insert(index, revision);
+        self.first_with.entry(revision).or_insert(index);
         Ok(executed)
     }
 
@@ -154,35 +157,39 @@ impl Model {
         let Body::Transaction(transaction) = body else {
             return calls.first().map_or(Value::Nil, |call| self.command(call));
         };
-        let broken =
-            transaction.watches().any(|watch| self.has_changed_since(watch.key, watch.revision));
+        let broken = transaction.watches().any(|watch| {
+            watch.present != self.items.contains_key(watch.key)
+                || self.has_changed_since(watch.key, watch.revision)
+        });
         if broken {
             return Value::Nil;
         }
         Value::Array(calls.iter().map(|call| self.command(call)).collect())
     }
 
-    /// Whether a key changed after the state had this revision.
+    /// Whether a key was changed after the state had this revision. That it ended is not counted: a key that was watched when it
+    /// had ended may be removed later.
     fn has_changed_since(&self, key: &[u8], revision: u64) -> bool {
-        let seen = self
-            .revisions
-            .iter()
-            .find(|(_, after)| **after >= revision)
-            .map_or(u64::MAX, |(index, _)| *index);
+        let seen = self.first_with.range(revision..).next().map_or(u64::MAX, |(_, index)| *index);
         self.changed.get(key).is_some_and(|(index, _)| *index > seen)
     }
 
     /// Indexes above `from`, up to `to`, at which one of these keys changed.
     pub fn changes(&self, keys: &[Vec<u8>], from: u64, to: u64) -> BTreeSet<u64> {
         let past = keys.iter().filter_map(|key| self.past.get(key));
-        past.flat_map(|past| past.keys().copied())
-            .filter(|index| (from + 1..=to).contains(index))
+        past.filter(|_| from < to)
+            .flat_map(|past| past.range(from + 1..=to).map(|(index, _)| *index))
             .collect()
     }
 
     /// Whether a key changed at exactly this index.
     pub fn changed_within(&self, key: &[u8], index: u64) -> bool {
         self.past.get(key).is_some_and(|past| past.contains_key(&index))
+    }
+
+    /// Whether the last change of a key at this index was its end.
+    pub fn ended_at(&self, key: &[u8], index: u64) -> bool {
+        self.ends.contains(&(key.to_vec(), index))
     }
 
     /// Whether a read of the state after `index` may answer this; `real` says when it ran, where clocks are kept in time.
@@ -200,26 +207,53 @@ impl Model {
         match (name.as_slice(), keys) {
             (b"GET", [key]) => get(key).same(reply),
             (b"MGET", keys) => Value::Array(keys.iter().map(get).collect()).same(reply),
-            (b"EXISTS", keys) => {
+            (b"EXISTS" | b"TOUCH", keys) => {
                 Value::Int(keys.iter().filter(|key| item(key).is_some()).count() as i64).same(reply)
             }
             (b"STRLEN", [key]) => {
                 Value::Int(item(key).map_or(0, |item| item.value.len() as i64)).same(reply)
             }
-            (b"PTTL", [key]) => match (item(key), reply) {
-                (None, reply) => reply.same(&Value::Int(-2)),
-                (Some(Item { deadline: None, .. }), reply) => reply.same(&Value::Int(-1)),
-                // The clock has gone on since the entry, but not further than real time.
-                (Some(Item { deadline: Some(deadline), .. }), Value::Int(left)) => {
-                    let latest = real.map_or(u64::MAX, |real| real.to_ms);
-                    let least = deadline.saturating_sub(latest) as i64;
-                    (least..=deadline.saturating_sub(self.stamp_at(index)) as i64).contains(left)
-                }
-                _ => false,
-            },
+            (b"GETRANGE", [key, start, end]) => {
+                let number = |word: &Vec<u8>| command::number(word).unwrap_or(0);
+                let value = item(key).map_or(&[][..], |item| item.value.as_slice());
+                Value::Bulk(range(value, number(start), number(end))).same(reply)
+            }
+            (b"TYPE", [key]) => {
+                let kind = if item(key).is_some() { "string" } else { "none" };
+                Value::Simple(kind.to_owned()).same(reply)
+            }
+            (b"PTTL" | b"TTL" | b"PEXPIRETIME", [key]) => {
+                self.end_reads_as(name, item(key), index, reply, real)
+            }
             (b"WATCH" | b"UNWATCH", _) => Value::ok().same(reply),
             _ => false,
         }
+    }
+
+    /// PTTL, TTL and PEXPIRETIME of a key.
+    fn end_reads_as(
+        &self,
+        name: &[u8],
+        item: Option<&Item>,
+        index: u64,
+        reply: &Value,
+        real: Option<Window>,
+    ) -> bool {
+        let deadline = match (item, reply) {
+            (None, reply) => return reply.same(&Value::Int(-2)),
+            (Some(Item { deadline: None, .. }), reply) => return reply.same(&Value::Int(-1)),
+            (Some(Item { deadline: Some(deadline), .. }), _) => *deadline,
+        };
+        let Value::Int(answer) = reply else { return false };
+        if name == b"PEXPIRETIME" {
+            return *answer == deadline as i64;
+        }
+        // The clock has gone on since the entry, but not further than real time.
+        let latest = real.map_or(u64::MAX, |real| real.to_ms);
+        let least = deadline.saturating_sub(latest) as i64;
+        let most = deadline.saturating_sub(self.stamp_at(index)) as i64;
+        let rounded = |ms: i64| if name == b"TTL" { (ms + 500) / 1000 } else { ms };
+        (rounded(least)..=rounded(most)).contains(answer)
     }
 
     fn stamp_at(&self, index: u64) -> u64 {
@@ -237,17 +271,20 @@ impl Model {
         self.past.keys().filter_map(item).collect()
     }
 
-    fn expire(&mut self) {
+    fn end_keys(&mut self) {
         let due = |item: &Item| item.deadline.is_some_and(|deadline| deadline <= self.stamp);
         let gone: Vec<Vec<u8>> =
             self.items.iter().filter(|(_, item)| due(item)).map(|(key, _)| key.clone()).collect();
         for key in gone {
-            self.put(&key, None);
+            self.items.remove(&key);
+            self.past.entry(key.clone()).or_default().insert(self.position.0, None);
+            self.ends.insert((key, self.position.0));
         }
     }
 
     fn put(&mut self, key: &[u8], item: Option<Item>) {
         self.changed.insert(key.to_vec(), self.position);
+        self.ends.remove(&(key.to_vec(), self.position.0));
         self.past.entry(key.to_vec()).or_default().insert(self.position.0, item.clone());
         match item {
             Some(item) => self.items.insert(key.to_vec(), item),

@@ -1,4 +1,4 @@
-//! The Lua scripts that the workloads send: those of redis-py's `Lock`, word for word, and one that is wrong on purpose.
+//! The Lua scripts that the workloads send: those of redis-py's `Lock`, word for word, one that is wrong on purpose, and two of our own.
 
 use steadfast_core::script::sha1_hex;
 
@@ -50,6 +50,26 @@ pub const RELEASE_UNCHECKED: &str = "
         return 1
     ";
 
+/// Counts one more request in a window, whose first sets its end.
+pub const LIMIT: &str = "
+        local count = redis.call('incr', KEYS[1])
+        if count == 1 then
+            redis.call('pexpire', KEYS[1], ARGV[1])
+        end
+        return count
+    ";
+
+/// Moves an amount from one account to another, unless it is not there.
+pub const TRANSFER: &str = "
+        local have = tonumber(redis.call('get', KEYS[1]) or '0')
+        if have < tonumber(ARGV[1]) then
+            return 0
+        end
+        redis.call('decrby', KEYS[1], ARGV[1])
+        redis.call('incrby', KEYS[2], ARGV[1])
+        return 1
+    ";
+
 /// Name of a script.
 pub fn sha(body: &[u8]) -> Vec<u8> {
     sha1_hex(body).to_vec()
@@ -57,7 +77,7 @@ pub fn sha(body: &[u8]) -> Vec<u8> {
 
 /// The script of a name.
 pub fn named(name: &[u8]) -> Option<&'static str> {
-    [RELEASE, EXTEND, REACQUIRE, RELEASE_UNCHECKED]
+    [RELEASE, EXTEND, REACQUIRE, RELEASE_UNCHECKED, LIMIT, TRANSFER]
         .into_iter()
         .find(|body| sha(body.as_bytes()) == name)
 }

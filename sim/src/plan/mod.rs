@@ -11,6 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::workload::Mix;
+
 mod fault;
 
 pub use fault::{DiskError, Fault, Files, Planned, Target, Trouble, Ways, When, Whom};
@@ -53,8 +55,11 @@ pub struct Head {
     pub request_timeout_ms: u64,
     /// How many clients work.
     pub clients: u64,
-    /// What they do; names of `workload::Kind`.
-    pub work: Vec<String>,
+    /// What they do.
+    pub mix: Mix,
+    /// How many steps each client takes, where that is limited.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steps: BTreeMap<String, u64>,
     /// Steps that clients leave out, by client: ranges, both ends included.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped: BTreeMap<String, Vec<(u64, u64)>>,
@@ -146,10 +151,10 @@ impl Plan {
         self.head.clocks.len() as u64
     }
 
-    /// Whether a client leaves this step out.
-    pub fn is_skipped(&self, client: &str, step: u64) -> bool {
-        let ranges = self.head.skipped.get(client);
-        ranges.is_some_and(|ranges| ranges.iter().any(|(from, to)| (*from..=*to).contains(&step)))
+    /// What the clients do, in words.
+    fn work(&self) -> String {
+        let kinds = self.head.mix.kinds.iter().map(|kind| format!("{kind:?}").to_lowercase());
+        kinds.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -163,7 +168,7 @@ impl fmt::Display for Plan {
             head.seed,
             self.nodes(),
             head.clients,
-            head.work.join(", "),
+            self.work(),
             self.faults.len(),
             head.latency_ms,
             head.segment_bytes,
@@ -189,7 +194,8 @@ mod tests {
             snapshot_log_bytes: 8192,
             request_timeout_ms: 800,
             clients: 4,
-            work: vec!["counters".to_owned()],
+            mix: Mix::everything(),
+            steps: BTreeMap::new(),
             skipped: BTreeMap::from([("c1".to_owned(), vec![(3, 5)])]),
             heal_ms: 12_000,
             abandoned: Vec::new(),
@@ -225,14 +231,5 @@ mod tests {
         assert!(error.starts_with("line 4:"), "{error}");
         let error = Plan::from_text(&text.replace("\"plan\":1", "\"plan\":0")).expect_err("old");
         assert!(error.contains("version 0"), "{error}");
-    }
-
-    /// Ranges of steps hold both their ends.
-    #[test]
-    fn steps_are_skipped() {
-        let plan = plan();
-        let skipped: Vec<u64> = (0..9).filter(|step| plan.is_skipped("c1", *step)).collect();
-        assert_eq!(skipped, [3, 4, 5]);
-        assert!(!plan.is_skipped("c2", 3));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::draw::Draws;
 use crate::plan::{Class, ClockPlan, Head, Plan, VERSION};
 use crate::ports::clock::{DRIFT_PPM, SKEW_MS};
-use crate::workload::Kind;
+use crate::workload::Mix;
 
 mod calm;
 mod swarm;
@@ -55,10 +55,6 @@ const HEAL_MS: u64 = 12_000;
 /// The settings that most scenarios begin with: so many nodes, clocks that are kept in time, all kinds of work.
 fn head(seed: u64, draws: &mut Draws, nodes: u64) -> Head {
     let small = draws.chance(85); // big files are never cut off, nor does a snapshot ever travel
-    let mut work: Vec<&Kind> = Kind::ALL.iter().filter(|_| draws.chance(60)).collect();
-    if work.is_empty() {
-        work = Kind::ALL.iter().collect();
-    }
     Head {
         plan: VERSION,
         scenario: String::new(),
@@ -71,7 +67,8 @@ fn head(seed: u64, draws: &mut Draws, nodes: u64) -> Head {
         // Sometimes shorter than the faults last, so that requests time out in every state.
         request_timeout_ms: draws.pick(&[800, 1500, 5000]),
         clients: draws.between(4, 6),
-        work: work.into_iter().map(|kind| kind.name().to_owned()).collect(),
+        mix: Mix::draw(draws),
+        steps: BTreeMap::new(),
         skipped: BTreeMap::new(),
         heal_ms: HEAL_MS,
         abandoned: Vec::new(),

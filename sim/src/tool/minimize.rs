@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::outcome::Outcome;
 use super::sweep::{Setting, sweep};
 use crate::plan::{Plan, Planned};
+use crate::workload::Kind;
 
 /// What came of it.
 #[derive(Debug)]
@@ -139,16 +140,16 @@ impl Search<'_> {
 
     fn fewer_kinds_of_work(&mut self) -> Result<(), String> {
         loop {
-            let work = &self.best.head.work;
-            if work.len() < 2 {
+            let kinds = &self.best.head.mix.kinds;
+            if kinds.len() < 2 {
                 return Ok(());
             }
-            let without = |kind: &String| {
+            let without = |kind: &Kind| {
                 let mut plan = self.best.clone();
-                plan.head.work.retain(|other| other != kind);
+                plan.head.mix.kinds.retain(|other| other != kind);
                 plan
             };
-            let plans = work.iter().map(without).collect();
+            let plans = kinds.iter().map(without).collect();
             if !self.accept(plans)? {
                 return Ok(());
             }

@@ -1,5 +1,6 @@
 //! What is kept of a run: one line of JSON, by which runs in processes of their own report, and which `--json` prints.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub refused: u64,
     /// Operations that were left open.
     pub unknown: u64,
+    /// How many steps each client took.
+    pub steps: BTreeMap<String, u64>,
     /// How often what happened.
     pub happened: Happened,
     /// What did not hold.
@@ -77,6 +80,7 @@ impl Outcome {
             answered,
             refused,
             unknown,
+            steps: report.steps.clone(),
             happened: report.happened.clone(),
             violations: found
                 .map(|violation| Found {

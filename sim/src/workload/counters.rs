@@ -46,8 +46,8 @@ impl Work {
         format!("own:{}", self.name).into_bytes()
     }
 
-    pub(super) async fn count(&mut self, own: &mut Tally) -> u64 {
-        let outcome = match self.draws.below(9) {
+    pub(super) async fn count(&mut self, own: &mut Tally) {
+        match self.draws.below(9) {
             0..4 => {
                 let outcome = self.call(Request::command([b"INCR", &self.own_counter()])).await;
                 own.note(&outcome);
@@ -59,24 +59,21 @@ impl Work {
                         format!("{}: INCR answered {value}, {own:?}", self.name),
                     );
                 }
-                outcome
             }
             4..6 => {
                 let outcome = self.call(Request::command([b"INCR", b"counter"])).await;
                 self.shared.borrow_mut().counter.note(&outcome);
-                outcome
             }
             6 => {
                 let by = self.draws.between(1, 9).to_string();
-                self.call(Request::command([b"INCRBY", b"tally", by.as_bytes()])).await
+                self.call(Request::command([b"INCRBY", b"tally", by.as_bytes()])).await;
             }
             _ => self.read_shared().await,
-        };
-        u64::from(outcome.reply().is_some())
+        }
     }
 
     /// A read must not answer less than was acknowledged to anybody before it was sent.
-    async fn read_shared(&mut self) -> Outcome {
+    async fn read_shared(&mut self) {
         let before = self.shared.borrow().counter.highest;
         let outcome = self.call(Request::command([b"GET", b"counter"])).await;
         if let Some(reply) = outcome.reply()
@@ -86,7 +83,6 @@ impl Work {
                 format!("{}: GET answered {reply:?} after {before} was acknowledged", self.name);
             self.violated("stale-read", text);
         }
-        outcome
     }
 
     /// The own counter, the last of the values, ends between acknowledged and acknowledged plus unknown.

@@ -29,9 +29,10 @@ use crate::ports::disk::SharedPlatter;
 use crate::ports::net::{CLIENT_PORT, Outside, PEER_PORT, Tap, TurmoilNet, Weather};
 use crate::ports::pause::Pausable;
 use crate::trace::{Message, SharedTrace, What, Who, note};
-use crate::workload::{Kind, Shared, Work};
+use crate::workload::{Shared, Work};
 
-const REQUESTS_PER_CLIENT: u64 = 150;
+/// Requests of all clients together that are to be answered, at the least.
+const REQUESTS: u64 = 1200;
 /// Of the planted bug of that kind.
 const READS_TO_PANIC: u32 = 50;
 /// How far ahead the clock of the planted bug of that kind is.
@@ -105,17 +106,21 @@ impl World<'_> {
 
     pub(super) fn add_clients(&mut self, shared: &Rc<RefCell<Shared>>) -> usize {
         let head = self.plan.head.clone();
-        let kinds: Vec<Kind> = head.work.iter().filter_map(|name| Kind::named(name)).collect();
         let nodes = self.nodes.len() as u64;
         for at in 0..head.clients {
             let name = format!("c{}", at + 1);
             let work = Work {
                 client: Client::new(name.clone(), at % nodes + 1, self.notebook.clone()),
                 name: name.clone(),
+                seed: head.seed,
                 draws: Draws::new(head.seed, name.clone()),
+                at: (0, 0),
                 shared: Rc::clone(shared),
-                commands: REQUESTS_PER_CLIENT,
-                kinds: kinds.clone(),
+                requests: REQUESTS.div_ceil(head.clients),
+                answered: 0,
+                steps_max: head.steps.get(&name).copied(),
+                skipped: head.skipped.get(&name).cloned().unwrap_or_default(),
+                mix: head.mix.clone(),
                 nodes,
                 bounded_clocks: head.class.keeps_time(),
                 releases_unchecked: self.planted == Some(Planted::UncheckedRelease),

@@ -11,7 +11,7 @@ use turmoil::Sim;
 
 use crate::canary::Planted;
 use crate::check::promise::Promises;
-use crate::check::{Violation, final_state, linearizable, witness};
+use crate::check::{Opinions, Violation, final_state, witness};
 use crate::client::Notebook;
 use crate::draw::Draws;
 use crate::evidence::{Evidence, LogRecord};
@@ -51,6 +51,8 @@ pub struct Report {
     pub log: BTreeMap<u64, LogRecord>,
     /// Commands answered, refused, unknown.
     pub counts: [u64; 3],
+    /// How many steps each client took.
+    pub steps: BTreeMap<String, u64>,
     /// Simulated time.
     pub simulated: Duration,
     /// How often what happened.
@@ -130,12 +132,12 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
         (std::mem::take(&mut evidence.log), std::mem::take(&mut evidence.finals))
     };
     let operations = std::mem::take(&mut notebook.history.borrow_mut().operations);
-    violations.extend(witness::check(&operations, &log, keeps_time));
-    // A judge that never sees the log must accept what the witness accepts.
-    violations.extend(linearizable::check(&operations).violations);
+    let witnessed = witness::check(&operations, &log, keeps_time);
+    let unknown_as_refused = planted == Some(Planted::UnknownAsRefused);
+    violations.extend(Opinions::of(&operations, witnessed, unknown_as_refused).together());
     violations.extend(final_state::check(&log, &finals));
     violations.extend(ended);
-    let counts = shared.borrow().counts;
+    let (counts, steps) = (shared.borrow().counts, shared.borrow().steps.clone());
     let mut trace = trace.lock().expect("no holder of the trace panics");
     Report {
         plan: plan.clone(),
@@ -146,6 +148,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
         operations,
         log,
         counts,
+        steps,
         simulated,
         happened,
     }
