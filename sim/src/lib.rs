@@ -15,5 +15,6 @@ pub mod scenario;
 pub mod tool;
 pub mod trace;
 pub mod value;
+pub mod view;
 pub mod workload;
 pub mod world;
