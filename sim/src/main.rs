@@ -1,7 +1,7 @@
 //! The simulator on the command line. Without arguments: a minute of new seeds of the swarm.
 #![allow(clippy::print_stderr)] // a tool on the command line
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use steadfast_sim::tool::replay::{self, Show};
 use steadfast_sim::tool::run::{self, Seeds, Sweep};
 use steadfast_sim::tool::sweep::Setting;
 use steadfast_sim::tool::{Exit, diff, minimize, planted, range, replay_command, scenario_named};
+use steadfast_sim::view;
 
 /// Breaks a Steadfast cluster in simulation and holds it to its promises.
 #[derive(Debug, Parser)]
@@ -54,6 +55,14 @@ enum Action {
         /// Runs at once.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+    },
+    /// Draw a run: one page of HTML that shows what broke and why.
+    View {
+        #[command(flatten)]
+        which: Which,
+        /// Where to put the page.
+        #[arg(long, short, default_value = "run.html")]
+        out: PathBuf,
     },
     /// Planted bugs: does the simulator find them?
     Canary {
@@ -178,6 +187,7 @@ fn main() -> ExitCode {
             replay::read(&plan).and_then(|plan| replay::replay(&plan, planted.as_deref(), show))
         }
         Action::Minimize { which, out, patience, jobs } => shrink(&which, &out, patience, jobs),
+        Action::View { which, out } => draw(&which, &out),
         Action::Canary { action: CanaryAction::List } => Ok(planted::list()),
         Action::Canary { action: CanaryAction::Run { name, jobs, .. } } => {
             planted::find(name.as_deref(), jobs)
@@ -222,7 +232,22 @@ fn run_seeds(args: RunArgs) -> Result<Exit, String> {
 }
 
 #[allow(clippy::print_stdout)]
-fn shrink(which: &Which, out: &PathBuf, patience: u64, jobs: usize) -> Result<Exit, String> {
+fn draw(which: &Which, out: &Path) -> Result<Exit, String> {
+    let (planted, plan) = (which.planted.as_deref(), which.plan()?);
+    let (report, _) = replay::timed(&plan, planted)?;
+    let file = which.plan.as_ref().map_or_else(|| "PLAN".into(), |path| path.display().to_string());
+    let command = replay_command(&plan, planted).replace("PLAN", &file);
+    let cannot = |error: std::io::Error| format!("{}: {error}", out.display());
+    std::fs::write(out, view::page(&report, &command)).map_err(cannot)?;
+    println!("{} shows {plan}", out.display());
+    for violation in &report.violations {
+        println!("VIOLATED {}: {}", violation.check, violation.text);
+    }
+    Ok(if report.violations.is_empty() { Exit::Clean } else { Exit::Violated })
+}
+
+#[allow(clippy::print_stdout)]
+fn shrink(which: &Which, out: &Path, patience: u64, jobs: usize) -> Result<Exit, String> {
     let plan = which.plan()?;
     let setting = Setting { jobs, planted: which.planted.clone(), ..Setting::default() };
     let small = minimize::minimize(&plan, &setting, Duration::from_secs(patience))?;

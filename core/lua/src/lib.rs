@@ -10,7 +10,9 @@ mod strings;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::OnceLock;
 
+use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
@@ -62,7 +64,7 @@ impl Engine {
 }
 
 fn compile(lua: &Lua, body: &[u8]) -> Result<Function, ReplyError> {
-    let chunk = lua.load(body).set_name(CHUNK_NAME).set_mode(mlua::chunk::ChunkMode::Text);
+    let chunk = lua.load(body).set_name(CHUNK_NAME).set_mode(ChunkMode::Text);
     chunk.into_function().map_err(|error| {
         let text = match &error {
             mlua::Error::SyntaxError { message, .. } => message.clone(),
@@ -78,6 +80,17 @@ fn interpreter() -> mlua::Result<Lua> {
         StdLib::TABLE | StdLib::STRING | StdLib::MATH,
         LuaOptions::new().catch_rust_panics(false),
     )
+}
+
+/// The prelude as Lua compiles it, once for all runs: compiling it anew cost a run more than all else. Lines and names stay in it, for
+/// error texts.
+fn prelude_code() -> &'static [u8] {
+    static CODE: OnceLock<Vec<u8>> = OnceLock::new();
+    CODE.get_or_init(|| {
+        let lua = interpreter().expect("there is memory for an interpreter");
+        let compiled = lua.load(PRELUDE).set_name("=prelude").into_function();
+        compiled.expect("the prelude is a part of the program, and compiles").dump(false)
+    })
 }
 
 impl ScriptEngine for Engine {
@@ -260,7 +273,8 @@ fn run_sandboxed(
             run(&words).and_then(|reply| convert::to_lua(lua, &reply))
         })?;
         functions.set("pcall", pcall)?;
-        lua.load(PRELUDE).set_name("=prelude").call::<()>(functions.clone())?;
+        let prelude = lua.load(prelude_code()).set_mode(ChunkMode::Binary);
+        prelude.call::<()>(functions.clone())?;
         let counted = Rc::clone(meter);
         let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
         lua.set_global_hook(triggers, move |_, _| {
