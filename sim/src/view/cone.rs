@@ -17,7 +17,7 @@ const MOST_OPERATIONS: usize = 6;
 /// Operations on disk that are kept in front of an event that matters.
 const DISK_BEFORE: usize = 3;
 /// A confirmation this far behind an entry still speaks of it.
-const NEAR: u64 = 2;
+const NEAR: u64 = 1;
 
 /// What a violation speaks of.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,11 @@ pub(super) fn subject(report: &Report) -> Option<Subject> {
     let text = violation.text.as_str();
     let end = report.events.last().map_or(report.simulated, |event| event.at);
     let named = |(_, operation): &(usize, &Operation)| text.contains(&operation.readable());
-    let operations: BTreeSet<usize> =
+    let mut operations: BTreeSet<usize> =
         report.operations.iter().enumerate().filter(named).map(|(at, _)| at).collect();
+    if operations.is_empty() {
+        operations.extend(last_of_client(report, text));
+    }
     let mut entries = named_entries(text);
     let first = operations.first().and_then(|at| report.operations.get(*at));
     let stamped = entries.first().and_then(|index| report.log.get(index));
@@ -59,6 +62,14 @@ pub(super) fn subject(report: &Report) -> Option<Subject> {
     let mut nodes: BTreeSet<u64> = named_nodes(text, report.plan.nodes()).into_iter().collect();
     nodes.extend(first.map(|operation| operation.connection.node));
     Some(Subject { nodes, entries, operations, at: at.min(end) })
+}
+
+/// Of a client that the text begins with: what was answered last.
+fn last_of_client(report: &Report, text: &str) -> Option<usize> {
+    let name = text.split(|letter: char| !letter.is_ascii_alphanumeric()).next()?;
+    let own = |operation: &Operation| operation.client == name && operation.returned.is_some();
+    let own = report.operations.iter().enumerate().filter(|(_, operation)| own(operation));
+    own.max_by_key(|(_, operation)| operation.returned).map(|(at, _)| at)
 }
 
 /// Numbers behind words that announce an entry.
@@ -255,6 +266,17 @@ mod tests {
         assert_eq!(subject.entries, [7].into(), "the only one between invocation and return");
         let cone = cone(&report, &[], &subject);
         assert_eq!(cone.operations, [0, 1].into(), "the later one comes too late");
+    }
+
+    /// A client that begins the text stands for what it was answered last.
+    #[test]
+    fn a_client_is_a_subject() {
+        let mut report = sample::report();
+        let violation = |text: &str| crate::check::Violation::new("lock-kept", text);
+        report.violations[0] = violation("c2: the lock is gone");
+        assert_eq!(subject(&report).expect("there is a violation").operations, [2].into());
+        report.violations[0] = violation("nobody: the lock is gone");
+        assert!(subject(&report).expect("there is a violation").operations.is_empty());
     }
 
     /// Entries are numbers behind their word; times are none.

@@ -36,6 +36,8 @@ const SCRIPT: &str = "document.addEventListener('click',e=>{const t=e.target.clo
 if(t&&!e.target.closest('a'))location.hash=t.id})";
 /// Height of the lanes' names.
 const NAMES: f64 = 30.0;
+/// Height of a piece of the drawing on paper, as a share of its width: A4 across.
+const SLICE: f64 = 0.66;
 
 /// The page of a run. `command` replays it.
 pub fn page(report: &Report, command: &str) -> String {
@@ -44,6 +46,7 @@ pub fn page(report: &Report, command: &str) -> String {
     let budget = if held { BUDGET } else { BUDGET_OF_FAILURES };
     let (drawing, left_out) = drawing(&scene).finish(budget);
     let title = report.violations.first().map_or("every promise held", |first| first.check);
+    let title = escape(title);
     let left_out: Vec<String> =
         left_out.iter().map(|(kind, many)| format!("{many} {kind}")).collect();
     let left_out = if left_out.is_empty() {
@@ -51,21 +54,22 @@ pub fn page(report: &Report, command: &str) -> String {
     } else {
         format!("<p class=\"run\">Not drawn one by one: {}.</p>\n", escape(&left_out.join(", ")))
     };
+    let (scenario, seed) = (escape(&report.plan.head.scenario), report.plan.head.seed);
+    let head = story::head(&scene, command) + &story::legend(&scene);
+    let class = if held { "whole" } else { "failed" };
     let (width, height) = (px(scene.width), px(scene.height()));
+    let (names, slices) = (names(&scene), slices(&scene));
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{}, seed {}: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n{}{}</header>\n\
-         <main style=\"min-width:{width}px\">\n<svg class=\"names\" viewBox=\"0 0 {width} {NAMES}\" width=\"{width}\">\n{}\n</svg>\n\
-         <svg class=\"{}\" viewBox=\"0 0 {width} {height}\" width=\"{width}\">\n{PATTERNS}{drawing}\n</svg>\n</main>\n\
-         <footer>{left_out}</footer>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
-        escape(&report.plan.head.scenario),
-        report.plan.head.seed,
-        escape(title),
-        story::head(&scene, command),
-        story::legend(&scene),
-        names(&scene),
-        if held { "run whole" } else { "run" },
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{scenario}, seed {seed}: {title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n<header>\n{head}</header>\n<main style=\"min-width:{width}px\">\n\
+         <svg class=\"names\" viewBox=\"0 0 {width} {NAMES}\" width=\"{width}\">\n\
+         <g id=\"names\">{names}</g>\n</svg>\n\
+         <svg class=\"run\" viewBox=\"0 0 {width} {height}\" width=\"{width}\">\n{PATTERNS}\
+         <g id=\"drawing\" class=\"{class}\">\n{drawing}\n</g>\n</svg>\n</main>\n\
+         {slices}<footer>{left_out}</footer>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 }
 
@@ -74,9 +78,7 @@ const PATTERNS: &str = "<defs>\
 <pattern id=\"hatch\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
 <path d=\"M0 0V5\" class=\"hatching\"/></pattern>\
 <pattern id=\"gap\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(-45)\">\
-<path d=\"M0 0V4\" class=\"gapping\"/></pattern>\
-<pattern id=\"dots\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\">\
-<circle cx=\"2\" cy=\"2\" r=\"0.8\" class=\"dotting\"/></pattern></defs>\n";
+<path d=\"M0 0V4\" class=\"gapping\"/></pattern></defs>\n";
 
 fn drawing(scene: &Scene<'_>) -> Canvas {
     let mut canvas = Canvas::default();
@@ -107,6 +109,26 @@ fn time(scene: &Scene<'_>, canvas: &mut Canvas) {
         let y = scene.y(subject.at);
         canvas.add(Layer::Note, Element::line((54.0, y), (right, y)).class("verdict-line"));
     }
+}
+
+/// The drawing cut into pieces that fit on paper, each under the names of its lanes; a screen does not show them.
+fn slices(scene: &Scene<'_>) -> String {
+    let (width, height) = (scene.width, scene.height());
+    let step = width * SLICE - NAMES;
+    let mut html = String::from("<div class=\"paper\">\n");
+    let mut top = 0.0;
+    while top + scene::ROW < height {
+        let part = step.min(height - top);
+        let names = format!("<use href=\"#names\" y=\"{}\"/>", px(top - NAMES));
+        let view = format!("0 {} {} {}", px(top - NAMES), px(width), px(part + NAMES));
+        // Nothing of the piece before may show behind the names.
+        let cut = Element::rect(0.0, top - NAMES * 2.0, width, NAMES * 2.0);
+        let cut = cut.class("cover").done();
+        html.extend(["<svg viewBox=\"", &view, "\"><use href=\"#drawing\"/>", &cut, &names]);
+        html += "</svg>\n";
+        top += step - scene::ROW; // no line may be cut in two
+    }
+    html + "</div>\n"
 }
 
 /// The names of the lanes, which stay in view.
@@ -149,6 +171,7 @@ mod tests {
         has("class=\"wall\"");
         has("class=\"paused\"");
         has("class=\"flash\"");
+        has("<use href=\"#drawing\"/>");
         has("3 sectors</text>");
         has("6\u{2013}7 lost</text>");
         has("SET key &lt;&amp;&gt;");
@@ -207,7 +230,7 @@ mod tests {
         let heartbeat = wire::message("MsgHeartbeat", 1, 3, 1, 0);
         let append = wire::message("MsgAppend", 1, 2, 1, 0);
         for at in 0..9_000 {
-            let at = std::time::Duration::from_millis(2500 + at);
+            let at = Duration::from_millis(2500 + at);
             let who = crate::trace::Who::Node(1);
             for message in [&heartbeat, &append] {
                 let what = crate::trace::What::Sent(message.clone());

@@ -12,7 +12,7 @@ use super::wire::{Fate, Flight};
 use crate::trace::{Message, What, Who};
 
 /// Longest note, in characters.
-const LONGEST: usize = 56;
+const LONGEST: usize = 60;
 /// Faults that are shorter have no note for their end.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -40,6 +40,7 @@ pub(super) fn notes(scene: &Scene<'_>) -> Vec<Note> {
         notes.push(note(subject.at, Who::World, text, "verdict"));
     }
     notes.sort_by_key(|note| note.at);
+    notes.dedup_by(|one, other| one.at == other.at && one.text == other.text);
     notes
 }
 
@@ -140,7 +141,7 @@ fn told(flight: &Flight<'_>) -> String {
     let Message { from, to, term, .. } = flight.message;
     let end = match flight.fate {
         Fate::Lost => ", lost",
-        Fate::UnderWay => ", under way at the end",
+        Fate::UnderWay => ", under way",
         Fate::Came(_) => "",
     };
     format!("n{from} \u{2192} n{to}  {}, term {term}{end}", words(flight.message))

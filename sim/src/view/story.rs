@@ -102,7 +102,7 @@ fn story(scene: &Scene<'_>) -> String {
     for event in &scene.report.events {
         let text = match (event.who, &event.what) {
             (Who::Node(_), What::Gone(how)) if how.starts_with("ended") => {
-                format!("{} {how}", event.who)
+                format!("{} {}", event.who, how.trim_end_matches('.'))
             }
             (Who::World, What::Note(text)) if text.contains("healed") => text.clone(),
             _ => continue,
