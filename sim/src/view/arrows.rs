@@ -112,7 +112,12 @@ fn arrow(
         (_, true) => Rank::Near,
         _ => Rank::Far,
     };
-    if rank == Rank::Far && y - *above < DENSE {
+    let apart = match rank {
+        Rank::Far => DENSE,
+        Rank::Near if scene.subject.is_none() => DENSE / 2.0,
+        _ => 0.0,
+    };
+    if y - *above < apart {
         canvas.leave_out("messages", 1);
         return;
     }

@@ -61,12 +61,16 @@ impl Watched {
 pub(super) fn spans(plan: &Plan, events: &[Event]) -> Vec<Span> {
     let mut watched = Watched::default();
     let mut spans: Vec<Span> = Vec::new();
+    let mut down: Vec<BTreeSet<u64>> = Vec::new(); // whom each has stopped until now
     for (at, event) in events.iter().enumerate() {
         watched.sees(&event.what);
         match &event.what {
             What::Fault { number, begins: Some(text) } => {
                 let died = died_by(events.get(at + 1..).unwrap_or_default(), event.at);
-                spans.push(span(plan, &watched, (*number, event.at, text), &died));
+                let span = span(plan, &watched, (*number, event.at, text), &died);
+                let ids = span.nodes.iter().filter(|_| span.is_stop());
+                down.push(ids.copied().collect());
+                spans.push(span);
             }
             What::Fault { number, begins: None } => {
                 let begun = spans.iter_mut().rev().find(|span| span.number == *number);
@@ -76,10 +80,10 @@ pub(super) fn spans(plan: &Plan, events: &[Event]) -> Vec<Span> {
             }
             What::Starts => {
                 let Who::Node(id) = event.who else { continue };
-                let ends = |span: &&mut Span| span.is_stop() && span.nodes.contains(&id);
-                // Of a loss of power everywhere the last start is the end.
-                if let Some(span) = spans.iter_mut().rev().find(ends) {
-                    span.to = Some(event.at);
+                for (span, down) in spans.iter_mut().zip(&mut down) {
+                    if down.remove(&id) {
+                        span.to = Some(event.at); // of a loss of power everywhere the last start is the end
+                    }
                 }
             }
             _ => {}
@@ -226,6 +230,33 @@ mod tests {
         assert!(spans[0].to.is_some_and(|to| to > spans[0].from));
         assert_eq!(spans[1].outcome, ["n2 loses 3 sectors"]);
         assert_eq!(spans[2].to, None, "nothing ended it");
+    }
+
+    /// A node that loses power while it is down was struck twice, and its start ends both; of two nodes the last start counts.
+    #[test]
+    fn a_start_ends_all_stops() {
+        let mut report = sample::report();
+        let mut planned = report.plan.faults[1].clone();
+        planned.fault = Fault::PowerCutAll;
+        report.plan.faults.push(Planned { number: 12, ..planned });
+        let event = |at, who, what| Event { at: Duration::from_millis(at), who, what };
+        let begins = Some("all machines lose power".to_owned());
+        let gone =
+            || What::Gone("loses power while it is down: sectors_lost 0, names_lost 0".to_owned());
+        let starts = report.events.iter().position(|event| event.at.as_millis() == 2400);
+        let starts = starts.expect("n2 starts then");
+        let more = [
+            event(2000, Who::World, What::Fault { number: 12, begins }),
+            event(2000, Who::Node(1), gone()),
+            event(2000, Who::Node(2), gone()),
+        ];
+        report.events.splice(starts..starts, more);
+        report.events.push(event(2600, Who::Node(1), What::Starts));
+        report.events.push(event(2700, Who::Node(2), What::Starts));
+        let spans = spans(&report.plan, &report.events);
+        let ends = |at: usize| spans[at].to.map(|to| to.as_millis());
+        assert_eq!((ends(1), ends(3)), (Some(2400), Some(2600)));
+        assert_eq!(spans[3].nodes, [1, 2]);
     }
 
     /// Losses are told in words, if there are any.
