@@ -1,11 +1,11 @@
-//! Cuts a failing plan down: first the work of clients, then faults by halves (delta debugging, Zeller and Hildebrandt 2002), then
-//! how long they hold, then the clients' steps. A smaller plan is kept if the same check still finds something.
+//! Cuts a failing plan down: faults by halves (delta debugging, Zeller and Hildebrandt 2002), then time, kinds of work and clients, how
+//! long faults hold, and the clients' steps. A smaller plan is kept if the same check still finds something first.
 
 use std::time::{Duration, Instant};
 
 use super::outcome::Outcome;
 use super::sweep::{Setting, sweep};
-use crate::plan::{Plan, Planned};
+use crate::plan::{Plan, Planned, When};
 use crate::workload::Kind;
 
 /// What came of it.
@@ -19,8 +19,8 @@ pub struct Minimized {
     pub runs: u64,
 }
 
-/// Steps of a client beyond this are never reached.
-const STEPS: u64 = 4096;
+/// Steps that a client is taken to have made if its run does not say.
+const STEPS: u64 = 512;
 
 struct Search<'a> {
     setting: &'a Setting,
@@ -62,11 +62,12 @@ impl Search<'_> {
         loop {
             let before = self.best.clone();
             self.fewer_faults()?;
-            self.fewer_kinds_of_work()?;
+            self.sooner()?;
             self.fewer_clients()?;
+            self.fewer_kinds_of_work()?;
             self.shorter_faults()?;
-            self.earlier_end()?;
             self.fewer_steps()?;
+            self.without_blocks()?;
             if self.best == before || self.is_late() {
                 return Ok(());
             }
@@ -180,37 +181,86 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Healing as soon as the last fault allows.
-    fn earlier_end(&mut self) -> Result<(), String> {
-        let shorter = [1000, 2000, 4000, 8000].into_iter();
-        let shorter = shorter.filter(|ms| *ms < self.best.head.heal_ms).map(|ms| {
+    /// Everything earlier, and healing soon after the last fault.
+    fn sooner(&mut self) -> Result<(), String> {
+        let sooner = [16, 8, 4, 2].into_iter().map(|part| {
             let mut plan = self.best.clone();
-            plan.head.heal_ms = ms;
+            plan.head.heal_ms = (plan.head.heal_ms / part).max(1000);
+            for planned in &mut plan.faults {
+                if let When::At(ms) = &mut planned.when {
+                    *ms = (*ms / part).max(400);
+                }
+            }
             plan
         });
-        let plans = shorter.collect();
+        let mut plans: Vec<Plan> = sooner.collect();
+        let ends = self.best.faults.iter().filter_map(|planned| match planned.when {
+            When::At(ms) => Some(ms + planned.lasts_ms + 1000),
+            _ => None,
+        });
+        if let Some(end) = ends.max().filter(|end| *end < self.best.head.heal_ms) {
+            let mut plan = self.best.clone();
+            plan.head.heal_ms = end;
+            plans.push(plan);
+        }
         self.accept(plans).map(drop)
     }
 
-    /// Leaves out steps of each client: blocks of halves, down to eighths of what it does.
+    fn clients(&self) -> Vec<String> {
+        (1..=self.best.head.clients).map(|number| format!("c{number}")).collect()
+    }
+
+    /// How many steps a client takes at the most.
+    fn steps_of(&self, client: &str) -> u64 {
+        let limit = self.best.head.steps.get(client).or_else(|| self.outcome.steps.get(client));
+        limit.copied().unwrap_or(STEPS)
+    }
+
+    /// Clients stop after fewer steps: all of them, then each.
     fn fewer_steps(&mut self) -> Result<(), String> {
-        for number in 1..=self.best.head.clients {
-            let client = format!("c{number}");
-            for size in [STEPS, 256, 64, 16] {
-                let mut from = 0;
-                while from < 512 && !self.is_late() {
+        let clients = self.clients();
+        let all = std::iter::once(clients.clone());
+        let each = clients.iter().map(|client| vec![client.clone()]);
+        for group in all.chain(each) {
+            loop {
+                let shorter = [16, 4, 2].into_iter().map(|part| {
+                    let mut plan = self.best.clone();
+                    for client in &group {
+                        plan.head.steps.insert(client.clone(), self.steps_of(client) / part);
+                    }
+                    plan
+                });
+                let is_done = group.iter().all(|client| self.steps_of(client) == 0);
+                let plans = shorter.collect();
+                if is_done || !self.accept(plans)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out blocks of each client's steps.
+    fn without_blocks(&mut self) -> Result<(), String> {
+        for client in self.clients() {
+            let steps = self.steps_of(&client);
+            let mut size = steps.div_ceil(2);
+            while size > 0 && !self.is_late() {
+                for from in (1..=steps).step_by(size as usize) {
+                    let block = (from, (from + size - 1).min(steps));
+                    let ranges = self.best.head.skipped.get(&client);
+                    let is_within = |(a, b): &(u64, u64)| *a <= block.0 && block.1 <= *b;
+                    if ranges.is_some_and(|ranges| ranges.iter().any(is_within)) {
+                        continue;
+                    }
                     let mut plan = self.best.clone();
                     let ranges = plan.head.skipped.entry(client.clone()).or_default();
-                    let block = (from, from + size - 1);
-                    let known = ranges.iter().any(|(a, b)| *a <= block.0 && block.1 <= *b);
-                    if !known {
-                        ranges.retain(|(a, b)| !(block.0 <= *a && *b <= block.1));
-                        ranges.push(block);
-                        ranges.sort_unstable();
-                        self.accept(vec![plan])?;
-                    }
-                    from += size;
+                    ranges.retain(|(a, b)| !(block.0 <= *a && *b <= block.1));
+                    ranges.push(block);
+                    ranges.sort_unstable();
+                    self.accept(vec![plan])?;
                 }
+                size = if size > 4 { size / 2 } else { 0 };
             }
         }
         Ok(())

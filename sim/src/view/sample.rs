@@ -103,6 +103,7 @@ pub(super) fn report() -> Report {
         ladder: Vec::new(),
         operations: operations(),
         log: BTreeMap::from([(6, record(700)), (7, record(1011))]),
+        steps: BTreeMap::new(),
         counts: [1, 1, 1],
         simulated: ms(2500),
         happened: Happened::default(),

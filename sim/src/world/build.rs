@@ -74,6 +74,7 @@ impl World<'_> {
                     armed: None,
                 };
                 let mut platter = handle.platter.lock();
+                platter.note_events(true);
                 platter.faults.sync_lies = planted == Some(Planted::SyncLies);
                 platter.delays = Some(Draws::new(head.seed, format!("syncs of n{id}")));
                 drop(platter);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::World;
 use crate::check::Violation;
 use crate::happened;
-use crate::trace::{What, Who};
+use crate::ports::disk::IoEvent;
+use crate::trace::{SharedTrace, What, Who, note_at};
 
 /// After which a supervisor starts a process that ended by itself.
 const RESTART_AFTER: Duration = Duration::from_millis(300);
@@ -87,9 +88,19 @@ impl World<'_> {
 
     /// Processes that ended by themselves: one whose disk failed it must, and is started again; no other may.
     pub(super) fn look_after(&mut self, now: Duration) {
+        let trace = SharedTrace::clone(&self.notebook.trace);
         for at in 0..self.nodes.len() {
             let Some(node) = self.nodes.get_mut(at) else { return };
-            let (id, mishaps) = (node.id, node.platter.lock().take_mishaps());
+            let id = node.id;
+            let (mishaps, events) = {
+                let mut platter = node.platter.lock();
+                (platter.take_mishaps(), platter.take_events())
+            };
+            for IoEvent { kind, file, bytes, .. } in
+                events.into_iter().filter(|io| io.kind.changes())
+            {
+                note_at(&trace, now, Who::Node(id), What::Disk { kind: kind.name(), file, bytes });
+            }
             node.mishaps += mishaps.len();
             let is_excused = node.mishaps > 0 || self.spoilt.contains(&id);
             let ended = node.ended.borrow_mut().take();

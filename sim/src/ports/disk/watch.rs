@@ -51,6 +51,26 @@ impl IoKind {
         Self::Rename,
         Self::Remove,
     ];
+
+    /// Whether it is one of `CHANGES`.
+    pub fn changes(self) -> bool {
+        Self::CHANGES.contains(&self)
+    }
+
+    /// Its name in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::SetLen => "set-len",
+            Self::Sync => "sync",
+            Self::SyncDirectory => "sync-directory",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+        }
+    }
 }
 
 /// Where in an operation a process dies.
