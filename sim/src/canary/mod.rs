@@ -39,6 +39,8 @@ pub struct Entry {
     pub budget: u64,
     /// Where it shows: plain seeds, or a scenario that is made for it.
     pub scenario: &'static str,
+    /// Why no seed finds it, where that is so.
+    pub not_found_because: Option<&'static str>,
 }
 
 /// Seeds within which a planted bug must be found, if its entry says nothing else.
@@ -53,11 +55,23 @@ impl Entry {
         story: &'static str,
         found_by: &'static [&'static str],
     ) -> Self {
-        Self { name, planted, story, found_by, budget: BUDGET, scenario: SWARM }
+        Self {
+            name,
+            planted,
+            story,
+            found_by,
+            budget: BUDGET,
+            scenario: SWARM,
+            not_found_because: None,
+        }
     }
 
     const fn within(self, budget: u64) -> Self {
         Self { budget, ..self }
+    }
+
+    const fn not_found(self, because: &'static str) -> Self {
+        Self { not_found_because: Some(because), ..self }
     }
 
     const fn scenario(self, scenario: &'static str) -> Self {
@@ -96,6 +110,7 @@ mod tests {
     fn the_list_is_sound() {
         for (at, entry) in ALL.iter().enumerate() {
             assert!(!entry.found_by.is_empty() && entry.budget > 0, "{}", entry.name);
+            assert!(crate::scenario::named(entry.scenario).is_some(), "{}", entry.name);
             for other in ALL.iter().skip(at + 1) {
                 assert!(
                     entry.name != other.name && entry.planted != other.planted,

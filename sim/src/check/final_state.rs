@@ -8,7 +8,7 @@ use steadfast_core::stamp::UnixMillis;
 
 use crate::check::Violation;
 use crate::evidence::LogRecord;
-use crate::model::{Item, Model};
+use crate::model::{Item, Model, scripts};
 use crate::trace::readable;
 
 /// Keys with their values and deadlines.
@@ -52,7 +52,8 @@ pub fn check(
     let mut violations = Vec::new();
     for (node, (index, held)) in finals {
         let due = model.items_at(*index);
-        let keys = due.keys().chain(held.keys());
+        let followed = |key: &&Vec<u8>| !key.starts_with(scripts::RANDOM_PREFIX);
+        let keys = due.keys().chain(held.keys()).filter(followed);
         let Some(key) = keys.into_iter().find(|key| due.get(*key) != held.get(*key)) else {
             continue;
         };

@@ -1,13 +1,17 @@
 //! Log time is judged by real time. Stamps never run backwards. Where all wall clocks are kept in time, a stamp is never ahead of real
 //! time and never far behind it: a log clock that lags and then jumps forward, as at a failover, would end locks before their time.
 //!
+//! Where wall clocks say anything, log time still runs at the pace of the leaders' monotonic clocks: a wall clock that jumps moves it
+//! by no more than the slewing rate. That holds within a term, and from one to the next as well if no node started twice: whoever has
+//! been there knows log time from others.
+//!
 //! When a leader made a stamp is not seen. It was after the last request that stands in the log up to there was sent, and before
 //! the entry was first applied.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use steadfast_core::entry;
+use steadfast_core::entry::{self, Op};
 
 use crate::check::Violation;
 use crate::evidence::LogRecord;
@@ -17,6 +21,9 @@ use crate::ports::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS};
 pub const LAG_MS: u64 = 100;
 /// Rounding to milliseconds, at both ends.
 const ROUNDING_MS: u64 = 2;
+
+/// How much faster than real time the fastest machine runs, slewing included, in hundredths.
+const FAST_HUNDREDTHS: u64 = 6;
 
 /// How far a clock that is kept in time may be off at a moment.
 pub fn deviation_ms(at: Duration) -> u64 {
@@ -34,7 +41,54 @@ pub fn check(
     sent: &BTreeMap<u64, Duration>,
     bounded_clocks: bool,
 ) -> Vec<Violation> {
-    judge(log, sent, bounded_clocks.then_some(LAG_MS))
+    let mut found = judge(log, sent, bounded_clocks.then_some(LAG_MS));
+    if found.is_empty() {
+        found.extend(leap(log, sent));
+    }
+    found
+}
+
+/// Whether a node started more than once, as far as the log knows.
+fn is_restarted(log: &BTreeMap<u64, LogRecord>) -> bool {
+    let mut starts: BTreeMap<u64, u64> = BTreeMap::new();
+    log.values().any(|record| {
+        let Ok((_, ops)) = entry::decode_entry(&record.payload) else { return false };
+        ops.flatten().any(|op| match op {
+            Op::Register { node, incarnation } => {
+                starts.insert(node, incarnation).is_some_and(|known| known != incarnation)
+            }
+            _ => false,
+        })
+    })
+}
+
+/// The first stamp by which log time has gained more on real time than any monotonic clock can.
+fn leap(log: &BTreeMap<u64, LogRecord>, sent: &BTreeMap<u64, Duration>) -> Option<Violation> {
+    let one_life = !is_restarted(log);
+    // Log time was no further ahead of real time than this, at the most; in which term.
+    let mut ahead: Option<(i64, u64)> = None;
+    let mut latest_sent = Duration::ZERO;
+    for (index, record) in log {
+        let Ok((stamp, _)) = entry::decode_entry(&record.payload) else { continue };
+        let stamp = stamp.time.0 as i64;
+        latest_sent = latest_sent.max(sent.get(index).copied().unwrap_or_default());
+        let applied = record.applied_at;
+        let gained = applied.as_millis() as u64 * FAST_HUNDREDTHS / 100 + LAG_MS;
+        let least = stamp - real_ms(applied) as i64;
+        ahead = ahead.filter(|(_, term)| one_life || *term == record.term);
+        if let Some((most, _)) = ahead
+            && least > most + gained as i64
+        {
+            let text = format!(
+                "entry {index}, stamp {stamp}: log time has jumped ahead by {} ms",
+                least - most
+            );
+            return Some(Violation::new("log-time", text));
+        }
+        let most = stamp - real_ms(latest_sent) as i64;
+        ahead = Some((ahead.map_or(most, |(known, _)| known.min(most)), record.term));
+    }
+    None
 }
 
 /// Where clocks are kept in time: with a limit of the lag.
@@ -83,6 +137,29 @@ mod tests {
             sent.insert(index, Duration::from_millis(*asked));
         }
         !judge(&log, &sent, bounded_clocks.then_some(1000)).is_empty()
+    }
+
+    /// A stamp that jumps ahead is found whatever the wall clocks say, in a term, and also over terms if no node started twice.
+    #[test]
+    fn leaps_are_found() {
+        let leaps = |entries: &[(i64, u64)], starts: &[u64]| {
+            let (mut log, mut sent) = (BTreeMap::new(), BTreeMap::new());
+            for (index, ((stamp, term), start)) in (1..).zip(entries.iter().zip(starts)) {
+                let time = UnixMillis(EPOCH_MS.saturating_add_signed(*stamp));
+                let register = entry::encode_register(1, *start);
+                let payload = entry::encode_entry(Stamp { time, seed: 0 }, [&register[..]]);
+                let applied_at = Duration::from_millis(index * 100);
+                let record = LogRecord { term: *term, payload, digest: 0, revision: 0, applied_at };
+                log.insert(index, record);
+                sent.insert(index, Duration::from_millis(index * 100 - 10));
+            }
+            leap(&log, &sent).is_some()
+        };
+        assert!(!leaps(&[(700_000, 1), (700_100, 1), (700_190, 2)], &[1, 1, 1]));
+        assert!(leaps(&[(0, 1), (100, 1), (3000, 1)], &[1, 2, 2]), "within a term");
+        assert!(leaps(&[(0, 1), (100, 1), (3000, 2)], &[1, 1, 1]), "from a term to the next");
+        assert!(!leaps(&[(0, 1), (100, 1), (3000, 2)], &[1, 1, 2]), "all may have forgotten it");
+        assert!(!leaps(&[(0, 1), (-5000, 1), (-4900, 1)], &[1, 1, 1]), "`judge` finds that");
     }
 
     /// Backwards, ahead, far behind: each is found. Entries that were applied late, and clocks that are wild by intention, are not.

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use prost::Message as _;
 use steadfast_replication::storage::{self, LogConfig, Recovered};
 use steadfast_replication::wire::PeerFrame;
 
 use crate::check::Violation;
+use crate::check::quiet::Lead;
 use crate::ports::disk::SharedPlatter;
 use crate::trace::Message;
 
@@ -31,6 +33,8 @@ pub struct Promises {
     appended: BTreeMap<(u64, u64), u64>,
     /// Who led, as (term, node), in the order in which they were first heard of.
     pub leads: Vec<(u64, u64)>,
+    /// When that was.
+    leads_since: Vec<Duration>,
     /// How many messages of each type were sent, and by whom the last.
     counts: BTreeMap<i32, (u64, u64)>,
     /// What was promised twice.
@@ -78,8 +82,17 @@ impl Promises {
                 self.violations.push(Violation::new("one-leader", text));
             }
             Some(_) => {}
-            None => self.leads.push((term, node)),
+            None => {
+                self.leads.push((term, node));
+                self.leads_since.push(turmoil::sim_elapsed().unwrap_or_default());
+            }
         }
+    }
+
+    /// Who led, with times, for `quiet.rs`.
+    pub fn led(&self) -> Vec<Lead> {
+        let leads = self.leads.iter().zip(&self.leads_since);
+        leads.map(|((term, _), at)| Lead { at: *at, term: *term }).collect()
     }
 
     /// How many messages of this type were sent so far.

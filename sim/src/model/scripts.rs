@@ -1,4 +1,4 @@
-//! The Lua scripts that the workloads send: those of redis-py's `Lock`, word for word, one that is wrong on purpose, and two of our own.
+//! The Lua scripts that the workloads send: those of redis-py's `Lock`, word for word, one that is wrong on purpose, and some of our own.
 
 use steadfast_core::script::sha1_hex;
 
@@ -70,6 +70,16 @@ pub const TRANSFER: &str = "
         return 1
     ";
 
+/// Writes a number that it draws by chance. The model does not follow: such keys are judged by nothing but that all replicas
+/// hold the same.
+pub const RANDOM: &str = "
+        redis.call('set', KEYS[1], math.random(1000000))
+        return 1
+    ";
+
+/// The names of the keys of `RANDOM` begin so.
+pub const RANDOM_PREFIX: &[u8] = b"random:";
+
 /// Name of a script.
 pub fn sha(body: &[u8]) -> Vec<u8> {
     sha1_hex(body).to_vec()
@@ -77,7 +87,7 @@ pub fn sha(body: &[u8]) -> Vec<u8> {
 
 /// The script of a name.
 pub fn named(name: &[u8]) -> Option<&'static str> {
-    [RELEASE, EXTEND, REACQUIRE, RELEASE_UNCHECKED, LIMIT, TRANSFER]
+    [RELEASE, EXTEND, REACQUIRE, RELEASE_UNCHECKED, LIMIT, TRANSFER, RANDOM]
         .into_iter()
         .find(|body| sha(body.as_bytes()) == name)
 }

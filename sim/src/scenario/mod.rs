@@ -7,8 +7,29 @@ use crate::plan::{Class, ClockPlan, Head, Plan, VERSION};
 use crate::ports::clock::{DRIFT_PPM, SKEW_MS};
 use crate::workload::Mix;
 
+mod big_values;
 mod calm;
+mod clock_jump;
+mod deaf_leader;
+mod expiry_handover;
+mod figure_8;
+mod flapping_node;
+mod fsyncgate;
+mod full_disk;
+mod lock_under_gc;
+mod paused_leader_read;
+mod paused_newcomer;
+mod power_cut_all;
+mod random_writes;
+mod sketch;
+mod slow_rounds;
+mod snapshot_churn;
+mod split_votes;
+mod spoilt;
 mod swarm;
+mod torn_snapshot;
+mod torn_tail;
+mod watched_deadlines;
 
 /// A scenario.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +53,116 @@ pub const ALL: &[Scenario] = &[
         name: "calm",
         story: "nothing breaks: no election after the first, no refusal, no open outcome",
         plan: calm::plan,
+    },
+    Scenario {
+        name: "power-cut-all",
+        story: "all machines lose power at once, again and again",
+        plan: power_cut_all::plan,
+    },
+    Scenario {
+        name: "paused-leader-read",
+        story: "a leader stands still while another is elected, and then meets the reads that waited for it",
+        plan: paused_leader_read::plan,
+    },
+    Scenario {
+        name: "figure-8",
+        story: "each leader reaches one other node only and ends: figure 8 of the Raft paper",
+        plan: figure_8::plan,
+    },
+    Scenario {
+        name: "fsyncgate",
+        story: "a sync fails, and then the power goes",
+        plan: fsyncgate::plan,
+    },
+    Scenario {
+        name: "torn-tail",
+        story: "the power goes while records longer than a sector are written",
+        plan: torn_tail::plan,
+    },
+    Scenario {
+        name: "torn-snapshot",
+        story: "a process ends while it writes a snapshot",
+        plan: torn_snapshot::plan,
+    },
+    Scenario {
+        name: "snapshot-churn",
+        story: "snapshots at every turn, and nodes that are away or end meanwhile",
+        plan: snapshot_churn::plan,
+    },
+    Scenario {
+        name: "full-disk",
+        story: "a leader without space hands over to a peer that does not answer",
+        plan: full_disk::plan,
+    },
+    Scenario {
+        name: "bit-rot",
+        story: "a node's log rots when the two others need it most",
+        plan: spoilt::rots,
+    },
+    Scenario {
+        name: "back-in-time",
+        story: "a node's disk is put back when the two others need it most",
+        plan: spoilt::is_put_back,
+    },
+    Scenario {
+        name: "wiped-disk",
+        story: "a node's disk is wiped when the two others need it most",
+        plan: spoilt::is_wiped,
+    },
+    Scenario {
+        name: "clock-jump",
+        story: "wall clocks jump by hours and leaders change; log time does not notice",
+        plan: clock_jump::plan,
+    },
+    Scenario {
+        name: "expiry-handover",
+        story: "fast and slow clocks, at the limits of what is kept in time, take log time over from each other",
+        plan: expiry_handover::plan,
+    },
+    Scenario {
+        name: "lock-under-gc",
+        story: "locks on nodes that stand still now and then",
+        plan: lock_under_gc::plan,
+    },
+    Scenario {
+        name: "paused-newcomer",
+        story: "a node starts, stands still before it hears anything, and has to lead",
+        plan: paused_newcomer::plan,
+    },
+    Scenario {
+        name: "deaf-leader",
+        story: "a leader is heard and hears nobody, for good",
+        plan: deaf_leader::plan,
+    },
+    Scenario {
+        name: "flapping-node",
+        story: "a follower comes and goes; nobody is to be elected for it",
+        plan: flapping_node::plan,
+    },
+    Scenario {
+        name: "split-votes",
+        story: "several stand for leader in one term, and voters lose power right after their vote",
+        plan: split_votes::plan,
+    },
+    Scenario {
+        name: "slow-rounds",
+        story: "read indexes are asked for over a slow network, again and again",
+        plan: slow_rounds::plan,
+    },
+    Scenario {
+        name: "big-values",
+        story: "values in several parcels, and nodes that end right after a snapshot",
+        plan: big_values::plan,
+    },
+    Scenario {
+        name: "watched-deadlines",
+        story: "keys end while they are watched; WATCH in one pipeline with what follows",
+        plan: watched_deadlines::plan,
+    },
+    Scenario {
+        name: "random-writes",
+        story: "scripts write what they draw by chance, and nodes start again",
+        plan: random_writes::plan,
     },
 ];
 

@@ -1,5 +1,7 @@
 //! Planted bugs: each is switched on, and seeds are run until a check that must find it does.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::outcome::Outcome;
 use super::sweep::{Setting, sweep};
 use super::{Exit, planted_named, scenario_named};
@@ -8,7 +10,11 @@ use crate::canary::{self, Entry};
 /// What there is to be found.
 pub fn list() -> Exit {
     for entry in canary::ALL {
-        println!("{:24} {:76} found by {}", entry.name, entry.story, entry.found_by.join(", "));
+        let found_by = entry.found_by.join(", ");
+        println!("{:24} {:76} found by {found_by} ({})", entry.name, entry.story, entry.scenario);
+        if let Some(because) = entry.not_found_because {
+            println!("{:24} not found: {because}", "");
+        }
     }
     Exit::Clean
 }
@@ -19,32 +25,76 @@ struct Finding {
     check: String,
 }
 
-/// Plants one, or all one after the other.
+/// Plants one, or all one after the other; of all, those that no seed finds are left out.
 ///
 /// # Errors
 /// It is not possible in this build, or runs can't be started.
 pub fn find(name: Option<&str>, jobs: usize) -> Result<Exit, String> {
+    let findable = || canary::ALL.iter().filter(|entry| entry.not_found_because.is_none());
     let entries = match name {
         Some(name) => vec![planted_named(name)?],
-        None => canary::ALL.iter().map(|any| planted_named(any.name)).collect::<Result<_, _>>()?,
+        None => findable().map(|any| planted_named(any.name)).collect::<Result<_, _>>()?,
     };
     let mut missing = 0;
+    let mut finders = Finders::default();
     for entry in &entries {
         let found = search(entry, jobs)?;
         let name = entry.name;
         if let Some(Finding { outcome, check }) = found {
             let all = outcome.checks().join(", ");
             println!(
-                "{name:24} found by {check:14} at seed {:3} of {} ({all})",
-                outcome.seed, entry.budget
+                "{name:24} found by {check:14} at seed {:3} of {} of {} ({all})",
+                outcome.seed, entry.budget, entry.scenario
             );
+            finders.note(name, &outcome.checks());
         } else {
             missing += 1;
-            println!("{name:24} NOT FOUND in {} seeds: {}", entry.budget, entry.story);
+            let Entry { budget, scenario, story, .. } = entry;
+            println!("{name:24} NOT FOUND in {budget} seeds of {scenario}: {story}");
+        }
+    }
+    if name.is_none() {
+        finders.table().iter().for_each(|line| println!("{line}"));
+        for entry in canary::ALL {
+            if let Some(because) = entry.not_found_because {
+                println!("{:24} not tried: {because}", entry.name);
+            }
         }
     }
     println!("{} of {} planted bugs found", entries.len() - missing, entries.len());
     Ok(if missing == 0 { Exit::Clean } else { Exit::NotFound })
+}
+
+/// Which planted bugs each check has found, and which it alone. A check that is the only finder of none may have no teeth of its own.
+#[derive(Debug, Default)]
+struct Finders {
+    found: BTreeMap<String, BTreeSet<&'static str>>,
+    alone: BTreeMap<String, BTreeSet<&'static str>>,
+}
+
+impl Finders {
+    fn note(&mut self, bug: &'static str, checks: &[&str]) {
+        for check in checks {
+            self.found.entry((*check).to_owned()).or_default().insert(bug);
+        }
+        if let [only] = checks {
+            self.alone.entry((*only).to_owned()).or_default().insert(bug);
+        }
+    }
+
+    /// One line a check, its columns those of the first.
+    fn table(&self) -> Vec<String> {
+        let mut lines = vec![format!("{:20} {:>5} {:>5}  alone", "check", "finds", "alone")];
+        for (check, found) in &self.found {
+            let alone = self.alone.get(check);
+            let names: Vec<&str> = alone.into_iter().flatten().copied().collect();
+            let (count, names) = (names.len(), names.join(" "));
+            lines.push(
+                format!("{check:20} {:5} {count:5}  {names}", found.len()).trim_end().to_owned(),
+            );
+        }
+        lines
+    }
 }
 
 fn search(entry: &Entry, jobs: usize) -> Result<Option<Finding>, String> {
@@ -60,4 +110,21 @@ fn search(entry: &Entry, jobs: usize) -> Result<Option<Finding>, String> {
     });
     swept.map_err(|error| format!("a run can't be started: {error}"))?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who finds what with others is told from who finds it alone.
+    #[test]
+    fn only_finders_are_named() {
+        let mut finders = Finders::default();
+        finders.note("first", &["promise", "one-log"]);
+        finders.note("second", &["promise"]);
+        let table = finders.table();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&table[1]), ["one-log", "1", "0"]);
+        assert_eq!(words(&table[2]), ["promise", "2", "1", "second"]);
+    }
 }

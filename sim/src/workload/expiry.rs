@@ -57,8 +57,15 @@ impl Work {
                 self.call(Request::command([b"SET", &key, &value, b"PX", ms.as_bytes()])).await,
             ),
         }
-        let watched = self.call(Request::command([b"WATCH", &key])).await;
-        if watched.reply().is_none() {
+        let watch = Request::command([b"WATCH", &key]);
+        let watched = if self.mix.watch_pipelines && self.draws.chance(50) {
+            // What stands behind WATCH must not take its place in the log before there is a precondition.
+            let behind = Request::command([b"INCR", b"tally"]);
+            self.send(vec![watch, behind]).await.into_iter().next()
+        } else {
+            Some(self.call(watch).await)
+        };
+        if watched.is_none_or(|watched| watched.reply().is_none()) {
             return;
         }
         if self.draws.chance(70) {

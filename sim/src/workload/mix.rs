@@ -23,6 +23,12 @@ pub struct Mix {
     pub kilobytes: bool,
     /// Whether a few values need several parcels.
     pub parcels: bool,
+    /// Of a hundred values, how many need several parcels whatever else is drawn.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub big_percent: u64,
+    /// Whether WATCH stands in one pipeline with what follows it now and then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub watch_pipelines: bool,
     /// Requests that a pipeline holds at the most.
     pub depth_max: u64,
     /// Whether some connections speak RESP3.
@@ -38,6 +44,8 @@ impl Mix {
             short: some(draws, &expiry::COMMANDS),
             kilobytes: draws.chance(30),
             parcels: draws.chance(10),
+            big_percent: 0,
+            watch_pipelines: false,
             depth_max: if draws.chance(15) { 50 } else { 6 },
             resp3: draws.chance(30),
         }
@@ -51,6 +59,8 @@ impl Mix {
             short: expiry::COMMANDS.to_vec(),
             kilobytes: false,
             parcels: false,
+            big_percent: 0,
+            watch_pipelines: false,
             depth_max: 6,
             resp3: false,
         }
@@ -58,6 +68,9 @@ impl Mix {
 
     /// How many bytes a value is made longer by.
     pub fn padding(&self, draws: &mut Draws) -> usize {
+        if self.big_percent > 0 && draws.chance(self.big_percent) {
+            return draws.between(300_000, 600_000) as usize;
+        }
         let bytes = match draws.below(1000) {
             0..3 if self.parcels => draws.between(100_000, 600_000),
             3..80 if self.kilobytes => draws.between(1000, 4000),
@@ -65,6 +78,17 @@ impl Mix {
         };
         bytes as usize
     }
+}
+
+// What serde asks for: a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none(percent: &u64) -> bool {
+    *percent == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn registers_named<'de, D: Deserializer<'de>>(

@@ -7,6 +7,7 @@ pub mod expiry;
 mod limiter;
 mod locks;
 mod mix;
+mod random;
 pub mod registers;
 mod transactions;
 
@@ -68,10 +69,12 @@ pub enum Kind {
     Limiter,
     /// Keys that end while they are watched: `expiry.rs`.
     Watched,
+    /// Scripts that write what they draw by chance: `random.rs`.
+    Random,
 }
 
 impl Kind {
-    /// All of them.
+    /// All that plain seeds draw from. `Random` is for scenarios: the model can't follow it, and most checks have nothing to say of it.
     pub const ALL: [Self; 8] = [
         Self::Counters,
         Self::Registers,
@@ -205,6 +208,7 @@ impl Work {
             Kind::Appends => self.append().await,
             Kind::Limiter => self.ask_limiter().await,
             Kind::Watched => self.watch_what_ends().await,
+            Kind::Random => self.write_by_chance().await,
         }
     }
 

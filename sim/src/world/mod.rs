@@ -11,7 +11,7 @@ use turmoil::Sim;
 
 use crate::canary::Planted;
 use crate::check::promise::Promises;
-use crate::check::{Opinions, Violation, final_state, witness};
+use crate::check::{Opinions, Violation, final_state, quiet, witness};
 use crate::client::Notebook;
 use crate::draw::Draws;
 use crate::evidence::{Evidence, LogRecord};
@@ -124,6 +124,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     violations.append(&mut shared.borrow_mut().violations);
     let simulated = world.sim.elapsed();
     let happened = world.happened();
+    let leads = world.promises.lock().expect("no holder panics").led();
     // With the world go its clients, which hold the notebook too.
     drop(world);
     let keeps_time = plan.head.class.keeps_time();
@@ -137,6 +138,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     violations.extend(Opinions::of(&operations, witnessed, unknown_as_refused).together());
     violations.extend(final_state::check(&log, &finals));
     violations.extend(ended);
+    violations.extend(quiet::check(plan, &leads, &operations));
     let (counts, steps) = (shared.borrow().counts, shared.borrow().steps.clone());
     let mut trace = trace.lock().expect("no holder of the trace panics");
     Report {
