@@ -15,7 +15,7 @@ use turmoil::net::TcpStream;
 
 use crate::check::Violation;
 use crate::evidence::Evidence;
-use crate::history::{ConnectionId, Outcome, Request, SharedHistory};
+use crate::history::{CUT_OFF, ConnectionId, Outcome, Request, SharedHistory};
 use crate::ports::net::CLIENT_PORT;
 use crate::trace::{SharedTrace, What, Who, note, readable};
 use crate::value::{Parsed, Value, argv, encode_command, parse};
@@ -149,7 +149,7 @@ impl Client {
         // Whether the bytes leave or not: nobody waits for an answer.
         let _ = connection.stream.write_all(&bytes).await;
         if let Some(last) = tickets.last() {
-            let outcome = Outcome::NotApplied("it was cut off".into());
+            let outcome = Outcome::NotApplied(CUT_OFF.into());
             let now = self.notebook.now();
             self.notebook.history.borrow_mut().complete(*last, outcome, now);
         }

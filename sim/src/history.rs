@@ -79,6 +79,9 @@ impl Request {
     }
 }
 
+/// What is noted of a request that its own client cut off.
+pub const CUT_OFF: &str = "it was cut off";
+
 /// What a client knows of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::check::Violation;
-use crate::history::{Operation, Outcome};
+use crate::history::{CUT_OFF, Operation, Outcome};
 use crate::plan::{Fault, Plan, Target};
 
 /// Elections after the healing, at the most.
@@ -12,11 +12,9 @@ const ELECTIONS_HEALED_MAX: usize = 3;
 /// Terms that they may be apart.
 const TERMS_HEALED_MAX: u64 = 10;
 /// When a cluster in which nothing breaks has formed, and answers.
-const FORMED: Duration = Duration::from_millis(2000);
+const FORMED: Duration = Duration::from_secs(2);
 /// What requests wait in a run in which nothing may be left open: longer than anything takes.
 const PATIENT_MS: u64 = 5000;
-/// What is noted of a request that its own client cut off.
-const CUT_OFF: &str = "it was cut off";
 
 /// A leader that was heard of for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::draw::Draws;
 use super::{Kind, expiry, registers};
 
 /// See the file's head.
+#[allow(clippy::struct_excessive_bools)] // each is drawn on its own
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mix {
     /// Kinds of work.

@@ -11,7 +11,7 @@ use turmoil::Sim;
 
 use crate::canary::Planted;
 use crate::check::promise::Promises;
-use crate::check::{Opinions, Violation, final_state, quiet, witness};
+use crate::check::{Opinions, Violation, final_state, quiet, service, witness};
 use crate::client::Notebook;
 use crate::draw::Draws;
 use crate::evidence::{Evidence, LogRecord};
@@ -125,6 +125,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     let simulated = world.sim.elapsed();
     let happened = world.happened();
     let leads = world.promises.lock().expect("no holder panics").led();
+    let all_healed = world.lost().is_empty();
     // With the world go its clients, which hold the notebook too.
     drop(world);
     let keeps_time = plan.head.class.keeps_time();
@@ -139,6 +140,10 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     violations.extend(final_state::check(&log, &finals));
     violations.extend(ended);
     violations.extend(quiet::check(plan, &leads, &operations));
+    if all_healed {
+        let healed = Duration::from_millis(plan.head.heal_ms);
+        violations.extend(service::check(&operations, healed));
+    }
     let (counts, steps) = (shared.borrow().counts, shared.borrow().steps.clone());
     let mut trace = trace.lock().expect("no holder of the trace panics");
     Report {
