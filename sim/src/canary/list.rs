@@ -125,7 +125,7 @@ pub const ALL: &[Entry] = &[
         &["quiet", "progress"],
     )
     .within(10)
-    .scenario("deaf-leader"),
+    .scenario("clinging-leader"),
     Entry::new(
         "no-pre-vote",
         Planted::Inside(Canary::NoPreVote),
@@ -438,14 +438,14 @@ pub const ALL: &[Entry] = &[
         "watch-misses-expiry",
         Planted::Inside(Canary::WatchMissesExpiry),
         "a watched key that ended by its deadline has not changed",
-        &["watch"],
+        &["replies"],
     )
     .scenario("watched-deadlines"),
     Entry::new(
         "watch-not-awaited",
         Planted::Inside(Canary::WatchNotAwaited),
         "what follows WATCH does not wait for its precondition",
-        &["watch", "transactions"],
+        &["durability", "replies"],
     )
     .scenario("watched-deadlines"),
     Entry::new(

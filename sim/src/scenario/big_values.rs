@@ -7,8 +7,8 @@ use crate::ports::disk::{IoKind, Moment};
 
 pub(super) fn plan(seed: u64) -> Plan {
     let mut sketch = Sketch::new(seed, "big-values", 3);
-    sketch.registers(&["SET", "GET", "STRLEN", "APPEND", "GETRANGE"]);
-    sketch.head.mix.big_percent = 2;
+    sketch.registers(&["SET", "GET", "STRLEN"]);
+    sketch.head.mix.big_percent = sketch.draws.pick(&[4, 30]);
     sketch.head.mix.kilobytes = false;
     sketch.head.mix.depth_max = 6;
     sketch.head.request_timeout_ms = 5000;

@@ -9,8 +9,8 @@ use crate::workload::Mix;
 
 mod big_values;
 mod calm;
+mod clinging_leader;
 mod clock_jump;
-mod deaf_leader;
 mod expiry_handover;
 mod figure_8;
 mod flapping_node;
@@ -130,9 +130,9 @@ pub const ALL: &[Scenario] = &[
         plan: paused_newcomer::plan,
     },
     Scenario {
-        name: "deaf-leader",
-        story: "a leader is heard and hears nobody, for good",
-        plan: deaf_leader::plan,
+        name: "clinging-leader",
+        story: "a leader reaches one node only, for good, and that node is needed by the others",
+        plan: clinging_leader::plan,
     },
     Scenario {
         name: "flapping-node",

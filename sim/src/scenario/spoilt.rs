@@ -6,32 +6,37 @@ use super::sketch::{FORMED_MS, Sketch, cut};
 use crate::plan::{Class, Fault, Files, Plan, Target, Ways, When};
 use crate::ports::disk::Rot;
 
+/// How old the copy is to which a disk is put back.
+const COPY_MS: u64 = 1500;
+
 /// What lies on the disk rots, and the node starts again.
 pub(super) fn rots(seed: u64) -> Plan {
-    story(seed, "bit-rot", |sketch, node, at, _| {
+    story(seed, "bit-rot", |sketch, node, at| {
         let rot = sketch.draws.pick(&[Rot::BitFlip, Rot::BadSectors, Rot::ZeroedSector]);
         let rots = Fault::Rot { node, rot, files: Files::Segments };
         let rots = sketch.add(When::At(at), 0, rots);
-        sketch.after(rots, 1, 60, Fault::Kill { node })
+        sketch.after(rots, 1, 60, Fault::Kill { node });
     })
 }
 
-/// The disk is put back to what it was before the last entries.
+/// The disk is put back to what it was before the node's last start, of which both others have heard. That is how an older copy is
+/// told from the member: one of the last start itself can't be.
 pub(super) fn is_put_back(seed: u64) -> Plan {
-    story(seed, "back-in-time", |sketch, node, at, missed_ms| {
-        sketch.add(When::At(at - missed_ms), missed_ms, Fault::PutBack { node })
+    story(seed, "back-in-time", |sketch, node, at| {
+        let copies = sketch.add(When::At(at - COPY_MS), COPY_MS, Fault::PutBack { node });
+        sketch.after(copies, 20, 50, Fault::Kill { node });
     })
 }
 
 /// The machine gets an empty disk.
 pub(super) fn is_wiped(seed: u64) -> Plan {
-    story(seed, "wiped-disk", |sketch, node, at, _| {
-        sketch.add(When::At(at), 60, Fault::Wipe { node })
+    story(seed, "wiped-disk", |sketch, node, at| {
+        sketch.add(When::At(at), 60, Fault::Wipe { node });
     })
 }
 
-/// `spoil` adds what befalls the node at a time; the other has missed the given milliseconds by then.
-fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64, u64) -> u32) -> Plan {
+/// `spoil` adds what befalls the node at a time.
+fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64)) -> Plan {
     let mut sketch = Sketch::new(seed, name, 3);
     sketch.head.class = Class::StorageRot;
     let spoilt = sketch.node();
@@ -39,18 +44,13 @@ fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64, u64) -> u32)
     sketch.head.rotten = vec![spoilt];
     sketch.head.segment_bytes = 1 << 20; // the log is all there is: it rots where it is needed
     sketch.head.snapshot_log_bytes = 4 << 20;
-    let at = FORMED_MS + sketch.draws.between(1000, 2500);
-    let missed_ms = sketch.draws.between(300, 900);
+    let at = FORMED_MS + sketch.draws.between(COPY_MS, 2 * COPY_MS);
+    let missed_ms = sketch.draws.between(300, 600);
     let away = cut(Target::Node(missing), Ways::Both);
     sketch.add(When::At(at - missed_ms), missed_ms + 30, away);
-    let spoils = spoil(&mut sketch, Target::Node(spoilt), at, missed_ms);
+    spoil(&mut sketch, Target::Node(spoilt), at);
     let gone_ms = sketch.draws.between(2500, 4000);
     let (node, silent) = (Target::Node(keeps), sketch.draws.chance(50));
-    sketch.after(
-        spoils,
-        if name == "back-in-time" { missed_ms } else { 0 },
-        gone_ms,
-        Fault::PowerCut { node, silent },
-    );
+    sketch.add(When::At(at), gone_ms, Fault::PowerCut { node, silent });
     sketch.plan()
 }
