@@ -11,6 +11,7 @@ use crate::access::DATABASES;
 use crate::digest::{changes_form, chunk_terms, deletion_term, facts_term};
 use crate::expiry::{Deadline, Deadlines};
 use crate::hash::{SLOTS, hash_of, slot_of};
+use crate::mark::{self, Mark};
 use crate::record::{Item, NEVER, Record, Value};
 use crate::slot::Slot;
 
@@ -474,6 +475,9 @@ impl Keyspace {
             while expired < max
                 && let Some(due) = self.databases[db].deadlines.first().filter(|due| due.at <= now)
             {
+                if due.at == now {
+                    mark::reached(Mark::ExpiredAtDeadline);
+                }
                 let slot = &self.databases[db].slots[usize::from(due.slot)];
                 let position = slot.find_deadline(due.hash, due.at);
                 let position = position.expect("every deadline in the index has its key");

@@ -11,6 +11,7 @@ pub mod entry;
 pub mod error;
 pub mod glob;
 pub mod machine;
+pub mod mark;
 pub mod number;
 pub mod reply;
 pub mod script;

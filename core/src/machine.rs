@@ -15,6 +15,7 @@ use crate::entry::{self, Body, Call, EntryError, Op, Parcel, Part, Request, Tran
 use crate::error::{ReplyError, Result};
 use crate::hash::slot_of;
 use crate::keyspace::{Database, Keyspace};
+use crate::mark::{self, Mark};
 use crate::record::NEVER;
 use crate::reply::Reply;
 use crate::rng::Rng;
@@ -142,6 +143,7 @@ impl Gateway {
         if parcel.part == Part::More {
             return Cow::Borrowed(&[]);
         }
+        mark::reached(Mark::PartsJoined);
         let joined = if is_planted(Canary::PartsKept) {
             self.joined.clone()
         } else {
@@ -336,6 +338,7 @@ impl StateMachine {
     ) -> Outcome<'static> {
         if self.stamp.time > request.latest && !is_planted(Canary::LatestIgnored) {
             self.statistics.too_late += 1;
+            mark::reached(Mark::TooLate);
             return Outcome::TooLate;
         }
         self.statistics.requests += 1;
@@ -358,6 +361,7 @@ impl StateMachine {
             self.holds(usize::from(watch.db), watch.key, watch.present, watch.revision)
         });
         if !holds && !is_planted(Canary::WatchesIgnored) {
+            mark::reached(Mark::ExecAborted);
             return Reply::NilArray;
         }
         let mut rng = Rng::seeded(origin.seed);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -113,12 +114,11 @@ pub struct Driver {
 /// See `OpenError`.
 pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<D>, OpenError> {
     // Before anything is changed, as the message says.
-    if let Some(meta) = storage::identity(&disk).map_err(OpenError::Store)? {
+    if let Some(meta) = storage::identity(&disk).map_err(refused)? {
         check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
     }
     let drawn = disk.draw_id();
-    let (mut store, mut recovered) =
-        storage::open(disk, config.log).await.map_err(OpenError::Store)?;
+    let (mut store, mut recovered) = storage::open(disk, config.log).await.map_err(refused)?;
     if is_planted(Canary::RecoverySkipped) {
         recovered = Recovered { meta: recovered.meta, ..Recovered::default() };
     }
@@ -141,12 +141,21 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
         meta.formation = Record::alone(meta.node_id, meta.storage_id).encode();
     }
     if is_new || !is_planted(Canary::IncarnationNotSaved) {
-        store.save_meta(meta.clone()).await.map_err(OpenError::Store)?;
+        store.save_meta(meta.clone()).await.map_err(refused)?;
     }
-    store.keep_reserve().await.map_err(OpenError::Store)?;
+    store.keep_reserve().await.map_err(refused)?;
     let (hard_state, snapshot, entries) =
         (recovered.hard_state, recovered.snapshot, recovered.entries);
     Ok(Opened { config, store, meta, hard_state, snapshot, entries })
+}
+
+/// The data directory can't be used.
+fn refused(error: StoreError) -> OpenError {
+    mark::reached(match &error {
+        StoreError::Damaged { .. } => Mark::StartRefusedDamaged,
+        StoreError::Io { .. } => Mark::StartRefusedByDisk,
+    });
+    OpenError::Store(error)
 }
 
 /// Starts are counted in the upper half; the lower half is drawn, so that a node started from an older copy of its directory

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 /// A member of the initial list.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -194,6 +195,7 @@ impl Forming {
 
     fn shut_out(&self, peer: u64, replaced: bool) -> String {
         if replaced {
+            mark::reached(Mark::WipedNodeRefused);
             format!(
                 "node {peer} belongs to a cluster that knows this node {} with another disk: this disk is empty or was \
                  replaced, and must not vote in its old name. Bring the old data directory back, or remove node {} from \

@@ -16,6 +16,7 @@ pub mod wire;
 mod log_bridge;
 mod log_clock;
 mod log_view;
+mod milestones;
 mod outbox;
 mod read;
 mod session;

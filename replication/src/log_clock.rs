@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 /// Slewing: at most one part in this many (500 ppm).
 const SLEW_DIVISOR: u64 = 2000;
@@ -14,6 +15,9 @@ const SINK_DIVISOR: u64 = 500;
 /// A node that took no step for so long was stopped, for its beats come far more often. What then waits in its buffers is of any
 /// age, and as the first word that it hears it would set its log time back for good: for as long again it is not believed.
 const STOPPED: Duration = Duration::from_millis(500);
+
+/// What counts as a jump of the wall clock, for the marks.
+const JUMP_US: u64 = 1_000_000;
 
 /// See the file's head.
 #[derive(Debug, Default)]
@@ -71,12 +75,17 @@ impl LogClock {
     pub(crate) fn hear(&mut self, now: Duration, log_time_ms: u64) {
         if now >= self.deaf_until || is_planted(Canary::OldWordsBelieved) {
             self.believe(now, log_time_ms);
+        } else {
+            mark::reached(Mark::OldWordsDropped);
         }
     }
 
     /// The same of a voter that answers. It is believed at any time: it answers what this node asked, and without it a leader
     /// would have nothing but its own wall clock.
     pub(crate) fn believe(&mut self, now: Duration, log_time_ms: u64) {
+        if now < self.deaf_until {
+            mark::reached(Mark::VotersBelieved);
+        }
         let now_us = micros(now);
         let log_us = i64::try_from(log_time_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
         let heard = Estimate { offset_us: log_us.saturating_sub(now_us as i64), at_us: now_us };
@@ -95,8 +104,14 @@ impl LogClock {
         let own_clock =
             is_planted(Canary::LeaderTrustsItsClock) || is_planted(Canary::ClockStepsBack);
         let known = self.estimated_us(now).filter(|_| !own_clock);
+        if known.is_none() && self.last_stamp_ms > 0 {
+            mark::reached(Mark::LedByOwnClock);
+        }
         let known = known.unwrap_or_else(|| wall_ms.saturating_mul(1000));
         let last = if is_planted(Canary::ClockStepsBack) { 0 } else { self.last_stamp_ms };
+        if known < last.saturating_mul(1000) {
+            mark::reached(Mark::StampHeldBack);
+        }
         self.leading = Some((known.max(last.saturating_mul(1000)), micros(now)));
     }
 
@@ -122,6 +137,9 @@ impl LogClock {
             self.unslewed_us = slewing % SLEW_DIVISOR;
             let target = wall_ms.saturating_mul(1000);
             let raw = *log_us + elapsed;
+            if target.abs_diff(raw) >= JUMP_US {
+                mark::reached(Mark::JumpClamped);
+            }
             *log_us = if target > raw {
                 raw + (target - raw).min(slew_max)
             } else {

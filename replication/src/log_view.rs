@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use raft::eraftpb::{Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 use crate::storage::{LogEntry, Membership, SnapshotMeta};
 use crate::wire;
@@ -81,6 +82,9 @@ impl LogView {
         let Some(first) = entries.first() else { return };
         assert!(first.index > self.base_index, "compacted entries are never written again");
         assert!(first.index <= self.last() + 1, "the log has no gaps");
+        if self.last() > first.index {
+            mark::reached(Mark::ConflictTruncated);
+        }
         let kept = is_planted(Canary::ConflictKeepsOne) && self.last() >= first.index;
         while self.last() >= first.index + u64::from(kept) {
             let gone = self.entries.pop_back().map_or(0, |entry| entry.data.len());

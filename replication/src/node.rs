@@ -11,12 +11,14 @@ use raft::eraftpb::{self, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op, Part};
+use steadfast_core::mark::{self, Mark};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
 use crate::event::{Input, Output};
 use crate::gateway::{Committed, PARCEL_BYTES_MAX, Role};
 use crate::log_clock::LogClock;
 use crate::log_view::LogView;
+use crate::milestones;
 use crate::outbox::Outbox;
 use crate::read::ReadRound;
 use crate::session::{Sessions, stamp_of};
@@ -279,7 +281,11 @@ impl Node {
         let active = self.raw.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
         self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
         if self.draw_timeout() {
+            let before = self.raw.raft.state;
             self.raw.tick();
+            milestones::ticked(before, &self.raw.raft);
+        } else {
+            mark::reached(Mark::LeadingForgone);
         }
         // A leader whose disk takes nothing more steps aside, again and again: others may have room, or be back by now.
         let waited = self.unpersisted.front().map_or(0, |first| self.ticks - first.since);
@@ -318,6 +324,7 @@ impl Node {
             && message.term >= self.raw.raft.term
             && message.commit > last
         {
+            mark::reached(Mark::ConfirmedEntryLost);
             // The leader knows that this node had confirmed more than its log holds: raft would panic.
             return self.fatal(format!(
                 "this node's log ends at entry {last}, but it had confirmed entry {} to node {}. Its disk has lost what it \
@@ -338,10 +345,13 @@ impl Node {
                 _ => {}
             }
         }
+        let before = self.raw.raft.state;
+        milestones::hears(&message, before);
         // An error means that the message does not fit this node's state (a removed peer, say): it is dropped.
         if let Err(error) = self.raw.step(message) {
             tracing::debug!("a message was dropped: {error}");
         }
+        milestones::heard(before, &self.raw.raft);
     }
 
     /// Whether a message can be used as this node stands.
@@ -384,6 +394,8 @@ impl Node {
         }
         if admitted.admit(&decoded) {
             self.gathered.push(op);
+        } else {
+            admitted.note_refusal(&decoded);
         }
     }
 
@@ -408,7 +420,10 @@ impl Node {
         let behind = self.raw.store().from(index + 1);
         let handed_out = behind.take_while(|entry| entry.index <= self.handed_out);
         if !is_planted(Canary::RestoreForgets) {
-            handed_out.for_each(|entry| sessions.follow(&entry.data));
+            handed_out.for_each(|entry| {
+                sessions.follow(&entry.data);
+                mark::reached(Mark::HandedOutWhileRestoring);
+            });
         }
         self.committed = Some(sessions);
     }
@@ -455,6 +470,7 @@ impl Node {
         let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
         if let Some(id) = best.map(|(id, _)| *id) {
             self.raw.transfer_leader(id);
+            mark::reached(Mark::LeadershipOffered);
         }
     }
 
@@ -466,6 +482,9 @@ impl Node {
         chunks: Vec<Bytes>,
     ) {
         let earlier = self.received.replace((meta, chunks));
+        if earlier.is_some() {
+            mark::reached(Mark::InstallSuperseded);
+        }
         self.peer(now, message, 0);
         // Raft takes on what is newer than all it has; what it took on in this very turn may be the earlier one.
         let taken = self.raw.snap().map(|snapshot| snapshot.get_metadata().index);
@@ -525,6 +544,7 @@ impl Node {
         store.set_snapshot(meta);
         store.compact(compact_to);
         self.log_bytes = 0;
+        milestones::compacted(&self.raw.raft, compact_to);
     }
 
     // ---- one turn --------------------------------------------------------------------------------------------------
@@ -590,6 +610,7 @@ impl Node {
         let tail = stored.take_while(|entry| entry.index < first_unstable).chain(unstable);
         tail.filter(|entry| entry.index > self.handed_out).for_each(|e| sessions.follow(&e.data));
         self.clock.lead(now, wall_ms);
+        milestones::leads(&self.raw.raft);
         let bootstrapped = sessions.bootstrapped();
         self.admitted = Some(sessions);
         if !bootstrapped {
@@ -623,6 +644,7 @@ impl Node {
             if let Err(error) = self.raw.propose(Vec::new(), payload) {
                 // Only while leadership is being handed over. The gateways send again; what was admitted here is forgotten.
                 tracing::debug!("an entry was not taken: {error}");
+                mark::reached(Mark::ProposalDropped);
                 if !is_planted(Canary::RefusedCountsAsLogged) {
                     self.admitted = None;
                 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 /// Ticks without progress after which everything is sent again.
 const RESEND_TICKS: u64 = 10;
@@ -43,6 +44,9 @@ impl Outbox {
         let stalled = waiting && tick >= self.moved_at + RESEND_TICKS;
         let again = self.sent_to != (leader, term) || stalled;
         if again {
+            if self.sent > self.passed {
+                mark::reached(Mark::ParcelResent);
+            }
             self.sent_to = (leader, term);
             self.sent = self.passed + u64::from(is_planted(Canary::ResendSkipsOne));
             self.moved_at = tick;

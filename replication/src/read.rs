@@ -3,6 +3,7 @@
 //! round will do: each of them was sent after the round began.
 
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 /// Ticks after which an unanswered round is asked again.
 const RETRY_TICKS: u64 = 2;
@@ -39,6 +40,11 @@ impl ReadRound {
             .is_none_or(|(to, of, at)| (to, of) != (leader, term) || tick >= at + RETRY_TICKS);
         if !again {
             return None;
+        }
+        match self.asked {
+            Some((to, of, _)) if (to, of) == (leader, term) => mark::reached(Mark::ReadRetried),
+            Some(_) => mark::reached(Mark::ReadDropped),
+            None => {}
         }
         self.asked = Some((leader, term, tick));
         self.counter += 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op};
+use steadfast_core::mark::{self, Mark};
 
 use crate::storage::LogEntry;
 
@@ -13,6 +14,8 @@ use crate::storage::LogEntry;
 pub(crate) struct Sessions {
     gateways: BTreeMap<u64, (u64, u64)>,
     bootstrapped: bool,
+    /// Whether they began with a snapshot.
+    from_snapshot: bool,
 }
 
 impl Sessions {
@@ -20,7 +23,7 @@ impl Sessions {
     pub(crate) fn restored(gateways: &[(u64, u64, u64)]) -> Self {
         let gateways =
             gateways.iter().map(|(node, inc, passed)| (*node, (*inc, *passed))).collect();
-        Self { gateways, bootstrapped: true }
+        Self { gateways, bootstrapped: true, from_snapshot: true }
     }
 
     /// What these entries say by themselves.
@@ -72,6 +75,23 @@ impl Sessions {
                 _ => false,
             },
             Op::Retire { .. } | Op::Tick => true,
+        }
+    }
+
+    /// Says of an op that was not admitted what was wrong with it.
+    pub(crate) fn note_refusal(&self, op: &Op<'_>) {
+        let Op::Parcel(parcel) = op else { return };
+        match self.gateways.get(&parcel.node) {
+            Some((incarnation, last)) if *incarnation == parcel.incarnation => {
+                if parcel.sequence > *last {
+                    return mark::reached(Mark::ParcelGap);
+                }
+                mark::reached(Mark::ParcelDeduplicated);
+                if self.from_snapshot {
+                    mark::reached(Mark::DeduplicatedAfterRestore);
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Part};
+use steadfast_core::mark::{self, Mark};
 use steadfast_replication::gateway::PARCEL_BYTES_MAX;
 
 /// Batches under way and requests waiting for a number.
@@ -128,6 +129,9 @@ impl<O> Batches<O> {
             );
             emit(self.next_sequence, Bytes::from(op));
             self.next_sequence += 1;
+        }
+        if pieces > 1 {
+            mark::reached(Mark::BatchInParcels);
         }
         self.parcels_inflight += pieces;
         self.bytes_inflight += bytes;

@@ -10,6 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 
@@ -220,6 +221,7 @@ impl Line {
         }
         if self.output.len() >= OUTPUT_BYTES_PAUSE && !is_planted(Canary::OutputUnbounded) {
             self.paused = true;
+            mark::reached(Mark::OutputPaused);
             return false;
         }
         let Some(reply) = run(read) else { return false };
@@ -275,6 +277,7 @@ impl Line {
         if self.reads == 0 {
             return;
         }
+        mark::reached(Mark::ReadTakenAlong);
         for (at, place) in self.places.iter_mut().enumerate() {
             if let Place::Read(read) = place {
                 batch(self.first + at as u64, read);

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::error::ReplyError;
+use steadfast_core::mark::{self, Mark};
 use steadfast_core::reply::Reply;
 use steadfast_replication::ports::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -232,6 +233,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
 impl<S, C: Clock> Drop for Connection<S, C> {
     fn drop(&mut self) {
         self.client.gone.set(true);
+        if self.reader.as_ref().is_some_and(|reader| reader.start < reader.filled) {
+            mark::reached(Mark::RequestCutShort);
+        }
         // A host that is torn down may drop its tasks while the shell is in use; the shell is then going as well.
         if let Ok(mut shell) = self.shell.try_borrow_mut() {
             shell.dismiss(self.client.id);

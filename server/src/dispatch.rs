@@ -9,6 +9,7 @@ use steadfast_core::commands::{self, CommandSpec, Handler, ReadHandler};
 use steadfast_core::entry;
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::ReadOutcome;
+use steadfast_core::mark::{self, Mark};
 use steadfast_core::reply::Reply;
 use steadfast_replication::ports::Clock;
 
@@ -90,12 +91,14 @@ impl<C: Clock> Shell<C> {
         let early = is_planted(Canary::ServesTooEarly) && self.status.leader_id() != 0;
         let serving = self.serving || early;
         if !serving && !flags.has(commands::Flags::STALE) {
+            mark::reached(Mark::RefusedLoading);
             return Err(refusal::loading(&self.status.waiting()));
         }
         if let Found::Core(spec) = found
             && matches!(spec.handler, Handler::Write(_))
         {
             if self.status.disk_full() && !MAKES_ROOM.contains(&spec.name) {
+                mark::reached(Mark::RefusedDiskFull);
                 return Err(refusal::disk_full());
             }
             if !self.has_room() {
@@ -211,6 +214,7 @@ impl<C: Clock> Shell<C> {
             return answer(client, facts, &Reply::Error(refusal::EXEC_ABORTED));
         }
         if watch_refused {
+            mark::reached(Mark::WatchRefused);
             return answer(client, facts, &Reply::Error(refusal::EXEC_WITHOUT_ITS_WATCH));
         }
         if multi.calls.is_empty() && watched.is_empty() {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, StateMachine, WatchOutcome};
+use steadfast_core::mark::{self, Mark};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{
@@ -269,6 +270,7 @@ impl<C: Clock> Shell<C> {
             }
         }) {}
         if let Some(stamp) = wait_for {
+            mark::reached(Mark::ReadAwaitedTick);
             // It goes on when the log has caught up with the clock.
             if let Some((ticket, deadline)) = line.await_stamp(stamp, self.deadline()) {
                 self.rounds.await_stamp(stamp, deadline, (Rc::clone(client), ticket));
@@ -400,6 +402,9 @@ impl<C: Clock> Shell<C> {
     }
 
     fn restore(&mut self, index: u64, chunks: &[Bytes]) {
+        if self.machine.applied_index() > 0 {
+            mark::reached(Mark::InstalledOverState);
+        }
         match StateMachine::restore(&mut chunks.iter().map(|chunk| &chunk[..])) {
             Ok(machine) if machine.applied_index() == index => self.machine = machine,
             Ok(machine) => {
@@ -427,11 +432,18 @@ impl<C: Clock> Shell<C> {
             .map_or(0, |own| own.passed);
         let stirred = &mut self.stirred;
         self.batches.passed(passed, |(client, ticket)| {
+            mark::reached(Mark::ReplyLost);
             fill(stirred, &client, ticket, &Reply::Error(refusal::reply_lost()));
         });
     }
 
     fn take_snapshot(&mut self) {
+        if self.batches.parcels_inflight() > 0 {
+            mark::reached(Mark::SnapshotWhileWriting);
+        }
+        if self.machine.next_deadline().is_some() {
+            mark::reached(Mark::SnapshotWithDeadlines);
+        }
         let mut chunks = Vec::new();
         self.machine.snapshot(&mut |chunk| chunks.push(Bytes::from(chunk)));
         let index = self.machine.applied_index();
@@ -446,10 +458,12 @@ impl<C: Clock> Shell<C> {
         let no_leader = self.status.leader_id() == 0;
         let stirred = &mut self.stirred;
         self.batches.refuse_waiting(now, |(client, ticket)| {
+            mark::reached(if no_leader { Mark::RefusedNoQuorum } else { Mark::RefusedBusy });
             let refusal = if no_leader { refusal::no_quorum() } else { refusal::too_busy() };
             fill(stirred, &client, ticket, &Reply::Error(refusal));
         });
         self.batches.give_up(now, |(client, ticket)| {
+            mark::reached(Mark::UnknownAnswered);
             let definite = is_planted(Canary::HandedOverRefused);
             let refusal = if definite { refusal::no_quorum() } else { refusal::unknown_outcome() };
             fill(stirred, &client, ticket, &Reply::Error(refusal));
@@ -500,6 +514,7 @@ impl<C: Clock> Shell<C> {
             let stirred = &mut self.stirred;
             let refusal = Reply::Error(refusal::ended(&end));
             let refused = |(client, ticket): Owner| {
+                mark::reached(Mark::RefusedAtEnd);
                 fill(&mut Vec::new(), &client, ticket, &refusal);
             };
             let unknown = |(client, ticket): Owner| {
@@ -518,6 +533,7 @@ impl<C: Clock> Shell<C> {
         self.rounds.overdue(until, |(client, ticket)| {
             let waits = client.line.borrow_mut().is_waiting_read(ticket);
             if waits {
+                mark::reached(Mark::ReadGivenUp);
                 fill(stirred, &client, ticket, refusal);
             }
         });
@@ -581,6 +597,7 @@ impl Sink for Replies<'_> {
     fn passed(&mut self, sequence: u64) {
         let stirred = &mut *self.stirred;
         self.batches.passed(sequence, |(client, ticket)| {
+            mark::reached(Mark::ReplyLost);
             fill(stirred, &client, ticket, &Reply::Error(refusal::reply_lost()));
         });
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use steadfast_sim::plan::Plan;
+use steadfast_sim::tool::marks::{self, Source, Wanted};
 use steadfast_sim::tool::replay::{self, Show};
 use steadfast_sim::tool::run::{self, Seeds, Sweep};
 use steadfast_sim::tool::sweep::Setting;
@@ -68,6 +69,24 @@ enum Action {
     Canary {
         #[command(subcommand)]
         action: CanaryAction,
+    },
+    /// Which marks of the product seeds reach, and which none does.
+    Marks {
+        /// The scenario.
+        #[arg(long, default_value = "swarm")]
+        scenario: String,
+        /// A range of seeds, such as 0..1000. Without: new seeds, for a minute.
+        #[arg(long, conflicts_with = "seconds")]
+        seeds: Option<String>,
+        /// How long to run new seeds, in seconds.
+        #[arg(long = "for", default_value_t = 60)]
+        seconds: u64,
+        /// Runs at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Outcomes that were written by `run --json`, instead of seeds.
+        #[arg(long, conflicts_with_all = ["seeds", "seconds"])]
+        file: Option<PathBuf>,
     },
     /// Run each seed twice, in other surroundings, and show where two runs part.
     Diff {
@@ -192,6 +211,12 @@ fn main() -> ExitCode {
         Action::Canary { action: CanaryAction::Run { name, jobs, .. } } => {
             planted::find(name.as_deref(), jobs)
         }
+        Action::Marks { scenario, seeds, seconds, jobs, file } => {
+            seeds_of(seeds.as_deref(), seconds).and_then(|seeds| {
+                let source = file.map_or(Source::Seeds(seeds, jobs), Source::File);
+                marks::marks(&Wanted { scenario: scenario_named(&scenario)?, source })
+            })
+        }
         Action::Diff { scenario, seeds, jobs } => scenario_named(&scenario)
             .and_then(|scenario| diff::twins(scenario, range(&seeds)?, jobs)),
     };
@@ -210,16 +235,18 @@ fn show(json: bool, quiet: bool) -> Show {
     }
 }
 
+fn seeds_of(seeds: Option<&str>, seconds: u64) -> Result<Seeds, String> {
+    let new = || Seeds::For(Duration::from_secs(seconds));
+    seeds.map_or_else(|| Ok(new()), |seeds| range(seeds).map(Seeds::Range))
+}
+
 fn run_seeds(args: RunArgs) -> Result<Exit, String> {
     let scenario = scenario_named(&args.scenario)?;
     if let Some(seed) = args.seed {
         let show = show(args.json, args.quiet);
         return replay::replay(&scenario.plan(seed), args.planted.as_deref(), show);
     }
-    let seeds = match &args.seeds {
-        Some(seeds) => Seeds::Range(range(seeds)?),
-        None => Seeds::For(Duration::from_secs(args.seconds)),
-    };
+    let seeds = seeds_of(args.seeds.as_deref(), args.seconds)?;
     let setting = Setting { jobs: args.jobs, planted: args.planted, ..Setting::default() };
     run::run(&Sweep {
         scenario,

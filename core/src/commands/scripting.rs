@@ -6,6 +6,7 @@ use super::args::Args;
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 use crate::access::{Txn, View};
 use crate::error::{ReplyError, Result};
+use crate::mark::{self, Mark};
 use crate::reply::Reply;
 
 pub(super) const FAMILY: Family = Family {
@@ -105,7 +106,10 @@ fn eval(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
 fn evalsha(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let sha = args.bytes()?;
     let (keys, rest) = keys_and_rest(&mut args)?;
-    let body = tx.cached_script(sha).ok_or(ReplyError::NO_SCRIPT)?;
+    let body = tx.cached_script(sha).ok_or_else(|| {
+        mark::reached(Mark::NoScript);
+        ReplyError::NO_SCRIPT
+    })?;
     tx.run_script(&body, keys, rest)
 }
 

@@ -24,6 +24,7 @@ use crate::canary::{Canary, is_planted};
 use crate::hash::SLOTS;
 use crate::keyspace::ScriptSha;
 use crate::machine::{Gateway, GatewayState, StateMachine};
+use crate::mark::{self, Mark};
 use crate::record::{NEVER, Record, Value};
 use crate::script::sha1_hex;
 use crate::stamp::{Stamp, UnixMillis};
@@ -105,6 +106,9 @@ pub(crate) fn encode(machine: &StateMachine, emit: &mut dyn FnMut(Vec<u8>)) {
             put(body, &[*node, gateway.state.incarnation, gateway.state.passed]);
             body.push(u8::from(gateway.state.retired));
             if !is_planted(Canary::SnapshotLacksParts) {
+                if !gateway.joined.is_empty() {
+                    mark::reached(Mark::SnapshotWithParts);
+                }
                 body.extend_from_slice(&gateway.joined);
             }
         });

@@ -7,6 +7,7 @@
 use std::io;
 
 use bytes::Bytes;
+use steadfast_core::mark::{self, Mark};
 
 mod files;
 pub mod memory;
@@ -136,6 +137,7 @@ impl StoreError {
     }
 
     fn damaged(file: String, offset: u64, why: impl Into<String>) -> Self {
+        mark::reached(Mark::DamageFound);
         Self::Damaged { file, offset, why: why.into() }
     }
 }

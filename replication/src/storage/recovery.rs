@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 use crate::ports::{Disk, File};
 
@@ -78,6 +79,9 @@ pub async fn open<D: Disk>(
     let index = snapshot.as_ref().map_or(0, |(meta, _)| meta.index);
     let term = snapshot.as_ref().map_or(0, |(meta, _)| meta.term);
     let new_base = entries_after(&disk, &mut scan, index, term)?;
+    if new_base {
+        mark::reached(Mark::InstallUnlogged);
+    }
     let group_then = kept.iter().map(|head| head.group).fold(group_then, u64::max);
     if scan.group < group_then {
         let last = scan.facts.last().map_or(0, |facts| facts.segment);
@@ -104,6 +108,12 @@ pub async fn open<D: Disk>(
     // First what is of no use any more: on a full disk what follows may need its room.
     let leftover = |name: &&String| name.as_bytes().ends_with(b".part") || *name == SPARE;
     let leftovers = names.iter().filter(leftover).cloned();
+    if names.iter().any(|name| name.as_bytes().ends_with(b".part")) {
+        mark::reached(Mark::PartRemoved);
+    }
+    if !scan.stale.is_empty() {
+        mark::reached(Mark::CompactionResumed);
+    }
     for name in leftovers.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
         remove_if_there(&store.disk, &name)?;
     }
@@ -133,6 +143,7 @@ fn open_unused<D: Disk>(
         }
     }
     for name in names.iter().filter(|name| is_ours(name)) {
+        mark::reached(Mark::FirstStartRepeated);
         remove_if_there(&disk, name)?;
     }
     Ok((LogStore::new(disk, config, NodeMeta::default()), Recovered::default()))
@@ -320,6 +331,7 @@ fn judge_tail(
             return Err(StoreError::damaged(name, scan.end, why));
         }
     }
+    mark::reached(Mark::TornTailCut);
     scan.note = Some(format!(
         "{name}: a write that was under way at the end was cut off at byte {}; it had not been acknowledged as durable",
         scan.end
@@ -348,6 +360,7 @@ fn choose_snapshot(
                 break;
             }
             Err(error) => {
+                mark::reached(Mark::SnapshotPassedOver);
                 notes.push(format!("passed over a snapshot: {error}"));
                 first_error = first_error.or(Some(error));
             }
@@ -400,6 +413,7 @@ fn entries_after(
 fn clamp(mut hard_state: HardState, index: u64, term: u64, entries: &[LogEntry]) -> HardState {
     let last_term = entries.last().map_or(term, |entry| entry.term);
     if hard_state.term < last_term {
+        mark::reached(Mark::HardStateRaised);
         hard_state = HardState { term: last_term, vote: 0, commit: hard_state.commit };
     }
     let last_index = entries.last().map_or(index, |entry| entry.index);
@@ -437,6 +451,9 @@ async fn reopen_last<D: Disk>(
     let doing = || format!("open {}", store.disk.describe(&name));
     let mut file = store.disk.open(&name).doing(doing)?;
     let mut piece = vec![0; PIECE_BYTES];
+    if !unsure.is_empty() {
+        mark::reached(Mark::UnsureRewritten);
+    }
     let mut at = unsure.start;
     while at < unsure.end {
         let wanted = (unsure.end - at).min(PIECE_BYTES as u64) as usize;

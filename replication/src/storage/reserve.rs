@@ -6,6 +6,7 @@ use crate::ports::{Disk, File};
 
 use super::files::remove_if_there;
 use super::{Doing, StoreError};
+use steadfast_core::mark::{self, Mark};
 
 const NAME: &str = "reserve";
 /// Many times what an identity takes on any file system.
@@ -40,6 +41,7 @@ pub(super) async fn spend(
 ) -> Result<(), StoreError> {
     match attempt().await {
         Err(error) if error.is_no_space() => {
+            mark::reached(Mark::ReserveSpent);
             release(disk)?;
             attempt().await
         }

@@ -8,6 +8,7 @@ use std::io;
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 use crate::ports::{Disk, File};
 
@@ -207,6 +208,9 @@ impl<D: Disk> LogStore<D> {
             let name = segment_name(facts.segment);
             let synced =
                 active.file.sync().await.doing(|| format!("sync {}", self.disk.describe(&name)));
+            if synced.is_err() {
+                mark::reached(Mark::SyncFailed);
+            }
             match synced {
                 Err(error) if is_planted(Canary::FsyncErrorIgnored) => tracing::warn!("{error}"),
                 synced => synced?,

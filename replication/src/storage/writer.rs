@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -172,6 +173,7 @@ pub async fn write_loop<D: Disk>(
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
+                mark::reached(Mark::LogStopped);
                 let text = format!("the log can't go on: {error}");
                 writer.report(LogDone::Fatal(text)).await;
                 return;
@@ -268,6 +270,9 @@ impl<D: Disk> Writer<D> {
         if self.entries.is_empty() {
             self.entries = entries;
         } else if let Some(first) = entries.first() {
+            if self.entries.last().is_some_and(|last| last.index >= first.index) {
+                mark::reached(Mark::EntriesReplaced);
+            }
             self.entries.retain(|waiting| waiting.index < first.index);
             self.entries.extend(entries);
         }
@@ -429,6 +434,7 @@ impl<D: Disk> Writer<D> {
         self.last_try = Instant::now();
         if self.no_space == there_is {
             self.no_space = !there_is;
+            mark::reached(if there_is { Mark::RoomReturned } else { Mark::DiskFilled });
             let done = if there_is { LogDone::SpaceReturned } else { LogDone::NoSpace };
             self.report(done).await;
         }
@@ -449,6 +455,7 @@ impl<D: Disk> Writer<D> {
             Err(StoreError::Io { doing, source }) if super::is_no_space(&source) => {
                 let part = snapshot::part_name(meta.index);
                 remove_if_there(&self.store.disk, &part)?;
+                mark::reached(Mark::SnapshotNotSaved);
                 let why = format!("{doing}: {source}");
                 self.report(LogDone::SnapshotFailed { why }).await;
             }
@@ -468,6 +475,7 @@ impl<D: Disk> Writer<D> {
                     let part = snapshot::part_name(meta.index);
                     remove_if_there(&self.store.disk, &part)?;
                     self.install = Some(install);
+                    mark::reached(Mark::InstallAwaitedRoom);
                     self.space(false).await;
                     return Ok(false);
                 }

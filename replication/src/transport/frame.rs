@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use steadfast_core::mark::{self, Mark};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -143,7 +144,10 @@ pub(super) async fn within<T>(
     patience: Duration,
     work: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
-    timeout(patience, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(patience, work).await.unwrap_or_else(|_| {
+        mark::reached(Mark::StreamSilent);
+        Err(io::ErrorKind::TimedOut.into())
+    })
 }
 
 #[cfg(test)]

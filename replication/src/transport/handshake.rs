@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
 
 use crate::formation::{Heard, Record};
 
@@ -130,6 +131,7 @@ impl Identity {
         let older =
             hello.incarnation < known || (start == last && hello.incarnation != known && last > 0);
         if older && !is_planted(Canary::OlderCopyTaken) {
+            mark::reached(Mark::OlderCopyRefused);
             return Err(format!(
                 "node {peer} says that this is its start number {start}, but the cluster knows another one with number {last}: \
                  its disk went back in time. Its data directory is an older copy, which has lost what it promised: start it \

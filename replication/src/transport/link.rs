@@ -19,6 +19,7 @@ use crate::formation::{Heard, Member};
 use crate::ports::Net;
 use crate::storage::SnapshotMeta;
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
+use steadfast_core::mark::{self, Mark};
 
 /// What waits for a peer; beyond it the newest frames are dropped, and raft or the outbox sends again.
 const QUEUE_FRAMES_MAX: usize = 4096;
@@ -276,6 +277,7 @@ impl<N: Net> Links<N> {
         transfers.spawn_local(async move {
             let sent = transfer(&shared, &peer, message, meta, chunks).await;
             if let Err(error) = &sent {
+                mark::reached(Mark::SnapshotNotDelivered);
                 tracing::warn!(
                     "a snapshot did not reach node {}: {error}; it is sent again",
                     peer.id
@@ -335,7 +337,8 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
         return Ok(()); // nothing but greetings before both belong to one cluster
     }
     if hello.purpose == 1 {
-        return receive_snapshot(shared, peer, stream).await;
+        let received = receive_snapshot(shared, peer, stream).await;
+        return received.inspect_err(|_| mark::reached(Mark::InstallCutShort));
     }
     let number = shared.begin_stream(peer);
     if let Some(back) = shared.back.get(&peer) {
@@ -346,9 +349,11 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
     loop {
         let body = incoming.step(&mut stream, FRAME_BYTES_MAX, SILENCE_MAX).await?;
         if shared.newest.borrow().get(&peer) != Some(&number) {
+            mark::reached(Mark::StreamReplaced);
             return Err(invalid("a newer stream of the same peer took its place"));
         }
         if shared.highest(peer, &hello) > hello.incarnation {
+            mark::reached(Mark::LaterStartKnown);
             return Err(invalid("the log knows a later start of this peer"));
         }
         // Signs of life go back while messages come, too, also in the middle of a large one: a ping may stand in line behind
@@ -568,7 +573,10 @@ impl<N: Net> Shared<N> {
     fn judge(&self, hello: &Hello) -> Result<Heard, String> {
         let heard = self.check(hello);
         match &heard {
-            Err(text) => self.log_refusal(hello.from, text),
+            Err(text) => {
+                mark::reached(Mark::LinkRefused);
+                self.log_refusal(hello.from, text);
+            }
             // It is heard out all the same: the answer tells it what is wrong.
             Ok(Heard::Forming(storage)) if self.joined_with_another(hello.from, *storage) => {
                 let text = "it has an empty or replaced disk and may not vote under its old id";

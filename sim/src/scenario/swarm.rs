@@ -295,8 +295,8 @@ impl Swarm {
     fn spoil(&mut self) -> Fault {
         let node = Target::Node(self.draws.between(1, self.nodes));
         match self.draws.below(10) {
-            0 => Fault::Wipe { node },
-            1 => Fault::PutBack { node },
+            0..2 => Fault::Wipe { node },
+            2..4 => Fault::PutBack { node },
             _ => {
                 let rot = self.draws.pick(&[Rot::BitFlip, Rot::BadSectors, Rot::ZeroedSector]);
                 let files = self.draws.pick(&[Files::Segments, Files::Segments, Files::Snapshots]);

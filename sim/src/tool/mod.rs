@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::scenario::{self, Scenario};
 
 pub mod diff;
+pub mod marks;
 pub mod minimize;
 pub mod outcome;
 pub mod planted;

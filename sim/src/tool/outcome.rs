@@ -48,6 +48,9 @@ pub struct Outcome {
     pub steps: BTreeMap<String, u64>,
     /// How often what happened.
     pub happened: Happened,
+    /// How often the product came by its marks, by name.
+    #[serde(default)]
+    pub marks: BTreeMap<String, u64>,
     /// What did not hold.
     pub violations: Vec<Found>,
 }
@@ -82,6 +85,7 @@ impl Outcome {
             unknown,
             steps: report.steps.clone(),
             happened: report.happened.clone(),
+            marks: report.marks.clone(),
             violations: found
                 .map(|violation| Found {
                     check: violation.check.to_owned(),

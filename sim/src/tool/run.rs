@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::marks::Tally;
 use super::outcome::Outcome;
 use super::progress::Progress;
 use super::sweep::{Setting, sweep};
@@ -46,10 +47,7 @@ pub struct Sweep {
 /// The planted bug is not possible, runs can't be started, or plans can't be written.
 pub fn run(wanted: &Sweep) -> Result<Exit, String> {
     planted_option(wanted.setting.planted.as_deref())?;
-    let (range, patience) = match &wanted.seeds {
-        Seeds::Range(range) => (range.clone(), None),
-        Seeds::For(patience) => (new_seeds(), Some(*patience)),
-    };
+    let (range, patience) = range_of(&wanted.seeds);
     let of = patience.is_none().then(|| range.end - range.start);
     let mut progress = Progress::new(wanted.scenario.name, of);
     let mut totals = Totals::default();
@@ -73,7 +71,7 @@ pub fn run(wanted: &Sweep) -> Result<Exit, String> {
         && wanted.scenario.name == "swarm"
         && wanted.setting.planted.is_none()
     {
-        totals.happened.missing()
+        totals.missing()
     } else {
         Vec::new()
     };
@@ -84,6 +82,14 @@ pub fn run(wanted: &Sweep) -> Result<Exit, String> {
     }
     let clean = totals.failed.is_empty() && missing.is_empty();
     Ok(if clean { Exit::Clean } else { Exit::Violated })
+}
+
+/// The seeds, and for how long they are run if not all are.
+pub(super) fn range_of(seeds: &Seeds) -> (std::ops::Range<u64>, Option<Duration>) {
+    match seeds {
+        Seeds::Range(range) => (range.clone(), None),
+        Seeds::For(patience) => (new_seeds(), Some(*patience)),
+    }
 }
 
 /// Seeds that nobody has run: each sweep without a range breaks new ground.
@@ -101,6 +107,7 @@ struct Totals {
     least_operations: Option<u64>,
     events: u64,
     happened: Happened,
+    marks: Tally,
     failed: Vec<(Plan, Outcome)>,
 }
 
@@ -112,9 +119,16 @@ impl Totals {
         self.least_operations = Some(least);
         self.events += outcome.events;
         self.happened.add(&outcome.happened);
+        self.marks.add(&outcome);
         if !outcome.is_clean() {
             self.failed.push((plan.clone(), outcome));
         }
+    }
+
+    /// What so many seeds should have met and did not.
+    fn missing(&self) -> Vec<String> {
+        let happened = self.happened.missing().into_iter().map(str::to_owned);
+        happened.chain(self.marks.missing_texts()).collect()
     }
 
     fn print(&self, planted: Option<&str>) {

@@ -73,8 +73,8 @@ impl Mix {
             return draws.between(300_000, 600_000) as usize;
         }
         let bytes = match draws.below(1000) {
-            0..3 if self.parcels => draws.between(100_000, 600_000),
-            3..80 if self.kilobytes => draws.between(1000, 4000),
+            0..10 if self.parcels => draws.between(100_000, 600_000),
+            10..87 if self.kilobytes => draws.between(1000, 4000),
             _ => 0,
         };
         bytes as usize

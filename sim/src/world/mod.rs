@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use steadfast_core::mark;
 use turmoil::Sim;
 
 use crate::canary::Planted;
@@ -57,6 +58,8 @@ pub struct Report {
     pub simulated: Duration,
     /// How often what happened.
     pub happened: Happened,
+    /// How often the product came by its marks, by name; only those that it came by. Right if nothing else runs in the process.
+    pub marks: BTreeMap<String, u64>,
 }
 
 /// One node, as the world holds it.
@@ -108,6 +111,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
         planted.plant();
     }
     panics::watch();
+    mark::reset();
     let trace = SharedTrace::default();
     let evidence = Rc::new(RefCell::new(Evidence::default()));
     let history = SharedHistory::default();
@@ -126,6 +130,8 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     let happened = world.happened();
     let leads = world.promises.lock().expect("no holder panics").led();
     let all_healed = world.lost().is_empty();
+    let marks = mark::counts().filter(|(_, times)| *times > 0);
+    let marks = marks.map(|(mark, times)| (mark.name().to_owned(), times.into())).collect();
     // With the world go its clients, which hold the notebook too.
     drop(world);
     let keeps_time = plan.head.class.keeps_time();
@@ -158,6 +164,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
         steps,
         simulated,
         happened,
+        marks,
     }
 }
 
