@@ -121,11 +121,11 @@ impl Client {
                 self.violated(&format!("{}: {text}", request.readable()));
             }
             sound &= outcome.is_some();
-            if let Some(outcome) = &outcome {
-                let now = self.notebook.now();
-                self.notebook.history.borrow_mut().complete(ticket, outcome.clone(), now);
-            }
-            outcomes.push(outcome.unwrap_or_else(|| Outcome::Unknown("no answer".into())));
+            // Also what stays open has its time: that at which the client gave up.
+            let outcome = outcome.unwrap_or_else(|| Outcome::Unknown("no answer".into()));
+            let now = self.notebook.now();
+            self.notebook.history.borrow_mut().complete(ticket, outcome.clone(), now);
+            outcomes.push(outcome);
         }
         self.note(&requests, &outcomes);
         if sound && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown(_))) {

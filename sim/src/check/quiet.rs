@@ -34,8 +34,8 @@ pub fn check(plan: &Plan, leads: &[Lead], operations: &[Operation]) -> Vec<Viola
     }
     let healed = Duration::from_millis(plan.head.heal_ms);
     let later: Vec<&Lead> = leads.iter().filter(|lead| lead.at > healed).collect();
-    let terms =
-        later.last().map_or(0, |last| last.term) - later.first().map_or(0, |first| first.term);
+    let terms = || later.iter().map(|lead| lead.term);
+    let terms = terms().max().unwrap_or(0) - terms().min().unwrap_or(0);
     if later.len() > ELECTIONS_HEALED_MAX || terms > TERMS_HEALED_MAX {
         let text = format!(
             "after the healing {} led, in terms that are {terms} apart: {later:?}",

@@ -83,22 +83,23 @@ pub struct ClockPlan {
     pub drift_ppm: i64,
 }
 
-/// What may be broken, and with it which promises must hold. Each class allows what the ones before it allow.
+/// What may be broken, and with it which promises must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Networks, processes, power, errors of disks; clocks are kept in time (skew, drift). All promises hold.
     BoundedClocks,
-    /// Any clock may say anything. All promises hold but those that speak of real time.
-    WildClocks,
-    /// What lies on the disks of a minority rots. No other promise is weaker for it; a node that finds rot may stop for good.
+    /// The same, and what lies on the disks of a minority rots. No other promise is weaker for it; a node that finds rot may stop for
+    /// good.
     StorageRot,
+    /// The same, and any clock may say anything. All promises hold but those that speak of real time.
+    WildClocks,
 }
 
 impl Class {
     /// Whether clocks are true enough for promises about real time.
     pub fn keeps_time(self) -> bool {
-        self == Self::BoundedClocks
+        self != Self::WildClocks
     }
 }
 

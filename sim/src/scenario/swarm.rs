@@ -86,7 +86,7 @@ pub(super) fn plan(seed: u64) -> Plan {
         families.retain(|family| !family.is_wild());
     }
     if families.contains(&Family::Spoil) {
-        head.class = Class::StorageRot;
+        head.class = if wild { Class::WildClocks } else { Class::StorageRot };
         head.rotten = minority(&mut draws, nodes);
     } else if nodes > 1 && draws.chance(30) {
         // A quorum must do, with the rest as broken as it is then.
@@ -96,6 +96,7 @@ pub(super) fn plan(seed: u64) -> Plan {
         pace_ms: draws.pick(&[300, 600, 1200, 2500]),
         draws: Draws::new(seed, "faults"),
         nodes,
+        rotten: head.rotten.clone(),
         faults: Vec::new(),
     };
     let mut at = swarm.draws.between(500, 2500);
@@ -140,6 +141,8 @@ fn wild_clock(draws: &mut Draws) -> ClockPlan {
 struct Swarm {
     draws: Draws,
     nodes: u64,
+    /// Nodes whose disks may rot.
+    rotten: Vec<u64>,
     pace_ms: u64,
     faults: Vec<Planned>,
 }
@@ -227,7 +230,12 @@ impl Swarm {
             }
             Family::Spoil => {
                 let fault = self.spoil();
+                let node = fault.target().unwrap_or(node);
                 self.push(when, lasts_ms, fault);
+                // Rot is found when it is read, which is when the node starts.
+                let ms = self.draws.between(1, 500);
+                let soon = When::After { fault: self.faults.len() as u32, ms };
+                self.push(soon, 200, Fault::Kill { node });
             }
             Family::Streams => {
                 let over = self.draws.pick(&[Streams::All, Streams::Peers, Streams::Clients]);
@@ -293,7 +301,7 @@ impl Swarm {
 
     /// What lies on a disk rots, or is exchanged. Only nodes that may, have it happen to them.
     fn spoil(&mut self) -> Fault {
-        let node = Target::Node(self.draws.between(1, self.nodes));
+        let node = Target::Node(self.draws.pick(&self.rotten));
         match self.draws.below(10) {
             0..2 => Fault::Wipe { node },
             2..4 => Fault::PutBack { node },

@@ -24,7 +24,8 @@ const STEPS: u64 = 512;
 
 struct Search<'a> {
     setting: &'a Setting,
-    check: String,
+    /// What the failure is known by.
+    signature: String,
     best: Plan,
     outcome: Outcome,
     runs: u64,
@@ -39,22 +40,28 @@ struct Search<'a> {
 pub fn minimize(plan: &Plan, setting: &Setting, patience: Duration) -> Result<Minimized, String> {
     let mut search = Search {
         setting,
-        check: String::new(),
+        signature: String::new(),
         best: plan.clone(),
         outcome: Outcome::default(),
         runs: 0,
         until: Instant::now() + patience,
     };
     let first = search.first_of(vec![plan.clone()], |_| true)?.map(|(_, outcome)| outcome);
-    let found = first.and_then(|outcome| {
-        let check = outcome.checks().first().map(|check| (*check).to_owned())?;
-        Some((check, outcome))
-    });
-    let (check, outcome) =
+    let found = first.and_then(|outcome| Some((signature(&outcome)?, outcome)));
+    let (known_by, outcome) =
         found.ok_or("all promises hold in this plan: there is nothing to minimize")?;
-    (search.check, search.outcome) = (check, outcome);
+    (search.signature, search.outcome) = (known_by, outcome);
     search.shrink()?;
     Ok(Minimized { plan: search.best, outcome: search.outcome, runs: search.runs })
+}
+
+/// What a failure is known by: the first check, and the first words that it says, without numbers and names.
+fn signature(outcome: &Outcome) -> Option<String> {
+    const WORDS: usize = 5;
+    let found = outcome.violations.first()?;
+    let is_plain = |word: &&str| word.bytes().all(|letter| letter.is_ascii_lowercase());
+    let words: Vec<&str> = found.text.split_whitespace().filter(is_plain).take(WORDS).collect();
+    Some(format!("{}: {}", found.check, words.join(" ")))
 }
 
 impl Search<'_> {
@@ -103,9 +110,9 @@ impl Search<'_> {
         if self.is_late() {
             return Ok(false);
         }
-        let check = self.check.clone();
+        let known_by = self.signature.clone();
         let found =
-            self.first_of(plans, |outcome| outcome.checks().first() == Some(&check.as_str()))?;
+            self.first_of(plans, |outcome| signature(outcome).as_ref() == Some(&known_by))?;
         let Some((plan, outcome)) = found else { return Ok(false) };
         (self.best, self.outcome) = (plan, outcome);
         Ok(true)

@@ -107,6 +107,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the run came to its end.
+    pub fn has_verdict(&self) -> bool {
+        !self.trace_hash.is_empty()
+    }
+
     /// Whether all promises held.
     pub fn is_clean(&self) -> bool {
         self.violations.is_empty()

@@ -104,6 +104,7 @@ pub(super) fn report() -> Report {
         operations: operations(),
         log: BTreeMap::from([(6, record(700)), (7, record(1011))]),
         steps: BTreeMap::new(),
+        marks: BTreeMap::new(),
         counts: [1, 1, 1],
         simulated: ms(2500),
         happened: Happened::default(),

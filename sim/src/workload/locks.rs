@@ -141,6 +141,11 @@ impl Work {
             grant.until = grant.until.max(trusted(sent, span));
             self.believe(grant);
         }
+        let believes = self.bounded_clocks && now() < grant.until;
+        if believes && matches!(outcome, Outcome::Reply(Value::Int(0))) {
+            let text = format!("{}: the lock was gone before its time", self.name);
+            self.violated("lock-kept", text);
+        }
     }
 
     fn believe(&self, grant: &Grant) {

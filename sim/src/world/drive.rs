@@ -30,6 +30,7 @@ impl World<'_> {
                     healed = true;
                     self.heal();
                 }
+                self.end_fired(now);
                 self.start_due(now);
                 let mut shared = shared.borrow_mut();
                 shared.healed = true;

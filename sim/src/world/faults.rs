@@ -124,7 +124,10 @@ impl World<'_> {
             }
             Fault::SlowNetwork { ms, .. } => {
                 let links = self.links(at, Ways::Out, Whom::Peers).into_iter();
-                links.map(|(one, other)| holding(Broken::Delay(one, other), *ms)).collect()
+                let pair = |(one, other): (String, String)| {
+                    if one < other { Broken::Delay(one, other) } else { Broken::Delay(other, one) }
+                };
+                links.map(|link| holding(pair(link), *ms)).collect()
             }
             Fault::Pause { .. } | Fault::Suspend { .. } => {
                 let is_up = self.nodes.get(at).is_some_and(|node| node.down_until.is_none());

@@ -159,12 +159,15 @@ impl World<'_> {
     /// All troubles of a node's streams together.
     fn sky_over(&self, at: usize) -> Sky {
         let mut sky = Sky::default();
+        let mut first = true;
         for holding in &self.faults {
             let Broken::Streams(other, over, trouble) = holding.broken else { continue };
             if other != at {
                 continue;
             }
-            sky.over = over;
+            // Troubles over different streams meet all of them.
+            sky.over = if first || sky.over == over { over } else { Streams::All };
+            first = false;
             match trouble {
                 Trouble::Split(bytes) => sky.split = Some(bytes),
                 Trouble::Glue(ms) => sky.glue = Duration::from_millis(ms),

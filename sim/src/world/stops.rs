@@ -73,6 +73,16 @@ impl World<'_> {
         self.event(Who::Node(id), What::Gone(what));
     }
 
+    /// A trigger that was in flight when everything was healed still kills; its process starts at once.
+    pub(super) fn end_fired(&mut self, now: Duration) {
+        for at in 0..self.nodes.len() {
+            let fired = self.nodes.get(at).and_then(|node| node.platter.lock().take_fired());
+            if fired.is_some() {
+                self.stop(at, now, Stop::Kill);
+            }
+        }
+    }
+
     /// Starts what has been down long enough.
     pub(super) fn start_due(&mut self, now: Duration) {
         for node in &mut self.nodes {
@@ -113,6 +123,10 @@ impl World<'_> {
             if is_excused {
                 self.happened.count(happened::ENDED, 1);
                 self.sim.crash(self.name(at));
+                if let Some(node) = self.nodes.get(at).filter(|_| !self.spoilt.contains(&id)) {
+                    let promises = self.promises.lock().expect("no holder panics");
+                    self.broken.extend(promises.check(id, &node.platter).err());
+                }
                 if let Some(node) = self.nodes.get_mut(at) {
                     node.down_until = Some(now + RESTART_AFTER);
                 }
