@@ -264,7 +264,7 @@ pub enum Fault {
         /// So far, also backwards.
         ms: i64,
     },
-    /// All time of a machine runs at another rate.
+    /// Both clocks of a machine run at another rate. Its timers do not.
     ClockRate {
         /// Whose.
         node: Target,
@@ -276,7 +276,7 @@ pub enum Fault {
         /// Whose.
         node: Target,
     },
-    /// The machine is suspended: nothing runs, and its time stands still.
+    /// The machine is suspended: nothing runs, and its clocks stand still.
     Suspend {
         /// Whose.
         node: Target,
