@@ -104,7 +104,7 @@ pub const ALL: &[Entry] = &[
         "a vote in a term that the disk knows already is not written down",
         &["promise", "one-leader"],
     )
-    .within(1000)
+    .within(50)
     .scenario("split-votes"),
     Entry::new(
         "vote-refusal-lost",
@@ -146,7 +146,7 @@ pub const ALL: &[Entry] = &[
         "what was refused while leadership was handed over counts as logged",
         &["progress"],
     )
-    .within(50)
+    .within(10)
     .scenario("full-disk"),
     Entry::new(
         "resend-skips-one",
@@ -166,7 +166,7 @@ pub const ALL: &[Entry] = &[
         "an older copy of a member's directory is taken for the member",
         &["promise", "one-log", "durability", "no-node-ends"],
     )
-    .within(50)
+    .within(10)
     .scenario("back-in-time"),
     Entry::new(
         "wiped-node-taken",
@@ -174,7 +174,7 @@ pub const ALL: &[Entry] = &[
         "a member with an empty disk is taken for the member that it was",
         &["one-log", "promise", "durability", "one-leader"],
     )
-    .within(50)
+    .within(10)
     .scenario("wiped-disk"),
     // ---- reads -------------------------------------------------------------------------------------------------------
     Entry::new(
@@ -183,7 +183,7 @@ pub const ALL: &[Entry] = &[
         "reads trust the leader's lease",
         &["stale-read", "linearizable"],
     )
-    .within(100)
+    .within(10)
     .scenario("paused-leader-read"),
     Entry::new(
         "read-context-reused",
@@ -198,7 +198,7 @@ pub const ALL: &[Entry] = &[
         "an answer to an earlier round ends the round under way",
         &["stale-read", "linearizable"],
     )
-    .within(100)
+    .within(10)
     .scenario("slow-rounds"),
     Entry::new(
         "read-joins-round",
@@ -206,7 +206,7 @@ pub const ALL: &[Entry] = &[
         "a read joins the round that is under way",
         &["stale-read", "linearizable"],
     )
-    .within(100)
+    .within(10)
     .scenario("slow-rounds"),
     Entry::new(
         "read-before-applied",
@@ -241,7 +241,7 @@ pub const ALL: &[Entry] = &[
         "a failed sync is noted down, and the log goes on",
         &["promise", "durability", "one-log"],
     )
-    .within(50)
+    .within(10)
     .scenario("fsyncgate"),
     Entry::new(
         "segment-name-unsynced",
@@ -261,7 +261,7 @@ pub const ALL: &[Entry] = &[
         "a snapshot is written in place, and half of one is chosen",
         &["no-node-ends", "equal-state"],
     )
-    .within(100)
+    .within(10)
     .scenario("torn-snapshot"),
     Entry::new(
         "identity-unsynced",
@@ -275,7 +275,7 @@ pub const ALL: &[Entry] = &[
         "a record of the log counts whatever its checksum says",
         &["one-log", "equal-state", "promise", "no-node-ends"],
     )
-    .within(100)
+    .within(10)
     .scenario("torn-tail"),
     Entry::new(
         "damage-taken-for-end",
@@ -283,7 +283,7 @@ pub const ALL: &[Entry] = &[
         "what can't be read in the middle of the log counts as its end",
         &["promise", "durability", "one-log"],
     )
-    .within(50)
+    .within(10)
     .scenario("bit-rot"),
     Entry::new(
         "compacts-too-much",
@@ -339,6 +339,7 @@ pub const ALL: &[Entry] = &[
         "snapshots lack batches that have come in part",
         &["equal-state"],
     )
+    .within(10)
     .scenario("big-values"),
     Entry::new(
         "snapshot-lacks-scripts",
@@ -367,7 +368,7 @@ pub const ALL: &[Entry] = &[
         "a new leader goes on from its own clock",
         &["log-time", "lock-kept", "expiry"],
     )
-    .within(50)
+    .within(10)
     .scenario("clock-jump"),
     Entry::new(
         "clock-follows-jumps",
@@ -375,7 +376,7 @@ pub const ALL: &[Entry] = &[
         "log time follows a jump of the leader's clock at once",
         &["log-time", "lock-kept", "expiry"],
     )
-    .within(50)
+    .within(10)
     .scenario("clock-jump"),
     Entry::new(
         "late-words-count",
@@ -402,9 +403,9 @@ pub const ALL: &[Entry] = &[
         "parts-kept",
         Planted::Inside(Canary::PartsKept),
         "the first batch in parts stays in front of the next one",
-        &["replies", "exactly-once", "no-node-ends"],
+        &["replies", "stale-read", "exactly-once", "durability", "no-node-ends"],
     )
-    .within(50)
+    .within(12)
     .scenario("big-values"),
     Entry::new(
         "seed-of-replica",
@@ -412,6 +413,7 @@ pub const ALL: &[Entry] = &[
         "random choices depend on what this replica has executed",
         &["equal-state", "replies"],
     )
+    .within(10)
     .scenario("random-writes"),
     Entry::new(
         "keep-clears",
@@ -440,6 +442,7 @@ pub const ALL: &[Entry] = &[
         "a watched key that ended by its deadline has not changed",
         &["replies"],
     )
+    .within(10)
     .scenario("watched-deadlines"),
     Entry::new(
         "watch-not-awaited",
@@ -447,6 +450,7 @@ pub const ALL: &[Entry] = &[
         "what follows WATCH does not wait for its precondition",
         &["durability", "replies"],
     )
+    .within(10)
     .scenario("watched-deadlines"),
     Entry::new(
         "exec-in-pieces",
