@@ -390,7 +390,7 @@ pub const ALL: &[Entry] = &[
         "a node that was stopped believes what waited in its buffers",
         &["log-time", "lock-kept"],
     )
-    .within(100)
+    .within(10)
     .scenario("paused-newcomer"),
     // ---- what commands do --------------------------------------------------------------------------------------------
     Entry::new(

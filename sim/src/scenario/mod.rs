@@ -126,7 +126,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "paused-newcomer",
-        story: "a node starts, stands still before it hears anything, and has to lead",
+        story: "a node stands still before it has heard anything, and then hears what is old",
         plan: paused_newcomer::plan,
     },
     Scenario {
