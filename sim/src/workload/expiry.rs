@@ -58,7 +58,8 @@ impl Work {
             ),
         }
         let watch = Request::command([b"WATCH", &key]);
-        let watched = if self.mix.watch_pipelines && self.draws.chance(50) {
+        let percent = self.mix.piped_watch_percent;
+        let watched = if percent > 0 && self.draws.chance(percent) {
             // What stands behind WATCH must not take its place in the log before there is a precondition.
             let behind = Request::command([b"INCR", b"tally"]);
             self.send(vec![watch, behind]).await.into_iter().next()

@@ -27,9 +27,9 @@ pub struct Mix {
     /// Of a hundred values, how many need several parcels whatever else is drawn.
     #[serde(default, skip_serializing_if = "is_none")]
     pub big_percent: u64,
-    /// Whether WATCH stands in one pipeline with what follows it now and then.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub watch_pipelines: bool,
+    /// Of a hundred WATCHes, how many stand in one pipeline with what follows them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub piped_watch_percent: u64,
     /// Requests that a pipeline holds at the most.
     pub depth_max: u64,
     /// Whether some connections speak RESP3.
@@ -46,7 +46,7 @@ impl Mix {
             kilobytes: draws.chance(30),
             parcels: draws.chance(10),
             big_percent: 0,
-            watch_pipelines: false,
+            piped_watch_percent: 0,
             depth_max: if draws.chance(15) { 50 } else { 6 },
             resp3: draws.chance(30),
         }
@@ -61,7 +61,7 @@ impl Mix {
             kilobytes: false,
             parcels: false,
             big_percent: 0,
-            watch_pipelines: false,
+            piped_watch_percent: 0,
             depth_max: 6,
             resp3: false,
         }
@@ -85,11 +85,6 @@ impl Mix {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_none(percent: &u64) -> bool {
     *percent == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 fn registers_named<'de, D: Deserializer<'de>>(
