@@ -78,7 +78,7 @@ marks! {
     PartsJoined Rare "parts-joined" "The last part of a batch came to the state machine.";
     TooLate Common "too-late" "A request came into the log after its latest time, and was not executed.";
     UnknownAnswered Common "unknown-answered" "A client was told that the outcome is unknown, because time was up.";
-    ReplyLost Rare "reply-lost" "A snapshot had passed a request whose client was still owed its reply.";
+    ReplyLost VeryRare "reply-lost" "A snapshot had passed a request whose client was still owed its reply.";
 
     // Reads.
     ReadRetried Common "read-retried" "A read round that was not answered was asked again.";
@@ -89,8 +89,8 @@ marks! {
 
     // The disk.
     TornTailCut Common "torn-tail-cut" "A write that was under way at the end was cut off at the next start.";
-    DamageFound Common "damage-found" "Bytes on disk were not what had been written.";
-    StartRefusedDamaged Common "start-refused-damaged" "A node did not start because its directory was damaged.";
+    DamageFound Rare "damage-found" "Bytes on disk were not what had been written.";
+    StartRefusedDamaged Rare "start-refused-damaged" "A node did not start because its directory was damaged.";
     StartRefusedByDisk Common "start-refused-by-disk" "A node did not start because its disk gave an error.";
     SnapshotPassedOver Rare "snapshot-passed-over" "The newest snapshot was damaged, and an older one or the log served.";
     CompactionResumed VeryRare "compaction-resumed" "Segments were found that an interrupted compaction had left.";
@@ -110,7 +110,7 @@ marks! {
     // Snapshots.
     SnapshotWhileWriting Common "snapshot-while-writing" "A snapshot was taken while own requests were under way.";
     SnapshotWithDeadlines Common "snapshot-with-deadlines" "A snapshot held keys with deadlines.";
-    SnapshotWithParts Rare "snapshot-with-parts" "A snapshot held a batch of which parts had come.";
+    SnapshotWithParts VeryRare "snapshot-with-parts" "A snapshot held a batch of which parts had come.";
     SnapshotNotSaved Common "snapshot-not-saved" "There was no room for a snapshot of the own state.";
     SnapshotNotDelivered Rare "snapshot-not-delivered" "A snapshot did not reach the follower that it was sent to.";
     InstallCutShort Rare "install-cut-short" "The stream of a snapshot ended before the snapshot was whole.";
