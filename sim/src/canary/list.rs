@@ -191,7 +191,8 @@ pub const ALL: &[Entry] = &[
         "each round numbers its contexts from the beginning",
         &["stale-read", "linearizable"],
     )
-    .within(500),
+    .within(10)
+    .scenario("slow-rounds"),
     Entry::new(
         "earlier-read-answer",
         Planted::Inside(Canary::EarlierReadAnswer),
