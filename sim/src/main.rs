@@ -136,23 +136,6 @@ struct RunArgs {
     until_failure: bool,
 }
 
-impl Default for RunArgs {
-    fn default() -> Self {
-        Self {
-            scenario: "swarm".to_owned(),
-            seed: None,
-            seeds: None,
-            seconds: 60,
-            jobs: 2,
-            quiet: false,
-            json: false,
-            planted: None,
-            plans: None,
-            until_failure: false,
-        }
-    }
-}
-
 /// One plan: from a file, or of a seed.
 #[derive(Debug, Args)]
 struct Which {
@@ -198,8 +181,7 @@ enum CanaryAction {
 }
 
 fn main() -> ExitCode {
-    let default = || Action::Run { run: RunArgs::default() };
-    let exit = match CommandLine::parse().command.unwrap_or_else(default) {
+    let exit = match CommandLine::parse().command.unwrap_or_else(run_new_seeds) {
         Action::Run { run } => run_seeds(run),
         Action::Replay { plan, json, quiet, planted } => {
             let show = show(json, quiet);
@@ -225,6 +207,12 @@ fn main() -> ExitCode {
         Exit::Impossible
     });
     exit.into()
+}
+
+/// What no command at all means: `run`, with all its defaults.
+fn run_new_seeds() -> Action {
+    let run = CommandLine::parse_from(["steadfast-sim", "run"]);
+    run.command.expect("the command was just given")
 }
 
 fn show(json: bool, quiet: bool) -> Show {
@@ -267,10 +255,8 @@ fn draw(which: &Which, out: &Path) -> Result<Exit, String> {
     let cannot = |error: std::io::Error| format!("{}: {error}", out.display());
     std::fs::write(out, view::page(&report, &command)).map_err(cannot)?;
     println!("{} shows {plan}", out.display());
-    for violation in &report.violations {
-        println!("VIOLATED {}: {}", violation.check, violation.text);
-    }
-    Ok(if report.violations.is_empty() { Exit::Clean } else { Exit::Violated })
+    replay::print_violations(&report);
+    Ok(replay::verdict(&report))
 }
 
 #[allow(clippy::print_stdout)]

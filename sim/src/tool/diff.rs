@@ -1,12 +1,8 @@
 //! The proof of determinism: each seed runs twice, in processes with other surroundings, and both must give the same events. Where they
 //! do not, both run again and the first event that differs is shown with those before it.
 
-use std::io;
-use std::process::{Command, Stdio};
-
-use super::sweep::{Setting, one, sweep};
+use super::sweep::{Setting, events, one, sweep};
 use super::{Exit, progress::Progress};
-use crate::plan::Plan;
 use crate::scenario::Scenario;
 
 /// Events shown before the first that differs.
@@ -23,7 +19,6 @@ pub fn twins(
     seeds: std::ops::Range<u64>,
     jobs: usize,
 ) -> Result<Exit, String> {
-    let cannot = |error: io::Error| format!("a run can't be started: {error}");
     let mut progress = Progress::new("twins", Some(seeds.end - seeds.start));
     let (mut pairs, mut differ) = (0, Vec::new());
     let setting = Setting { jobs, ..Setting::default() };
@@ -46,14 +41,15 @@ pub fn twins(
                 false
             }
         }
-    })
-    .map_err(cannot)?;
-    failed.map_err(cannot)?;
+    })?;
+    failed?;
     progress.end();
     println!("{pairs} seeds run twice, {} pairs differ", differ.len());
     for plan in &differ {
         println!("seed {} is not the same twice:", plan.head.seed);
-        println!("{}", difference(&events(plan, false)?, &events(plan, true)?));
+        let other = other_surroundings(plan.head.seed);
+        let (one, other) = (events(plan, &Setting::default())?, events(plan, &other)?);
+        println!("{}", difference(&one, &other));
     }
     Ok(if differ.is_empty() { Exit::Clean } else { Exit::Differs })
 }
@@ -67,22 +63,6 @@ fn other_surroundings(seed: u64) -> Setting {
         ("TZ".to_owned(), "Pacific/Chatham".to_owned()),
     ];
     Setting { surroundings, ..Setting::default() }
-}
-
-/// The events of a run in a process of its own.
-fn events(plan: &Plan, other: bool) -> Result<String, String> {
-    let cannot = |error: io::Error| format!("a run can't be started: {error}");
-    let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
-    command.args(["replay", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    if other {
-        command.envs(other_surroundings(plan.head.seed).surroundings);
-    }
-    let mut child = command.spawn().map_err(cannot)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        io::Write::write_all(&mut stdin, plan.to_text().as_bytes()).map_err(cannot)?;
-    }
-    let ended = child.wait_with_output().map_err(cannot)?;
-    Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
 }
 
 /// Where two lists of events part.

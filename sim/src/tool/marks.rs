@@ -131,11 +131,11 @@ fn run_seeds(
         progress.step(&outcome);
         tally.add(&outcome);
         if !outcome.is_clean() {
-            failed.push(format!("{}: {}", failure(&outcome), replay_command(plan, None)));
+            failed.push(format!("{}: {}", outcome.failure(), replay_command(plan, None)));
         }
         patience.is_none_or(|patience| progress.elapsed() < patience)
     });
-    swept.map_err(|error| format!("a run can't be started: {error}"))?;
+    swept?;
     progress.end();
     Ok(failed)
 }
@@ -151,15 +151,11 @@ fn read(path: &Path, scenario: &str, tally: &mut Tally) -> Result<Vec<String>, S
         if outcome.scenario == scenario {
             tally.add(&outcome);
             if !outcome.is_clean() {
-                failed.push(failure(&outcome));
+                failed.push(outcome.failure());
             }
         }
     }
     Ok(failed)
-}
-
-fn failure(outcome: &Outcome) -> String {
-    format!("seed {} failed ({})", outcome.seed, outcome.checks().join(", "))
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Search<'_> {
             }
             found.is_none()
         });
-        swept.map_err(|error| format!("a run can't be started: {error}"))?;
+        swept?;
         Ok(found)
     }
 

@@ -128,6 +128,11 @@ impl Outcome {
         checks
     }
 
+    /// That it failed, and by which checks, for people.
+    pub fn failure(&self) -> String {
+        format!("seed {} failed ({})", self.seed, self.checks().join(", "))
+    }
+
     /// Operations in all.
     pub fn operations(&self) -> u64 {
         self.answered + self.refused + self.unknown

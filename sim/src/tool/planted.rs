@@ -108,7 +108,7 @@ fn search(entry: &Entry, jobs: usize) -> Result<Option<Finding>, String> {
         found = check.map(|check| Finding { outcome, check });
         found.is_none()
     });
-    swept.map_err(|error| format!("a run can't be started: {error}"))?;
+    swept?;
     Ok(found)
 }
 

@@ -53,11 +53,21 @@ pub fn replay(plan: &Plan, planted: Option<&str>, show: Show) -> Result<Exit, St
         }
         println!("happened {}", report.happened.readable());
         println!("trace {:032x}", report.hash);
-        for violation in &report.violations {
-            println!("VIOLATED {}: {}", violation.check, violation.text);
-        }
+        print_violations(&report);
     }
-    Ok(if report.violations.is_empty() { Exit::Clean } else { Exit::Violated })
+    Ok(verdict(&report))
+}
+
+/// What did not hold, a line each.
+pub fn print_violations(report: &Report) {
+    for violation in &report.violations {
+        println!("VIOLATED {}: {}", violation.check, violation.text);
+    }
+}
+
+/// How a command ends that ran this.
+pub fn verdict(report: &Report) -> Exit {
+    if report.violations.is_empty() { Exit::Clean } else { Exit::Violated }
 }
 
 /// Runs it in this process; says how long it took. Ends the process if the run does not end.

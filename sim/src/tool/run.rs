@@ -62,7 +62,7 @@ pub fn run(wanted: &Sweep) -> Result<Exit, String> {
         let has_failed = wanted.until_failure && !totals.failed.is_empty();
         !is_over && !has_failed
     });
-    swept.map_err(|error| format!("a run can't be started: {error}"))?;
+    swept?;
     progress.end();
     if let Some(folder) = &wanted.plans {
         totals.keep_plans(folder)?;
@@ -142,8 +142,7 @@ impl Totals {
         );
         println!("{}", self.happened.readable());
         for (plan, outcome) in &self.failed {
-            let checks = outcome.checks().join(", ");
-            println!("seed {} failed ({checks}): {}", outcome.seed, replay_command(plan, planted));
+            println!("{}: {}", outcome.failure(), replay_command(plan, planted));
         }
     }
 

@@ -27,6 +27,18 @@ pub struct Setting {
 pub fn sweep(
     plans: impl IntoIterator<Item = Plan>,
     setting: &Setting,
+    each: impl FnMut(&Plan, Outcome) -> bool,
+) -> Result<(), String> {
+    run_all(plans, setting, each).map_err(|error| cannot_start(&error))
+}
+
+fn cannot_start(error: &io::Error) -> String {
+    format!("a run can't be started: {error}")
+}
+
+fn run_all(
+    plans: impl IntoIterator<Item = Plan>,
+    setting: &Setting,
     mut each: impl FnMut(&Plan, Outcome) -> bool,
 ) -> io::Result<()> {
     let mut plans = plans.into_iter();
@@ -35,7 +47,7 @@ pub fn sweep(
     while going_on {
         while running.len() < setting.jobs.max(1) {
             let Some(plan) = plans.next() else { break };
-            let child = start(&plan, setting)?;
+            let child = start(&plan, setting, true)?;
             running.push_back((plan, child));
         }
         let Some((plan, child)) = running.pop_front() else { break };
@@ -52,13 +64,24 @@ pub fn sweep(
 ///
 /// # Errors
 /// As `sweep`.
-pub fn one(plan: &Plan, setting: &Setting) -> io::Result<Outcome> {
-    wait(plan, start(plan, setting)?)
+pub fn one(plan: &Plan, setting: &Setting) -> Result<Outcome, String> {
+    let run = || wait(plan, start(plan, setting, true)?);
+    run().map_err(|error| cannot_start(&error))
 }
 
-fn start(plan: &Plan, setting: &Setting) -> io::Result<Child> {
+/// All that the run of a plan prints: its events and its verdict.
+///
+/// # Errors
+/// As `sweep`.
+pub fn events(plan: &Plan, setting: &Setting) -> Result<String, String> {
+    let run = || start(plan, setting, false)?.wait_with_output();
+    let ended = run().map_err(|error| cannot_start(&error))?;
+    Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
+}
+
+fn start(plan: &Plan, setting: &Setting, json: bool) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["replay", "-", "--json"]);
+    command.args(["replay", "-"]).args(json.then_some("--json"));
     command.args(setting.planted.iter().flat_map(|name| ["--planted", name.as_str()]));
     command.envs(setting.surroundings.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -41,20 +41,9 @@ impl IoKind {
         Self::Rename,
         Self::Remove,
     ];
-    /// Those that change something, or make it durable.
-    pub const CHANGES: [Self; 7] = [
-        Self::Create,
-        Self::Write,
-        Self::SetLen,
-        Self::Sync,
-        Self::SyncDirectory,
-        Self::Rename,
-        Self::Remove,
-    ];
-
-    /// Whether it is one of `CHANGES`.
+    /// Whether it changes something, or makes it durable.
     pub fn changes(self) -> bool {
-        Self::CHANGES.contains(&self)
+        !matches!(self, Self::Open | Self::Read)
     }
 
     /// Its name in traces.
@@ -88,7 +77,7 @@ pub enum Moment {
 /// Kills the process at an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IoTrigger {
-    /// Which operations count; none: those of `IoKind::CHANGES`.
+    /// Which operations count; none: those that change something.
     pub kind: Option<IoKind>,
     /// Of which files.
     pub among: Among,
@@ -153,7 +142,7 @@ impl Watch {
         let trigger = self.trigger.as_mut()?;
         let counted = match trigger.kind {
             Some(kind) => kind == event.kind,
-            None => IoKind::CHANGES.contains(&event.kind),
+            None => event.kind.changes(),
         };
         if !counted || !trigger.among.holds(&event.file) {
             return None;
