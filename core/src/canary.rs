@@ -51,6 +51,8 @@ pub enum Canary {
     FormsByMajority,
     /// An older copy of a member's directory is taken for the member.
     OlderCopyTaken,
+    /// A member starts from a copy of its directory as if it were the directory.
+    CopyTaken,
     /// A member with an empty disk is taken for the member that it was.
     WipedNodeTaken,
 

@@ -141,6 +141,7 @@ marks! {
 
     // Links between nodes.
     LinkRefused Rare "link-refused" "A peer was refused by what it said of itself.";
+    StartRefusedCopy Rare "start-refused-copy" "A member did not start because its data directory was a copy.";
     OlderCopyRefused Rare "older-copy-refused" "A peer was found to run on an older copy of its directory.";
     WipedNodeRefused Rare "wiped-node-refused" "A node with an empty or other disk heard that it may not vote in its old name.";
     StreamSilent Common "stream-silent" "A stream between nodes was given up because nothing moved on it.";

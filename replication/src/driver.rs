@@ -22,8 +22,8 @@ use crate::node::{Node, NodeConfig, NodeStart};
 use crate::ports::{Clock, Disk, Net};
 use crate::session::Sessions;
 use crate::storage::{
-    self, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
-    Recovered, SnapshotMeta, StoreError, write_loop,
+    self, Copies, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership,
+    NodeMeta, Recovered, SnapshotMeta, StoreError, write_loop,
 };
 use crate::transport::{Identity, Links, PeerEvent};
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
@@ -47,6 +47,8 @@ pub struct ReplicationConfig {
     pub members: Vec<Member>,
     /// The log.
     pub log: LogConfig,
+    /// Whether a member of a cluster of several may start from a copy of its data directory.
+    pub adopt_copy: bool,
     /// Bytes of log after which a snapshot is taken.
     pub snapshot_log_bytes: u64,
     /// Bytes of entries kept behind a snapshot for slow followers.
@@ -114,11 +116,13 @@ pub struct Driver {
 /// See `OpenError`.
 pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<D>, OpenError> {
     // Before anything is changed, as the message says.
+    let mut log = config.log;
     if let Some(meta) = storage::identity(&disk).map_err(refused)? {
         check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
+        log.copies = copies(&config, &meta);
     }
     let drawn = disk.draw_id();
-    let (mut store, mut recovered) = storage::open(disk, config.log).await.map_err(refused)?;
+    let (mut store, mut recovered) = storage::open(disk, log).await.map_err(refused)?;
     if is_planted(Canary::RecoverySkipped) {
         recovered = Recovered { meta: recovered.meta, ..Recovered::default() };
     }
@@ -154,8 +158,18 @@ fn refused(error: StoreError) -> OpenError {
     mark::reached(match &error {
         StoreError::Damaged { .. } => Mark::StartRefusedDamaged,
         StoreError::Io { .. } => Mark::StartRefusedByDisk,
+        StoreError::Copied { .. } => Mark::StartRefusedCopy,
     });
     OpenError::Store(error)
+}
+
+/// What a node promised to others holds for it, not for a copy of its directory; a node alone promised nothing to anybody but its clients,
+/// who restore a backup because they want it back as it was.
+fn copies(config: &ReplicationConfig, meta: &NodeMeta) -> Copies {
+    let is_one_of_several =
+        Record::decode(&meta.formation).is_some_and(|record| record.voters().len() > 1);
+    let is_refused = is_one_of_several && !config.adopt_copy && !is_planted(Canary::CopyTaken);
+    if is_refused { Copies::Refused } else { Copies::Taken }
 }
 
 /// Starts are counted in the upper half; the lower half is drawn, so that a node started from an older copy of its directory

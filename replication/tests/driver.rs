@@ -370,6 +370,37 @@ fn an_older_copy_of_a_member_is_refused() {
     });
 }
 
+/// A copy that was made since a member's last start counts the same starts as the member: its files tell. It is opened if that is said,
+/// once; then it is the original. A node on its own takes copies as they are.
+#[test]
+fn a_copy_of_a_member_does_not_start() {
+    run(async {
+        let net = MemoryNet::new();
+        let born = |birth| MemoryDisk::default().born(birth);
+        let mut nodes = Vec::new();
+        for id in THREE {
+            nodes.push(start(&net, id, born(1)).await);
+        }
+        wait_for("all are registered", || nodes.iter().all(Running::is_registered)).await;
+        let original = nodes.remove(0).stop().await;
+        let copy = MemoryDisk::with_files(original.files()).born(2);
+        let before = copy.files();
+        let opened = Running::start(&net, config(1, &THREE), copy.clone()).await;
+        let said = opened.err().expect("it is a copy").to_string();
+        assert!(said.contains("is a copy") && said.contains("--adopt-copy"), "{said}");
+        assert!(copy.files() == before, "nothing was changed");
+        let adopting = driver::ReplicationConfig { adopt_copy: true, ..config(1, &THREE) };
+        let adopted = Running::start(&net, adopting, copy).await.expect("it was said");
+        let disk = adopted.stop().await;
+        drop(start(&net, 1, disk).await.stop().await);
+        drop(nodes.remove(0).stop().await);
+
+        let alone = Running::start(&net, config(1, &[]), born(1)).await.expect("it opens");
+        let copy = MemoryDisk::with_files(alone.stop().await.files()).born(2);
+        drop(Running::start(&net, config(1, &[]), copy).await.expect("it opens").stop().await);
+    });
+}
+
 /// A directory of one node or cluster is not taken by another.
 #[test]
 fn foreign_directories_are_refused() {

@@ -75,7 +75,7 @@ fn damage_at(outcome: Result<Recovered, StoreError>) -> Result<Recovered, (Strin
             assert!(!why.is_empty());
             (file, offset)
         }
-        StoreError::Io { .. } => panic!("{error}"),
+        StoreError::Io { .. } | StoreError::Copied { .. } => panic!("{error}"),
     })
 }
 

@@ -50,6 +50,10 @@ pub struct ServerArgs {
     /// Data directory; made if it is missing.
     #[arg(long, default_value = "./data")]
     dir: String,
+    /// Start from a copy of the data directory, although this is one of several nodes: only if the node was stopped when the copy was
+    /// made and has not run since, or if all nodes go back to copies together. Not needed by a node on its own.
+    #[arg(long)]
+    adopt_copy: bool,
     /// This node's id in --cluster.
     #[arg(long)]
     node_id: Option<u64>,
@@ -145,6 +149,7 @@ impl ServerArgs {
             bind: self.bind,
             port: self.port,
             dir: self.dir,
+            adopt_copy: self.adopt_copy,
             node_id: self.node_id.unwrap_or(1),
             members,
             appendfsync: match self.appendfsync {

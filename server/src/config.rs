@@ -24,6 +24,8 @@ pub struct Config {
     pub port: u16,
     /// Data directory.
     pub dir: String,
+    /// Whether a member of a cluster of several may start from a copy of its data directory.
+    pub adopt_copy: bool,
     /// Own id; 1 for a node on its own.
     pub node_id: u64,
     /// All nodes; empty for a node on its own.
@@ -54,6 +56,7 @@ impl Default for Config {
             bind: "127.0.0.1".to_owned(),
             port: 6379,
             dir: "./data".to_owned(),
+            adopt_copy: false,
             node_id: 1,
             members: Vec::new(),
             appendfsync: Fsync::Always,
@@ -160,6 +163,7 @@ impl Config {
                 ..LogConfig::default()
             },
             snapshot_log_bytes: self.snapshot_log_bytes,
+            adopt_copy: self.adopt_copy,
             tail_bytes: self.snapshot_log_bytes / 4,
             tick: self.tick,
             election_ticks: ELECTION_TICKS,

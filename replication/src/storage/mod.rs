@@ -84,6 +84,15 @@ pub enum Fsync {
     No,
 }
 
+/// What is done with a data directory that is a copy of the one that was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// It is opened, and is an original from then on.
+    Taken,
+    /// It is not opened: it may lack what its node has promised to others.
+    Refused,
+}
+
 /// Settings of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogConfig {
@@ -93,11 +102,18 @@ pub struct LogConfig {
     pub fsync: Fsync,
     /// Free space that must remain besides what is about to be written.
     pub reserve_bytes: u64,
+    /// Whether a copy is opened.
+    pub copies: Copies,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, fsync: Fsync::Always, reserve_bytes: 32 << 20 }
+        Self {
+            segment_bytes: 16 << 20,
+            fsync: Fsync::Always,
+            reserve_bytes: 32 << 20,
+            copies: Copies::Taken,
+        }
     }
 }
 
@@ -120,6 +136,11 @@ pub enum StoreError {
         /// What is wrong there.
         why: String,
     },
+    /// The directory is a copy, and copies are refused.
+    Copied {
+        /// The file that tells.
+        file: String,
+    },
 }
 
 impl StoreError {
@@ -132,7 +153,7 @@ impl StoreError {
     fn made_final(self) -> Self {
         match self {
             Self::Io { doing, source } => Self::Io { doing, source: io::Error::other(source) },
-            damaged @ Self::Damaged { .. } => damaged,
+            other @ (Self::Damaged { .. } | Self::Copied { .. }) => other,
         }
     }
 
@@ -161,6 +182,14 @@ impl std::fmt::Display for StoreError {
                 "{file} is damaged at byte {offset}: {why}. This node does not start, so that it can't serve or vote on less \
                  than it promised; no file was changed. If this is one of several nodes, the others hold the data: remove \
                  this node and add it anew with an empty directory. If it is alone, restore a backup of the directory."
+            ),
+            Self::Copied { file } => write!(
+                f,
+                "this data directory is a copy: {file} was made after the node had written it. A copy lacks what the node has \
+                 promised to the other nodes since; if it voted with less, acknowledged writes could be lost. Nothing was \
+                 changed. If the node was stopped when the copy was made and has not run since (a move to another disk), or if \
+                 all nodes go back to copies together, start it once with --adopt-copy. Otherwise bring the newest directory \
+                 back, or remove this node and add it anew with an empty directory."
             ),
         }
     }

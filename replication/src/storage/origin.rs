@@ -1,6 +1,7 @@
-//! Whether a data directory is the one that was written, or a copy of it.
+//! Whether a data directory is the one that was written, or a copy of it. A member of a cluster refuses to start from a copy: what it
+//! promised since the copy was made is not in it (docs/decisions/2026-11-26-copies-do-not-vote.md).
 //!
-//! `origin` holds what tells it from its copies (`Disk::birth`): `magic "SFORIG\0\1" · storage id u128 · birth u128 · crc32 u32`.
+//! `origin` holds what tells it from its copies (`Disk::birth`): `magic "SFORIG\0\2" · storage id u128 · birth u128 · crc32 u32`.
 //! A copy that was taken file by file while the log was written can hold a later record without an earlier one. In the original
 //! that is damage; in a copy it only says that the earlier one came after the copy had passed its place.
 
@@ -9,7 +10,7 @@ use crate::ports::{Disk, File};
 use super::files::{read_whole, remove_if_there};
 use super::{Doing, Reader, StoreError};
 
-const MAGIC: &[u8; 8] = b"SFORIG\0\x01";
+const MAGIC: &[u8; 8] = b"SFORIG\0\x02";
 const NAME: &str = "origin";
 const BYTES_MAX: u64 = 1 << 10;
 
@@ -52,6 +53,11 @@ pub(super) fn look(
     let Some(marked) = decode(&bytes, storage_id) else { return Ok(Origin::Unmarked) };
     let birth = disk.birth(NAME).doing(|| format!("look at {}", disk.describe(NAME)))?;
     Ok(if birth.is_none_or(|birth| birth == marked) { Origin::Original } else { Origin::Copy })
+}
+
+/// A copy is not to be used.
+pub(super) fn refused(disk: &impl Disk) -> StoreError {
+    StoreError::Copied { file: disk.describe(NAME) }
 }
 
 /// Marks the directory as the one that is written from now on; durable when this returns.

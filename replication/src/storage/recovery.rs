@@ -27,7 +27,9 @@ use super::record::{
     ALIGNMENT, HEADER_BYTES, Place, Prologue, SegmentHeader, decode_group, decode_head,
 };
 use super::segment::{Active, LogStore, SPARE, SegmentFacts, segment_name, segment_of};
-use super::{Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve, snapshot};
+use super::{
+    Copies, Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve, snapshot,
+};
 
 /// Written again at once, of what nothing says was durable.
 const PIECE_BYTES: usize = 256 << 10;
@@ -72,6 +74,9 @@ pub async fn open<D: Disk>(
     let mut recovered = Recovered { meta: Some(meta.clone()), ..Recovered::default() };
 
     let origin = origin::look(&disk, meta.storage_id, &names)?;
+    if origin == Origin::Copy && config.copies == Copies::Refused {
+        return Err(origin::refused(&disk));
+    }
     let mut scan = scan_segments(&disk, &meta, &names, origin)?;
     let (snapshot, kept) = choose_snapshot(&disk, &meta, &names, &scan, &mut recovered.notes)?;
     let unsure = scan.unwitnessed.iter().find(|(group, _)| *group > scan.witnessed);

@@ -6,15 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{
-    Fsync, HardState, LogConfig, LogDone, LogEntry, LogRequest, Membership, NodeMeta, Recovered,
-    SnapshotMeta, StoreError, open, write_loop,
+    Copies, Fsync, HardState, LogConfig, LogDone, LogEntry, LogRequest, Membership, NodeMeta,
+    Recovered, SnapshotMeta, StoreError, open, write_loop,
 };
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 /// Segments so small that every history rolls.
-pub(crate) const SMALL: LogConfig =
-    LogConfig { segment_bytes: 2048, fsync: Fsync::Always, reserve_bytes: 0 };
+pub(crate) const SMALL: LogConfig = LogConfig {
+    segment_bytes: 2048,
+    fsync: Fsync::Always,
+    reserve_bytes: 0,
+    copies: Copies::Taken,
+};
 
 /// Runs a test on one thread with a clock that only moves while nothing else can.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {

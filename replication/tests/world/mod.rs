@@ -23,7 +23,7 @@ use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Intake, Outlet, Role, Status};
 use steadfast_replication::ports::{Clock, Net};
 use steadfast_replication::storage::memory::MemoryDisk;
-use steadfast_replication::storage::{Fsync, LogConfig};
+use steadfast_replication::storage::{Copies, Fsync, LogConfig};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
@@ -336,7 +336,13 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
     ReplicationConfig {
         node_id: id,
         members: members.iter().map(member).collect(),
-        log: LogConfig { segment_bytes: 64 << 10, fsync: Fsync::Always, reserve_bytes: 0 },
+        log: LogConfig {
+            segment_bytes: 64 << 10,
+            fsync: Fsync::Always,
+            reserve_bytes: 0,
+            copies: Copies::Taken,
+        },
+        adopt_copy: false,
         snapshot_log_bytes: 64 << 20,
         tail_bytes: 4096,
         tick: Duration::from_millis(50),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -115,12 +115,11 @@ impl ports::Disk for FileDisk {
         Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
     }
 
-    /// Number of the inode and time of its creation: both are new in a copy.
+    /// When the inode was made, which no copy can take over. Not its number: file systems of virtual machines may number anew at
+    /// each mount.
     fn birth(&self, name: &str) -> io::Result<Option<u128>> {
-        let facts = fs::metadata(self.path(name))?;
-        let created = facts.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let nanos = created.map_or(0, |at| at.as_nanos() as u64);
-        Ok(Some(u128::from(facts.ino()) << 64 | u128::from(nanos)))
+        let created = fs::metadata(self.path(name))?.created().ok();
+        Ok(created.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|at| at.as_nanos()))
     }
 
     fn draw_id(&self) -> Option<u128> {

@@ -1,6 +1,7 @@
 //! Three nodes as processes: the leader dies and clients of the others see a pause, nothing else; a minority says
 //! honestly what it did not do; a cluster forms once.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -283,8 +284,8 @@ fn a_cluster_forms_once() {
     assert_eq!(cluster.nodes[0].client().call(&["SET", "k", "v"]).expect("it serves"), Reply::Ok);
     for at in 1..3 {
         cluster.nodes[at].kill();
-        for file in std::fs::read_dir(cluster.dirs[at].path()).expect("it is there") {
-            std::fs::remove_file(file.expect("it is there").path()).expect("it is a file");
+        for file in fs::read_dir(cluster.dirs[at].path()).expect("it is there") {
+            fs::remove_file(file.expect("it is there").path()).expect("it is a file");
         }
         cluster.nodes[at].restart();
     }
@@ -300,4 +301,29 @@ fn a_cluster_forms_once() {
     }
     // The one that kept its disk has no quorum and serves nothing, but its data is there.
     assert_ne!(cluster.nodes[0].info("raft_applied_index").as_deref(), Some("0"));
+}
+
+/// A member does not start from a copy of its directory until it is told that nothing is missing in it.
+#[test]
+fn a_copy_of_a_member_does_not_start() {
+    let mut cluster = Cluster::start(&[]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    cluster.nodes[0].kill();
+    let dir = cluster.dirs[0].path();
+    let tells_birth = fs::metadata(dir).expect("it is there").created().is_ok();
+    for file in fs::read_dir(dir).expect("it is there") {
+        let path = file.expect("it is there").path();
+        let aside = path.with_extension("copy");
+        fs::copy(&path, &aside).expect("there is room");
+        fs::rename(&aside, &path).expect("it is ours");
+    }
+    if tells_birth {
+        let said = cluster.nodes[0].refused();
+        assert!(said.contains("origin") && said.contains("--adopt-copy"), "{said}");
+        cluster.nodes[0].restart_once_with(&["--adopt-copy"]);
+        drop(cluster.nodes[0].client());
+        cluster.nodes[0].kill();
+    }
+    cluster.nodes[0].restart();
+    drop(cluster.nodes[0].client());
 }

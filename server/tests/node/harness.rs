@@ -72,6 +72,15 @@ pub(crate) fn steadfast(arguments: &[&str]) -> Command {
     command
 }
 
+/// What the binary says on standard error when it must refuse to start.
+pub(crate) fn refusal(arguments: &[&str]) -> String {
+    let output = steadfast(arguments).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{arguments:?} started: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
 /// A running node.
 pub(crate) struct Node {
     pub(crate) port: u16,
@@ -108,7 +117,19 @@ impl Node {
 
     /// Starts it again with the same arguments.
     pub(crate) fn restart(&mut self) {
-        self.child = Self::spawn(&self.arguments);
+        self.restart_once_with(&[]);
+    }
+
+    /// Starts it again with the same arguments, and this time more of them.
+    pub(crate) fn restart_once_with(&mut self, more: &[&str]) {
+        let more = more.iter().map(|&word| word.to_owned());
+        let arguments: Vec<String> = self.arguments.iter().cloned().chain(more).collect();
+        self.child = Self::spawn(&arguments);
+    }
+
+    /// What it says on standard error when it must refuse to start again.
+    pub(crate) fn refused(&self) -> String {
+        refusal(&self.arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Stops or continues the process, or asks it to end: `STOP`, `CONT`, `TERM`.

@@ -5,16 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use steadfast_core::reply::Reply;
 
-use crate::harness::{Client, Node, TempDir, free_port, steadfast, wait_for};
-
-/// What the binary says on standard error when it must refuse to start.
-fn refusal(arguments: &[&str]) -> String {
-    let output = steadfast(arguments).output().expect("the binary runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{arguments:?} started: {said}");
-    assert!(!said.contains("panicked"), "{said}");
-    said
-}
+use crate::harness::{Client, Node, TempDir, free_port, refusal, wait_for};
 
 /// The texts that Redis 7 answers, on one connection each; the server lives on.
 #[test]

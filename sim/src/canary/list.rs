@@ -169,6 +169,14 @@ pub const ALL: &[Entry] = &[
     .within(10)
     .scenario("back-in-time"),
     Entry::new(
+        "copy-taken",
+        Planted::Inside(Canary::CopyTaken),
+        "a member starts from a copy of its directory as if it were the directory",
+        &["promise", "one-log", "durability", "no-node-ends"],
+    )
+    .within(10)
+    .scenario("copied-back"),
+    Entry::new(
         "wiped-node-taken",
         Planted::Inside(Canary::WipedNodeTaken),
         "a member with an empty disk is taken for the member that it was",

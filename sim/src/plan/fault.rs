@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ports::disk::{Among, IoKind, Moment, Rot};
+use crate::ports::disk::{Among, Back, IoKind, Moment, Rot};
 use crate::ports::net::Streams;
 
 /// A fault and when it begins.
@@ -247,6 +247,9 @@ pub enum Fault {
     PutBack {
         /// Whose.
         node: Target,
+        /// How.
+        #[serde(default)]
+        way: Back,
     },
     /// The streams of a node are in trouble.
     Streams {
@@ -298,7 +301,7 @@ impl Fault {
             | Self::DiskFull { node, .. }
             | Self::Rot { node, .. }
             | Self::Wipe { node }
-            | Self::PutBack { node }
+            | Self::PutBack { node, .. }
             | Self::Streams { node, .. }
             | Self::ClockJump { node, .. }
             | Self::ClockRate { node, .. }
@@ -411,8 +414,8 @@ impl fmt::Display for Fault {
                 write!(f, "the disk of {node} rots: {rot:?} in {files:?}")
             }
             Self::Wipe { node } => write!(f, "{node} gets an empty disk"),
-            Self::PutBack { node } => {
-                write!(f, "the disk of {node} will be put back to this state")
+            Self::PutBack { node, way } => {
+                write!(f, "the disk of {node} will be put back to this state: {way:?}")
             }
             Self::Streams { node, over, trouble } => {
                 write!(f, "streams of {node} ({over:?}): {trouble:?}")

@@ -15,6 +15,7 @@ use crate::workload::Mix;
 
 mod fault;
 
+pub use crate::ports::disk::Back;
 pub use fault::{DiskError, Fault, Files, Planned, Target, Trouble, Ways, When, Whom};
 
 /// Version of the plan's form and of what the simulator makes of it.

@@ -101,8 +101,13 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "back-in-time",
-        story: "a node's disk is put back when the two others need it most",
-        plan: spoilt::is_put_back,
+        story: "a node's volume is rolled back when the two others need it most",
+        plan: spoilt::is_rolled_back,
+    },
+    Scenario {
+        name: "copied-back",
+        story: "a node's directory is replaced by a copy of it when the two others need it most",
+        plan: spoilt::is_copied_back,
     },
     Scenario {
         name: "wiped-disk",

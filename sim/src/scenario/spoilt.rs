@@ -3,7 +3,7 @@
 //! acknowledged is lost.
 
 use super::sketch::{FORMED_MS, Sketch, cut};
-use crate::plan::{Class, Fault, Files, Plan, Target, Ways, When};
+use crate::plan::{Back, Class, Fault, Files, Plan, Target, Ways, When};
 use crate::ports::disk::Rot;
 
 /// How old the copy is to which a disk is put back.
@@ -11,7 +11,7 @@ const COPY_MS: u64 = 1500;
 
 /// What lies on the disk rots, and the node starts again.
 pub(super) fn rots(seed: u64) -> Plan {
-    story(seed, "bit-rot", |sketch, node, at| {
+    story(seed, "bit-rot", |sketch, node, at, _| {
         let rot = sketch.draws.pick(&[Rot::BitFlip, Rot::BadSectors, Rot::ZeroedSector]);
         let rots = Fault::Rot { node, rot, files: Files::Segments };
         let rots = sketch.add(When::At(at), 0, rots);
@@ -19,24 +19,33 @@ pub(super) fn rots(seed: u64) -> Plan {
     })
 }
 
-/// The disk is put back to what it was before the node's last start, of which both others have heard. That is how an older copy is
-/// told from the member: one of the last start itself can't be.
-pub(super) fn is_put_back(seed: u64) -> Plan {
-    story(seed, "back-in-time", |sketch, node, at| {
-        let copies = sketch.add(When::At(at - COPY_MS), COPY_MS, Fault::PutBack { node });
+/// The volume is rolled back to what it was before the node's last start, of which both others have heard. That is how an older state
+/// is told from the member where the files can't tell: one of the last start itself passes for it.
+pub(super) fn is_rolled_back(seed: u64) -> Plan {
+    story(seed, "back-in-time", |sketch, node, at, _| {
+        let back = Fault::PutBack { node, way: Back::RolledBack };
+        let copies = sketch.add(When::At(at - COPY_MS), COPY_MS, back);
         sketch.after(copies, 20, 50, Fault::Kill { node });
+    })
+}
+
+/// A copy of the directory that was made since the node's last start takes its place.
+pub(super) fn is_copied_back(seed: u64) -> Plan {
+    story(seed, "copied-back", |sketch, node, at, missed_ms| {
+        let back = Fault::PutBack { node, way: Back::Copied };
+        sketch.add(When::At(at - missed_ms), missed_ms, back);
     })
 }
 
 /// The machine gets an empty disk.
 pub(super) fn is_wiped(seed: u64) -> Plan {
-    story(seed, "wiped-disk", |sketch, node, at| {
+    story(seed, "wiped-disk", |sketch, node, at, _| {
         sketch.add(When::At(at), 60, Fault::Wipe { node });
     })
 }
 
-/// `spoil` adds what befalls the node at a time.
-fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64)) -> Plan {
+/// `spoil` adds what befalls the node at a time; the other has missed the given milliseconds by then.
+fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64, u64)) -> Plan {
     let mut sketch = Sketch::new(seed, name, 3);
     sketch.head.class = Class::StorageRot;
     let spoilt = sketch.node();
@@ -48,7 +57,7 @@ fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64)) -> Plan {
     let missed_ms = sketch.draws.between(300, 600);
     let away = cut(Target::Node(missing), Ways::Both);
     sketch.add(When::At(at - missed_ms), missed_ms + 30, away);
-    spoil(&mut sketch, Target::Node(spoilt), at);
+    spoil(&mut sketch, Target::Node(spoilt), at, missed_ms);
     let gone_ms = sketch.draws.between(2500, 4000);
     let (node, silent) = (Target::Node(keeps), sketch.draws.chance(50));
     sketch.add(When::At(at), gone_ms, Fault::PowerCut { node, silent });

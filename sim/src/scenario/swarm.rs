@@ -5,7 +5,7 @@ use crate::draw::Draws;
 use crate::plan::{
     Class, ClockPlan, DiskError, Fault, Files, Plan, Planned, Target, Trouble, Ways, When, Whom,
 };
-use crate::ports::disk::{IoKind, Moment, Rot};
+use crate::ports::disk::{Back, IoKind, Moment, Rot};
 use crate::ports::net::Streams;
 
 /// How slow a message may be while a network is slow, at the most.
@@ -304,7 +304,7 @@ impl Swarm {
         let node = Target::Node(self.draws.pick(&self.rotten));
         match self.draws.below(10) {
             0..2 => Fault::Wipe { node },
-            2..4 => Fault::PutBack { node },
+            2..4 => Fault::PutBack { node, way: Back::Copied },
             _ => {
                 let rot = self.draws.pick(&[Rot::BitFlip, Rot::BadSectors, Rot::ZeroedSector]);
                 let files = self.draws.pick(&[Files::Segments, Files::Segments, Files::Snapshots]);

@@ -202,9 +202,9 @@ impl World<'_> {
                     self.note(format!("n{id}: {text}"));
                 }
             }
-            Fault::PutBack { .. } => {
+            Fault::PutBack { way, .. } => {
                 let backup = platter.copy();
-                self.backups.push((until, at, backup));
+                self.backups.push((until, at, backup, *way));
             }
             _ => {
                 self.spoilt.insert(id);
@@ -220,11 +220,11 @@ impl World<'_> {
         let (due, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.backups).into_iter().partition(|(when, ..)| *when <= now);
         self.backups = rest;
-        for (_, at, backup) in due {
+        for (_, at, backup, way) in due {
             self.stop(at, now + Duration::from_millis(50), Stop::Kill);
             let Some(node) = self.nodes.get(at) else { return };
             let id = node.id;
-            node.platter.restore_from(&backup);
+            node.platter.restore_from(&backup, way);
             self.spoilt.insert(id);
             self.notebook.evidence.borrow_mut().forgets(id);
             self.event(Who::Node(id), What::Gone("its disk is put back to an older state".into()));

@@ -19,7 +19,7 @@ use crate::evidence::{Evidence, LogRecord};
 use crate::happened::{self, Happened};
 use crate::history::{Operation, SharedHistory};
 use crate::panics;
-use crate::plan::{Plan, Planned};
+use crate::plan::{Back, Plan, Planned};
 use crate::ports::clock::SimClock;
 use crate::ports::disk::{SharedPlatter, SimDisk};
 use crate::ports::net::Weather;
@@ -100,8 +100,8 @@ struct World<'a> {
     held: BTreeSet<(String, String)>,
     /// Nodes whose disks have rotted or been exchanged.
     spoilt: BTreeSet<u64>,
-    /// Old copies of disks, when they are put back, and where.
-    backups: Vec<(Duration, usize, SharedPlatter)>,
+    /// Old copies of disks, when they are put back, where, and how.
+    backups: Vec<(Duration, usize, SharedPlatter, Back)>,
     happened: Happened,
 }
 

@@ -94,6 +94,17 @@ pub enum Rot {
     ZeroedSector,
 }
 
+/// How a disk gets an older state back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Back {
+    /// From a copy: the files are new ones with the old contents.
+    #[default]
+    Copied,
+    /// The whole volume goes back, and nothing in it can tell.
+    RolledBack,
+}
+
 /// Some of the files of a data directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Among {

@@ -19,7 +19,7 @@ mod faults;
 mod inode;
 mod watch;
 
-pub use faults::{Among, DiskFaults, Misdirection, Refusal, Rot};
+pub use faults::{Among, Back, DiskFaults, Misdirection, Refusal, Rot};
 use inode::Inode;
 use watch::Watch;
 pub use watch::{IoEvent, IoKind, IoTrigger, Moment};
@@ -98,14 +98,16 @@ impl Platter {
         self.pending.clear();
     }
 
-    /// Files as they were seen when `backup` was copied take the place of what there is, all of them durable.
-    pub fn restore_from(&mut self, backup: &Self) {
+    /// Files as they were seen when `backup` was copied take the place of what there is, all of them durable. Copies are new files;
+    /// those of a volume that is rolled back are the old ones again.
+    pub fn restore_from(&mut self, backup: &Self, way: Back) {
         self.wipe();
         for (name, id) in &backup.names {
             let cached = backup.inodes.get(id).map_or_else(Vec::new, |inode| inode.cached.clone());
             self.next_inode += 1;
-            self.inodes.insert(self.next_inode, Inode::at_rest(cached));
-            self.names.insert(name.clone(), self.next_inode);
+            let id = if way == Back::Copied { self.next_inode } else { *id };
+            self.inodes.insert(id, Inode::at_rest(cached));
+            self.names.insert(name.clone(), id);
         }
         self.durable_names = self.names.clone();
     }
@@ -308,8 +310,8 @@ impl SharedPlatter {
     }
 
     /// `Platter::restore_from`, of another disk than this one.
-    pub fn restore_from(&self, backup: &Self) {
-        self.lock().restore_from(&backup.lock());
+    pub fn restore_from(&self, backup: &Self, way: Back) {
+        self.lock().restore_from(&backup.lock(), way);
     }
 }
 
@@ -470,6 +472,11 @@ impl ports::Disk for SimDisk {
 
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(self.live()?.room())
+    }
+
+    /// Number of the inode, which no other file of this disk ever has.
+    fn birth(&self, name: &str) -> io::Result<Option<u128>> {
+        Ok(Some(self.live()?.named(name)?.into()))
     }
 
     fn describe(&self, name: &str) -> String {

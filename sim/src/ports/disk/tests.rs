@@ -259,7 +259,7 @@ fn disks_are_wiped_and_restored() {
     disk.create("later").expect("it is new");
     platter.lock().wipe();
     assert_eq!(platter.mount().list().expect("it answers"), Vec::<String>::new());
-    platter.restore_from(&backup);
+    platter.restore_from(&backup, Back::Copied);
     platter.lock().lose_unsynced();
     assert_eq!(platter.mount().list().expect("it answers"), ["log-1"]);
     assert_eq!(bytes(&platter.mount(), "log-1").get(511..513), Some(&[2, 1][..]));
