@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use steadfast_sim::plan::Plan;
-use steadfast_sim::tool::marks::{self, Source, Wanted};
+use steadfast_sim::tool::marks::{self, Source};
 use steadfast_sim::tool::replay::{self, Show};
-use steadfast_sim::tool::run::{self, Seeds, Sweep};
+use steadfast_sim::tool::run::{self, Sweep};
+use steadfast_sim::tool::runs::{Runs, Seeds, scenario_named, scenarios_named};
 use steadfast_sim::tool::sweep::Setting;
-use steadfast_sim::tool::{Exit, diff, minimize, planted, range, replay_command, scenario_named};
+use steadfast_sim::tool::{Exit, diff, minimize, planted, range, replay_command};
 use steadfast_sim::view;
 
 /// Breaks a Steadfast cluster in simulation and holds it to its promises.
@@ -72,20 +73,10 @@ enum Action {
     },
     /// Which marks of the product seeds reach, and which none does.
     Marks {
-        /// The scenario.
-        #[arg(long, default_value = "swarm")]
-        scenario: String,
-        /// A range of seeds, such as 0..1000. Without: new seeds, for a minute.
-        #[arg(long, conflicts_with = "seconds")]
-        seeds: Option<String>,
-        /// How long to run new seeds, in seconds.
-        #[arg(long = "for", default_value_t = 60)]
-        seconds: u64,
-        /// Runs at once.
-        #[arg(long, default_value_t = 2)]
-        jobs: usize,
+        #[command(flatten)]
+        runs: RunsArgs,
         /// Outcomes that were written by `run --json`, instead of seeds.
-        #[arg(long, conflicts_with_all = ["seeds", "seconds"])]
+        #[arg(long, conflicts_with_all = ["scenario", "seeds", "seconds"])]
         file: Option<PathBuf>,
     },
     /// Run each seed twice, in other surroundings, and show where two runs part.
@@ -102,14 +93,12 @@ enum Action {
     },
 }
 
+/// Many runs.
 #[derive(Debug, Args)]
-struct RunArgs {
-    /// The scenario.
+struct RunsArgs {
+    /// The scenario, or several with commas between them; `designed`: all that are made for one thing.
     #[arg(long, default_value = "swarm")]
     scenario: String,
-    /// One seed.
-    #[arg(long, conflicts_with = "seeds")]
-    seed: Option<u64>,
     /// A range of seeds, such as 0..1000. Without: new seeds, for a minute.
     #[arg(long, conflicts_with = "seconds")]
     seeds: Option<String>,
@@ -119,6 +108,25 @@ struct RunArgs {
     /// Runs at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+}
+
+impl RunsArgs {
+    fn runs(&self) -> Result<Runs, String> {
+        let new = || Seeds::For(Duration::from_secs(self.seconds));
+        let seeds =
+            self.seeds.as_deref().map(|seeds| range(seeds).map(Seeds::Range)).transpose()?;
+        let scenarios = scenarios_named(&self.scenario)?;
+        Ok(Runs { scenarios, seeds: seeds.unwrap_or_else(new) })
+    }
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    runs: RunsArgs,
+    /// One seed.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
     /// Do not print the events of one seed.
     #[arg(long)]
     quiet: bool,
@@ -193,11 +201,9 @@ fn main() -> ExitCode {
         Action::Canary { action: CanaryAction::Run { name, jobs, .. } } => {
             planted::find(name.as_deref(), jobs)
         }
-        Action::Marks { scenario, seeds, seconds, jobs, file } => {
-            seeds_of(seeds.as_deref(), seconds).and_then(|seeds| {
-                let source = file.map_or(Source::Seeds(seeds, jobs), Source::File);
-                marks::marks(&Wanted { scenario: scenario_named(&scenario)?, source })
-            })
+        Action::Marks { file: Some(file), .. } => marks::marks(&Source::File(file)),
+        Action::Marks { runs, .. } => {
+            runs.runs().and_then(|of| marks::marks(&Source::Runs(of, runs.jobs)))
         }
         Action::Diff { scenario, seeds, jobs } => scenario_named(&scenario)
             .and_then(|scenario| diff::twins(scenario, range(&seeds)?, jobs)),
@@ -223,22 +229,15 @@ fn show(json: bool, quiet: bool) -> Show {
     }
 }
 
-fn seeds_of(seeds: Option<&str>, seconds: u64) -> Result<Seeds, String> {
-    let new = || Seeds::For(Duration::from_secs(seconds));
-    seeds.map_or_else(|| Ok(new()), |seeds| range(seeds).map(Seeds::Range))
-}
-
 fn run_seeds(args: RunArgs) -> Result<Exit, String> {
-    let scenario = scenario_named(&args.scenario)?;
     if let Some(seed) = args.seed {
-        let show = show(args.json, args.quiet);
-        return replay::replay(&scenario.plan(seed), args.planted.as_deref(), show);
+        let plan = scenario_named(&args.runs.scenario)?.plan(seed);
+        return replay::replay(&plan, args.planted.as_deref(), show(args.json, args.quiet));
     }
-    let seeds = seeds_of(args.seeds.as_deref(), args.seconds)?;
-    let setting = Setting { jobs: args.jobs, planted: args.planted, ..Setting::default() };
+    let runs = args.runs.runs()?;
+    let setting = Setting { jobs: args.runs.jobs, planted: args.planted, ..Setting::default() };
     run::run(&Sweep {
-        scenario,
-        seeds,
+        runs,
         setting,
         json: args.json,
         plans: args.plans,

@@ -31,6 +31,9 @@ mod torn_snapshot;
 mod torn_tail;
 mod watched_deadlines;
 
+/// The scenario of any faults at any time.
+pub const SWARM: &str = "swarm";
+
 /// A scenario.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
@@ -45,7 +48,7 @@ pub struct Scenario {
 /// All scenarios.
 pub const ALL: &[Scenario] = &[
     Scenario {
-        name: "swarm",
+        name: SWARM,
         story: "any faults at any time; each seed draws which kinds of faults and of work exist at all",
         plan: swarm::plan,
     },
@@ -177,6 +180,11 @@ pub fn named(name: &str) -> Option<&'static Scenario> {
 }
 
 impl Scenario {
+    /// Whether it is made for one thing: neither the swarm nor calm.
+    pub fn is_designed(&self) -> bool {
+        ![SWARM, "calm"].contains(&self.name)
+    }
+
     /// The plan of a seed.
     pub fn plan(&self, seed: u64) -> Plan {
         let mut plan = (self.plan)(seed);

@@ -9,44 +9,29 @@ use steadfast_core::mark::{Mark, Rarity};
 
 use super::outcome::Outcome;
 use super::progress::Progress;
-use super::run::{self, Seeds};
+use super::runs::Runs;
 use super::sweep::{Setting, sweep};
 use super::{Exit, replay_command};
-use crate::scenario::Scenario;
-
-/// What is asked for.
-#[derive(Debug)]
-pub struct Wanted {
-    /// The scenario.
-    pub scenario: &'static Scenario,
-    /// Where outcomes come from.
-    pub source: Source,
-}
+use crate::scenario::{self, Scenario};
 
 /// Where outcomes come from.
 #[derive(Debug)]
 pub enum Source {
-    /// From seeds that are run now, so many at once.
-    Seeds(Seeds, usize),
-    /// From lines of JSON, as `run --json` writes them; those of other scenarios are passed over.
+    /// From runs that are done now, so many at once.
+    Runs(Runs, usize),
+    /// From lines of JSON, as `run --json` writes them.
     File(PathBuf),
 }
 
 /// What the marks of many runs came to.
 #[derive(Debug, Default)]
 pub struct Tally {
-    seeds: u64,
-    /// By the mark's name: seeds that reached it, and how often in all.
+    /// Runs of the swarm.
+    swarm: u64,
+    /// Runs of scenarios that are made for one thing.
+    designed: u64,
+    /// By the mark's name: runs that reached it, and how often in all.
     reached: BTreeMap<String, (u64, u64)>,
-}
-
-/// How many seeds it takes before a mark that was never reached counts as missing: two are expected by then.
-const fn seeds_needed(rarity: Rarity) -> u64 {
-    match rarity {
-        Rarity::Common => 200,
-        Rarity::Rare => 2000,
-        Rarity::VeryRare => 20_000,
-    }
 }
 
 impl Tally {
@@ -55,7 +40,9 @@ impl Tally {
         if outcome.events == 0 {
             return;
         }
-        self.seeds += 1;
+        let known = scenario::named(&outcome.scenario);
+        self.designed += u64::from(known.is_some_and(Scenario::is_designed));
+        self.swarm += u64::from(outcome.scenario == scenario::SWARM);
         for (name, times) in &outcome.marks {
             let (seeds, total) = self.reached.entry(name.clone()).or_default();
             *seeds += 1;
@@ -63,14 +50,29 @@ impl Tally {
         }
     }
 
-    /// Seeds that reached a mark, and how often in all.
+    /// Runs of the swarm.
+    pub fn seeds_of_swarm(&self) -> u64 {
+        self.swarm
+    }
+
+    /// Whether a mark of this rarity had runs enough: two that reach it are expected by then, of those designed many more.
+    fn is_due(&self, rarity: Rarity) -> bool {
+        match rarity {
+            Rarity::Common => self.swarm >= 200,
+            Rarity::Rare => self.swarm >= 2000,
+            Rarity::VeryRare => self.swarm >= 20_000,
+            Rarity::Designed => self.designed >= 200,
+        }
+    }
+
+    /// Runs that reached a mark, and how often in all.
     fn of(&self, mark: Mark) -> (u64, u64) {
         self.reached.get(mark.name()).copied().unwrap_or_default()
     }
 
     /// Marks that had seeds enough and were never reached.
     pub fn missing(&self) -> Vec<Mark> {
-        let due = |mark: &Mark| self.seeds >= seeds_needed(mark.rarity());
+        let due = |mark: &Mark| self.is_due(mark.rarity());
         Mark::ALL.iter().copied().filter(|mark| due(mark) && self.of(*mark).0 == 0).collect()
     }
 
@@ -89,8 +91,8 @@ impl Tally {
             let found = if seeds == 0 { "NEVER".to_owned() } else { format!("{seeds}") };
             let (name, story, rarity) = (mark.name(), mark.story(), mark.rarity());
             format!(
-                "{name:27} {found:>6} of {} seeds, {total:>7} times, {rarity:?}: {story}\n",
-                self.seeds
+                "{name:27} {found:>6} of {} runs, {total:>7} times, {rarity:?}: {story}\n",
+                self.swarm + self.designed
             )
         });
         lines.collect()
@@ -101,11 +103,11 @@ impl Tally {
 ///
 /// # Errors
 /// Runs can't be started, or the file can't be read.
-pub fn marks(wanted: &Wanted) -> Result<Exit, String> {
+pub fn marks(source: &Source) -> Result<Exit, String> {
     let mut tally = Tally::default();
-    let failed = match &wanted.source {
-        Source::Seeds(seeds, jobs) => run_seeds(wanted.scenario, seeds, *jobs, &mut tally)?,
-        Source::File(path) => read(path, wanted.scenario.name, &mut tally)?,
+    let failed = match source {
+        Source::Runs(runs, jobs) => run_now(runs, *jobs, &mut tally)?,
+        Source::File(path) => read(path, &mut tally)?,
     };
     print!("{}", tally.table());
     let missing = tally.missing_texts();
@@ -114,19 +116,12 @@ pub fn marks(wanted: &Wanted) -> Result<Exit, String> {
     Ok(if missing.is_empty() && failed.is_empty() { Exit::Clean } else { Exit::Violated })
 }
 
-/// Answers a line for each seed that failed.
-fn run_seeds(
-    scenario: &'static Scenario,
-    seeds: &Seeds,
-    jobs: usize,
-    tally: &mut Tally,
-) -> Result<Vec<String>, String> {
-    let (range, patience) = run::range_of(seeds);
-    let of = patience.is_none().then(|| range.end - range.start);
-    let mut progress = Progress::new(scenario.name, of);
+/// Answers a line for each run that failed.
+fn run_now(runs: &Runs, jobs: usize, tally: &mut Tally) -> Result<Vec<String>, String> {
+    let (_, plans, patience) = runs.plans();
+    let mut progress = Progress::new(&runs.name(), runs.count());
     let mut failed = Vec::new();
     let setting = Setting { jobs, ..Setting::default() };
-    let plans = range.map(|seed| scenario.plan(seed));
     let swept = sweep(plans, &setting, |plan, outcome| {
         progress.step(&outcome);
         tally.add(&outcome);
@@ -140,7 +135,7 @@ fn run_seeds(
     Ok(failed)
 }
 
-fn read(path: &Path, scenario: &str, tally: &mut Tally) -> Result<Vec<String>, String> {
+fn read(path: &Path, tally: &mut Tally) -> Result<Vec<String>, String> {
     let cannot = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = std::io::BufReader::new(std::fs::File::open(path).map_err(cannot)?);
     let mut failed = Vec::new();
@@ -148,11 +143,9 @@ fn read(path: &Path, scenario: &str, tally: &mut Tally) -> Result<Vec<String>, S
         let line = line.map_err(cannot)?;
         let outcome: Outcome = serde_json::from_str(&line)
             .map_err(|error| format!("{}:{}: no outcome: {error}", path.display(), at + 1))?;
-        if outcome.scenario == scenario {
-            tally.add(&outcome);
-            if !outcome.is_clean() {
-                failed.push(outcome.failure());
-            }
+        tally.add(&outcome);
+        if !outcome.is_clean() {
+            failed.push(outcome.failure());
         }
     }
     Ok(failed)
@@ -163,8 +156,13 @@ mod tests {
     use super::*;
 
     fn tally(seeds: u64, reached: &[Mark]) -> Tally {
+        tally_of("swarm", seeds, reached)
+    }
+
+    fn tally_of(scenario: &str, seeds: u64, reached: &[Mark]) -> Tally {
         let marks = reached.iter().map(|mark| (mark.name().to_owned(), 3)).collect();
-        let outcome = Outcome { events: 1, marks, ..Outcome::default() };
+        let scenario = scenario.to_owned();
+        let outcome = Outcome { scenario, events: 1, marks, ..Outcome::default() };
         let mut tally = Tally::default();
         (0..seeds).for_each(|_| tally.add(&outcome));
         tally
@@ -181,7 +179,11 @@ mod tests {
         assert_eq!(tally(200, &[]).missing(), those(Rarity::Common));
         assert_eq!(tally(1999, &those(Rarity::Common)).missing(), []);
         assert_eq!(tally(2000, &those(Rarity::Common)).missing(), those(Rarity::Rare));
-        assert_eq!(tally(20_000, &[]).missing(), Mark::ALL);
+        let seeds_alone = Mark::ALL.len() - those(Rarity::Designed).len();
+        assert_eq!(tally(20_000, &[]).missing().len(), seeds_alone);
+        assert_eq!(tally_of("torn-tail", 199, &[]).missing(), []);
+        assert_eq!(tally_of("torn-tail", 200, &[]).missing(), those(Rarity::Designed));
+        assert_eq!(tally_of("calm", 20_000, &[]).missing(), []);
         let texts = tally(200, &those(Rarity::Common)[1..]).missing_texts();
         assert!(matches!(&texts[..], [only] if only.contains(those(Rarity::Common)[0].name())));
     }
@@ -195,7 +197,7 @@ mod tests {
         let table = tally.table();
         assert_eq!(table.lines().count(), Mark::ALL.len());
         let first = table.lines().next().expect("there is a line");
-        assert!(first.starts_with(Mark::ALL[0].name()) && first.contains("NEVER of 2 seeds"));
+        assert!(first.starts_with(Mark::ALL[0].name()) && first.contains("NEVER of 2 runs"));
         assert_eq!(table.matches("NEVER").count(), 1);
         assert_eq!(table.matches(" 6 times").count(), reached.len());
     }

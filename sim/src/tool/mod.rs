@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use crate::canary::{self, Entry, Planted};
 use crate::plan::Plan;
-use crate::scenario::{self, Scenario};
+use crate::scenario;
 
 pub mod diff;
 pub mod marks;
@@ -18,6 +18,7 @@ pub mod planted;
 pub mod progress;
 pub mod replay;
 pub mod run;
+pub mod runs;
 pub mod sweep;
 
 /// How a command ended.
@@ -61,17 +62,6 @@ pub fn planted_named(name: &str) -> Result<&'static Entry, String> {
 /// As there.
 pub fn planted_option(name: Option<&str>) -> Result<Option<Planted>, String> {
     name.map(|name| planted_named(name).map(|entry| entry.planted)).transpose()
-}
-
-/// The scenario of that name.
-///
-/// # Errors
-/// There is none.
-pub fn scenario_named(name: &str) -> Result<&'static Scenario, String> {
-    let names =
-        || scenario::ALL.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
-    scenario::named(name)
-        .ok_or_else(|| format!("no scenario is called {name}; there are: {}", names()))
 }
 
 /// A range such as 0..1000 that holds at least one seed.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::Outcome;
+use super::runs::scenario_named;
 use super::sweep::{Setting, sweep};
-use super::{Exit, planted_named, scenario_named};
+use super::{Exit, planted_named};
 use crate::canary::{self, Entry};
 
 /// What there is to be found.

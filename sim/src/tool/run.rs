@@ -1,36 +1,24 @@
 //! Sweeps of a scenario over many seeds.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::marks::Tally;
 use super::outcome::Outcome;
 use super::progress::Progress;
+use super::runs::Runs;
 use super::sweep::{Setting, sweep};
 use super::{Exit, planted_option, replay_command};
 use crate::happened::Happened;
 use crate::plan::Plan;
-use crate::scenario::Scenario;
 
 /// A sweep of so many seeds of the swarm must have met everything that can happen (`happened.rs`).
 const LONG_SWEEP_SEEDS: u64 = 200;
 
-/// Which seeds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seeds {
-    /// These.
-    Range(std::ops::Range<u64>),
-    /// New ones, for so long.
-    For(Duration),
-}
-
 /// What a sweep is to do.
 #[derive(Debug)]
 pub struct Sweep {
-    /// The scenario.
-    pub scenario: &'static Scenario,
-    /// The seeds.
-    pub seeds: Seeds,
+    /// What is run.
+    pub runs: Runs,
     /// How.
     pub setting: Setting,
     /// Each outcome as a line of JSON on standard output, and nothing else.
@@ -47,11 +35,9 @@ pub struct Sweep {
 /// The planted bug is not possible, runs can't be started, or plans can't be written.
 pub fn run(wanted: &Sweep) -> Result<Exit, String> {
     planted_option(wanted.setting.planted.as_deref())?;
-    let (range, patience) = range_of(&wanted.seeds);
-    let of = patience.is_none().then(|| range.end - range.start);
-    let mut progress = Progress::new(wanted.scenario.name, of);
+    let (first, plans, patience) = wanted.runs.plans();
+    let mut progress = Progress::new(&wanted.runs.name(), wanted.runs.count());
     let mut totals = Totals::default();
-    let plans = range.clone().map(|seed| wanted.scenario.plan(seed));
     let swept = sweep(plans, &wanted.setting, |plan, outcome| {
         progress.step(&outcome);
         if wanted.json {
@@ -67,37 +53,15 @@ pub fn run(wanted: &Sweep) -> Result<Exit, String> {
     if let Some(folder) = &wanted.plans {
         totals.keep_plans(folder)?;
     }
-    let missing = if totals.seeds >= LONG_SWEEP_SEEDS
-        && wanted.scenario.name == "swarm"
-        && wanted.setting.planted.is_none()
-    {
-        totals.missing()
-    } else {
-        Vec::new()
-    };
+    let is_whole = wanted.setting.planted.is_none();
+    let missing = if is_whole { totals.missing() } else { Vec::new() };
     if !wanted.json {
-        println!("from seed {}: {}", range.start, progress.line());
+        println!("from seed {first}: {}", progress.line());
         totals.print(wanted.setting.planted.as_deref());
         missing.iter().for_each(|text| println!("this sweep proves too little: {text}"));
     }
     let clean = totals.failed.is_empty() && missing.is_empty();
     Ok(if clean { Exit::Clean } else { Exit::Violated })
-}
-
-/// The seeds, and for how long they are run if not all are.
-pub(super) fn range_of(seeds: &Seeds) -> (std::ops::Range<u64>, Option<Duration>) {
-    match seeds {
-        Seeds::Range(range) => (range.clone(), None),
-        Seeds::For(patience) => (new_seeds(), Some(*patience)),
-    }
-}
-
-/// Seeds that nobody has run: each sweep without a range breaks new ground.
-#[allow(clippy::disallowed_methods)] // the person's own time, outside every simulation
-fn new_seeds() -> std::ops::Range<u64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let first = now.as_millis() as u64;
-    first..u64::MAX
 }
 
 #[derive(Default)]
@@ -127,7 +91,9 @@ impl Totals {
 
     /// What so many seeds should have met and did not.
     fn missing(&self) -> Vec<String> {
-        let happened = self.happened.missing().into_iter().map(str::to_owned);
+        let is_long = self.marks.seeds_of_swarm() >= LONG_SWEEP_SEEDS;
+        let happened = if is_long { self.happened.missing() } else { Vec::new() };
+        let happened = happened.into_iter().map(str::to_owned);
         happened.chain(self.marks.missing_texts()).collect()
     }
 
