@@ -68,6 +68,7 @@ marks! {
     ConflictTruncated Common "conflict-truncated" "A follower's log lost two entries or more to a later leader's.";
     AppendRefused Common "append-refused" "A follower refused an append and hinted where its log ends.";
     FollowerLeftBehind Common "follower-left-behind" "A leader's log was compacted past what a follower has.";
+    SnapshotOvertaken Rare "snapshot-overtaken" "A leader's snapshot was taken on while an own, older one was being saved.";
     ConfirmedEntryLost VeryRare "confirmed-entry-lost" "A node found that its disk had lost what it had confirmed, and stopped.";
     HandedOutWhileRestoring Common "handed-out-while-restoring" "Entries were handed out while the state before them was restored.";
 

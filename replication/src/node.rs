@@ -538,6 +538,11 @@ impl Node {
     fn snapshot_saved(&mut self, meta: SnapshotMeta) {
         self.taking_snapshot = false;
         self.snapshot_from = if self.no_space { self.ticks + SNAPSHOT_RETRY_TICKS } else { 0 };
+        if meta.index < self.raw.store().base_index() {
+            // A leader's snapshot was taken on while the own one was being saved: the log does not reach back to the own one.
+            mark::reached(Mark::SnapshotOvertaken);
+            return;
+        }
         // Raft may still look at what it has not been told to be applied.
         let compact_to = self.tail_start(meta.index).min(self.applied);
         let store = self.raw.mut_store();

@@ -566,30 +566,43 @@ fn put_out(node: &mut Node) -> (Option<u64>, Option<u64>, Vec<u64>) {
     (installed, persisted, confirmed)
 }
 
+/// A leader's announcement of a snapshot, and what of it each node's input needs.
+fn announced(index: u64) -> (RaftMessage, SnapshotMeta) {
+    let meta = SnapshotMeta {
+        index,
+        term: 4,
+        membership: Membership { voters: VOTERS.to_vec(), learners: Vec::new() },
+        bytes: 0,
+        checksum: 0,
+    };
+    let metadata = Some(wire::SnapshotMetadata::from_meta(&meta));
+    let snapshot = Some(wire::Snapshot { data: Bytes::new(), metadata });
+    (RaftMessage { msg_type: SNAPSHOT, snapshot, ..of_leader() }, meta)
+}
+
+/// What all messages of node 2 say, which leads in term 5.
+fn of_leader() -> RaftMessage {
+    RaftMessage { from: 2, to: 1, term: 5, ..RaftMessage::default() }
+}
+
+/// An entry of term 5 behind an entry of another term.
+fn appended(index: u64, log_term: u64, data: &[u8]) -> Input {
+    let data = Bytes::copy_from_slice(data);
+    let entry = wire::Entry { term: 5, index, data, ..wire::Entry::default() };
+    let (index, entries) = (index - 1, vec![entry]);
+    let message = RaftMessage { msg_type: APPEND, log_term, index, entries, ..of_leader() };
+    Input::Peer { message, log_time_ms: 0 }
+}
+
 /// A snapshot and entries behind it may come in one turn: that the snapshot is durable does not confirm the entries.
 #[test]
 fn entries_behind_a_snapshot_are_confirmed_when_they_are_durable() {
     let mut world = World::new(1);
     let node = &mut world.processes.get_mut(&1).expect("it runs").node;
     let now = Duration::from_secs(1);
-    let meta = SnapshotMeta {
-        index: 100,
-        term: 4,
-        membership: Membership { voters: VOTERS.to_vec(), learners: Vec::new() },
-        bytes: 0,
-        checksum: 0,
-    };
-    let from = RaftMessage { from: 2, to: 1, term: 5, ..RaftMessage::default() };
-    let announced = wire::Snapshot {
-        data: Bytes::new(),
-        metadata: Some(wire::SnapshotMetadata::from_meta(&meta)),
-    };
-    let message = RaftMessage { msg_type: SNAPSHOT, snapshot: Some(announced), ..from.clone() };
+    let (message, meta) = announced(100);
     node.step(now, 1000, Input::SnapshotReceived { message, meta, chunks: Vec::new() });
-    let entry = wire::Entry { term: 5, index: 101, ..wire::Entry::default() };
-    let message =
-        RaftMessage { msg_type: APPEND, log_term: 4, index: 100, entries: vec![entry], ..from };
-    node.step(now, 1000, Input::Peer { message, log_time_ms: 0 });
+    node.step(now, 1000, appended(101, 4, b""));
     node.turn(now, 1000);
     let (installed, persisted, _) = put_out(node);
     let (installed, persisted) = (installed.expect("it came"), persisted.expect("they came"));
@@ -599,4 +612,51 @@ fn entries_behind_a_snapshot_are_confirmed_when_they_are_durable() {
     node.step(now, 1000, Input::Persisted { number: persisted });
     node.turn(now, 1000);
     assert!(put_out(node).2.contains(&101));
+}
+
+/// An own snapshot may still be on its way to the disk when a leader's newer one is taken on: it does not become the newest again. The log
+/// does not reach back to it, and with it the old state would be asked for at once, again and again.
+#[test]
+fn an_own_snapshot_does_not_replace_a_newer_one() {
+    let mut world = World::new(1);
+    let node = &mut world.processes.get_mut(&1).expect("it runs").node;
+    let now = Duration::from_secs(1);
+    let turn = |node: &mut Node, input| {
+        node.step(now, 1000, input);
+        node.turn(now, 1000);
+        std::iter::from_fn(|| node.poll()).collect::<Vec<Output>>()
+    };
+    let persisted = |outputs: &[Output]| {
+        let numbers = outputs.iter().filter_map(|output| match output {
+            Output::Persist { number, .. } | Output::Install { number, .. } => Some(*number),
+            _ => None,
+        });
+        numbers.last().expect("something is to be written")
+    };
+    let is_asked_for =
+        |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::TakeSnapshot));
+    let mut asked = false;
+    for index in 1..=2 {
+        let mut input = appended(index, 5 * (index - 1), &[b'x'; 2000]);
+        if let Input::Peer { message, .. } = &mut input {
+            message.commit = index;
+        }
+        let outputs = turn(node, input);
+        asked |= is_asked_for(&outputs);
+        turn(node, Input::Persisted { number: persisted(&outputs) });
+        turn(node, Input::Applied { index, passed: 0, registered: false });
+    }
+    assert!(asked, "there is log enough for a snapshot");
+    let saved = turn(node, Input::StateEncoded { index: 1, chunks: Vec::new() });
+    let own = saved.into_iter().find_map(|output| match output {
+        Output::SaveSnapshot { meta, .. } => Some(meta),
+        _ => None,
+    });
+    let (message, meta) = announced(100);
+    turn(node, Input::SnapshotReceived { message, meta, chunks: Vec::new() });
+    turn(node, appended(101, 4, &[b'x'; 4000]));
+    let own = own.expect("the state was encoded");
+    let outputs = turn(node, Input::SnapshotSaved { meta: own, compacted_to: 0 });
+    assert_eq!(node.snapshot_index(), 100);
+    assert!(!is_asked_for(&outputs));
 }
