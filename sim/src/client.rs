@@ -284,28 +284,35 @@ impl Connection {
     }
 }
 
-/// MULTI is answered OK and every call QUEUED; a call that is refused instead makes EXEC refuse, too. Answers what is wrong.
+/// MULTI is answered OK and every call QUEUED; a call that is refused instead makes EXEC refuse, too. A node that is about to end refuses
+/// MULTI already: then it must refuse all that follows, which would run on its own otherwise. Answers what is wrong.
 fn judge_transaction(before: &[Value], exec: &Value) -> Option<String> {
     let queued = Value::Simple("QUEUED".to_owned());
     let (multi, calls) = before.split_first()?;
-    let refused = calls.iter().any(|reply| matches!(reply, Value::Error(_)));
-    let strange = calls.iter().find(|reply| **reply != queued && !matches!(reply, Value::Error(_)));
-    if *multi != Value::ok() {
+    let is_error = |reply: &Value| matches!(reply, Value::Error(_));
+    let refused = calls.iter().any(is_error);
+    let strange = calls.iter().find(|reply| **reply != queued && !is_error(reply));
+    if is_error(multi) && calls.iter().all(is_error) && is_error(exec) {
+        None
+    } else if *multi != Value::ok() {
         Some(format!("MULTI answered {}", multi.readable()))
     } else if let Some(reply) = strange {
         Some(format!("a call inside MULTI answered {}", reply.readable()))
-    } else if refused && !matches!(exec, Value::Error(_)) {
+    } else if refused && !is_error(exec) {
         Some(format!("a call inside MULTI was refused, and EXEC answered {}", exec.readable()))
     } else {
         None
     }
 }
 
-/// As with EXEC; DISCARD is always answered OK.
+/// As with EXEC; DISCARD is answered OK, unless MULTI was refused already.
 fn judge_discard(before: &[Value], discard: &Value) -> Option<String> {
     let strange = || format!("DISCARD answered {}", discard.readable());
     let refused = Value::Error(String::new());
-    judge_transaction(before, &refused).or_else(|| (*discard != Value::ok()).then(strange))
+    let none_begun =
+        [before.first(), Some(discard)].iter().all(|reply| matches!(reply, Some(Value::Error(_))));
+    let is_due = none_begun || *discard == Value::ok();
+    judge_transaction(before, &refused).or_else(|| (!is_due).then(strange))
 }
 
 fn encode(out: &mut Vec<u8>, request: &Request) {
@@ -344,12 +351,16 @@ mod tests {
         assert!(judge(&ok, &queued, &ran) && judge(&ok, &queued, &Value::Nil));
         assert!(judge(&ok, &refused, &aborted));
         assert!(!judge(&ok, &refused, &ran));
+        assert!(judge(&refused, &refused, &aborted));
+        assert!(!judge(&refused, &queued, &aborted) && !judge(&refused, &refused, &ran));
+        assert!(!judge(&refused, &ran, &aborted), "it ran outside of any transaction");
         assert!(!judge(&queued, &queued, &ran));
         assert!(!judge(&ok, &ok, &ran));
         assert!(!judge(&ok, &Value::Int(1), &ran));
         let discard =
             |call: &Value, last: &Value| judge_discard(&[ok.clone(), call.clone()], last).is_none();
         assert!(discard(&queued, &ok) && discard(&refused, &ok));
-        assert!(!discard(&queued, &ran) && !discard(&ok, &ok));
+        assert!(!discard(&queued, &ran) && !discard(&ok, &ok) && !discard(&queued, &refused));
+        assert!(judge_discard(&[refused.clone(), refused.clone()], &refused).is_none());
     }
 }

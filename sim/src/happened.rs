@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// What must happen at least once in a long sweep; one in which it did not has failed.
-const DEMANDED: [(&str, &str); 8] = [
+const DEMANDED: [(&str, &str); 9] = [
     (POWER_CUTS_LOSSY, "no power cut took anything that was written and not yet synced"),
     ("power-cut", "no node lost power while the others went on"),
     (DOWN_POWER_CUTS, "no node that was down already lost what its disk had not synced"),
     (INSTALLS, "no node installed a snapshot of another"),
+    (LEFT, "no process ended because it was told to"),
     ("cut", "no node was cut off"),
     ("pause", "no process was paused"),
     ("slow-network", "no network was slow"),
@@ -29,6 +30,8 @@ pub const NAMES_LOST: &str = "names-lost";
 pub const MISHAPS: &str = "disk-errors-that-hit";
 /// Processes that ended by themselves because of one.
 pub const ENDED: &str = "ended-by-themselves";
+/// Processes that were told to end, and did.
+pub const LEFT: &str = "ended-as-told";
 /// Snapshots that replaced the state of a running node.
 pub const INSTALLS: &str = "snapshot-installs";
 /// Terms in the log after the first.

@@ -176,6 +176,11 @@ pub enum Fault {
         /// Whose.
         node: Target,
     },
+    /// The process is told to end, as by a signal, and starts again some time after it did.
+    End {
+        /// Whose.
+        node: Target,
+    },
     /// The machine loses power, and with it what its disk had not synced.
     PowerCut {
         /// Whose.
@@ -292,6 +297,7 @@ impl Fault {
         match self {
             Self::PowerCutAll => None,
             Self::Kill { node }
+            | Self::End { node }
             | Self::PowerCut { node, .. }
             | Self::Cut { node, .. }
             | Self::SlowNetwork { node, .. }
@@ -314,6 +320,7 @@ impl Fault {
     pub fn family(&self) -> &'static str {
         match self {
             Self::Kill { .. } => "kill",
+            Self::End { .. } => "end",
             Self::PowerCut { silent: false, .. } => "power-cut",
             Self::PowerCut { silent: true, .. } => "silent-power-cut",
             Self::PowerCutAll => "power-cut-all",
@@ -381,6 +388,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill { node } => write!(f, "{node} is killed"),
+            Self::End { node } => write!(f, "{node} is told to end"),
             Self::PowerCut { node, silent } => {
                 let how = if *silent { ", and nobody hears of it" } else { "" };
                 write!(f, "{node} loses power{how}")

@@ -16,7 +16,7 @@ const SLOW_DISK_MS_MAX: u64 = 300;
 const WILD_MS: u64 = 3_600_000;
 /// How many kinds of faults there are in reports (`Fault::family`).
 #[cfg(test)]
-pub(super) const FAMILIES: usize = 29;
+pub(super) const FAMILIES: usize = 30;
 
 /// A family of faults that a seed may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ enum Family {
     Partition,
     OneWay,
     Hold,
+    Late,
     Flap,
     CutClients,
     SlowNetwork,
@@ -50,13 +51,14 @@ impl Family {
 }
 
 /// Each family, its share of the seeds in percent, whether it needs peers.
-const ALL: [(Family, u64, bool); 19] = [
+const ALL: [(Family, u64, bool); 20] = [
     (Family::Stop, 55, false),
     (Family::StopAtIo, 30, false),
     (Family::AllPower, 35, false),
     (Family::Partition, 50, true),
     (Family::OneWay, 30, true),
     (Family::Hold, 25, true),
+    (Family::Late, 25, true),
     (Family::Flap, 20, true),
     (Family::CutClients, 25, false),
     (Family::SlowNetwork, 25, true),
@@ -187,7 +189,8 @@ impl Swarm {
         let (node, lasts_ms, when) = (self.target(), self.some_time(), When::At(at));
         match self.draws.pick(families) {
             Family::Stop => {
-                let fault = self.stop(node);
+                let in_order = self.draws.chance(20);
+                let fault = if in_order { Fault::End { node } } else { self.stop(node) };
                 self.push(when, lasts_ms, fault);
             }
             Family::StopAtIo => self.add_stop_at_io(lasts_ms),
@@ -205,6 +208,7 @@ impl Swarm {
                 let from = self.whom();
                 self.push(when, lasts_ms, Fault::Cut { node, ways: Ways::Both, from, held: true });
             }
+            Family::Late => self.add_late_message(),
             Family::Flap => self.add_flapping(node, at),
             Family::CutClients => {
                 let ways = self.draws.pick(&[Ways::Both, Ways::Out, Ways::In]);
@@ -228,15 +232,7 @@ impl Swarm {
                 let free_bytes = self.draws.pick(&[0, 1000, 20_000]);
                 self.push(when, lasts_ms, Fault::DiskFull { node, free_bytes });
             }
-            Family::Spoil => {
-                let fault = self.spoil();
-                let node = fault.target().unwrap_or(node);
-                self.push(when, lasts_ms, fault);
-                // Rot is found when it is read, which is when the node starts.
-                let ms = self.draws.between(1, 500);
-                let soon = When::After { fault: self.faults.len() as u32, ms };
-                self.push(soon, 200, Fault::Kill { node });
-            }
+            Family::Spoil => self.add_spoil(when, lasts_ms),
             Family::Streams => {
                 let over = self.draws.pick(&[Streams::All, Streams::Peers, Streams::Clients]);
                 let trouble = self.trouble();
@@ -254,6 +250,25 @@ impl Swarm {
                 self.push(when, 0, Fault::ClockJump { node, ms });
             }
         }
+    }
+
+    /// A message of some type, and what its sender sends after it, is late by up to several election timeouts.
+    fn add_late_message(&mut self) {
+        let (kind, most) = self.draws.pick(&[
+            ("MsgTimeoutNow", 2),
+            ("MsgRequestVote", 4),
+            ("MsgRequestVoteResponse", 4),
+            ("MsgRequestPreVoteResponse", 6),
+            ("MsgSnapshot", 3),
+            ("MsgAppend", 200),
+            ("MsgAppendResponse", 200),
+            ("MsgHeartbeatResponse", 200),
+        ]);
+        let nth = self.draws.between(1, most);
+        let lasts_ms = self.draws.between(100, 5000);
+        let (node, ways, from) = (Target::Cause, Ways::Out, Whom::Peers);
+        let when = When::Message { kind: kind.to_owned(), nth };
+        self.push(when, lasts_ms, Fault::Cut { node, ways, from, held: true });
     }
 
     /// A stop at some operation of a disk; now and then once more while the node recovers from it.
@@ -297,6 +312,16 @@ impl Swarm {
             6 => Trouble::Silent,
             _ => Trouble::Reset(self.draws.pick(&[100, 1000, 20_000])),
         }
+    }
+
+    fn add_spoil(&mut self, when: When, lasts_ms: u64) {
+        let fault = self.spoil();
+        let node = fault.target().unwrap_or(Target::Leader);
+        self.push(when, lasts_ms, fault);
+        // Rot is found when it is read, which is when the node starts.
+        let ms = self.draws.between(1, 500);
+        let soon = When::After { fault: self.faults.len() as u32, ms };
+        self.push(soon, 200, Fault::Kill { node });
     }
 
     /// What lies on a disk rots, or is exchanged. Only nodes that may, have it happen to them.

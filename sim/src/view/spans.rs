@@ -120,8 +120,7 @@ fn span(
         Some(_) => watched.cause(planned),
         None => named,
     };
-    let stops =
-        matches!(fault, Some(Fault::Kill { .. } | Fault::PowerCut { .. } | Fault::PowerCutAll));
+    let stops = fault.as_ref().is_some_and(ends_processes);
     let died = if stops { died } else { &[] };
     let mut nodes: Vec<u64> = died.iter().map(|(id, _)| *id).collect();
     if nodes.is_empty() {
@@ -169,10 +168,7 @@ impl Span {
 
     /// Whether it ends processes.
     pub(super) fn is_stop(&self) -> bool {
-        let fault = self.fault.as_ref();
-        fault.is_some_and(|fault| {
-            matches!(fault, Fault::Kill { .. } | Fault::PowerCut { .. } | Fault::PowerCutAll)
-        })
+        self.fault.as_ref().is_some_and(ends_processes)
     }
 
     /// Whether it is over as soon as it has begun.
@@ -210,6 +206,11 @@ impl Span {
             None => super::svg::shortened(&self.text, 18),
         }
     }
+}
+
+fn ends_processes(fault: &Fault) -> bool {
+    use Fault::{End, Kill, PowerCut, PowerCutAll};
+    matches!(fault, End { .. } | Kill { .. } | PowerCut { .. } | PowerCutAll)
 }
 
 #[cfg(test)]

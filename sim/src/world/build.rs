@@ -12,10 +12,12 @@ use steadfast_replication::formation::Member;
 use steadfast_replication::wire::PeerFrame;
 use steadfast_server::config::Config;
 use steadfast_server::{Parts, Placement, run};
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use turmoil::{Builder, Sim};
 
 use super::drive::DEADLINE;
+use super::stops::IN_ORDER;
 use super::{NodeHandle, World};
 use crate::canary::Planted;
 use crate::check::promise::Promises;
@@ -68,6 +70,8 @@ impl World<'_> {
                     switch: Rc::default(),
                     mounted: Rc::default(),
                     ended: Rc::default(),
+                    bell: Rc::default(),
+                    leaving: None,
                     down_until: None,
                     weather: Weather::default(),
                     mishaps: 0,
@@ -168,6 +172,7 @@ fn add_node(
     let (id, platter, clock) = (handle.id, handle.platter.clone(), handle.clock.clone());
     let (switch, mounted) = (Rc::clone(&handle.switch), Rc::clone(&handle.mounted));
     let (ended, weather) = (Rc::clone(&handle.ended), handle.weather.clone());
+    let bell = Rc::clone(&handle.bell);
     let (notebook, promises) = (notebook.clone(), Arc::clone(promises));
     let starts = RefCell::new(0);
     sim.host(handle.name.as_str(), move || {
@@ -200,15 +205,22 @@ fn add_node(
         };
         let (config, switch, ended) = (host.config.clone(), Rc::clone(&switch), Rc::clone(&ended));
         let (mounted, trace) = (Rc::clone(&mounted), SharedTrace::clone(&notebook.trace));
+        let (ring, rung) = oneshot::channel();
+        *bell.borrow_mut() = Some(ring);
         async move {
             note(&trace, Who::Node(id), What::Starts);
             let local = LocalSet::new();
-            let node = local.run_until(run(config, parts, pending()));
+            let told_to_end = async {
+                if rung.await.is_err() {
+                    pending::<()>().await;
+                }
+            };
+            let node = local.run_until(run(config, parts, told_to_end));
             let end = Pausable::new(node, switch).behind(gate).await;
             if let Some(disk) = mounted.borrow_mut().take() {
                 disk.kill();
             }
-            let how = end.map_or_else(|error| error.to_string(), |()| "it ended".to_owned());
+            let how = end.map_or_else(|error| error.to_string(), |()| IN_ORDER.to_owned());
             *ended.borrow_mut() = Some(how);
             pending().await
         }

@@ -111,6 +111,9 @@ impl World<'_> {
         let holding = |broken: Broken, ms: u64| Holding { number, broken, node: at, ms, until };
         let holdings: Vec<Holding> = match &planned.fault {
             Fault::Kill { .. } => return self.stop(at, until, Stop::Kill),
+            Fault::End { .. } => {
+                return self.tell_to_end(at, now, Duration::from_millis(planned.lasts_ms));
+            }
             Fault::PowerCut { silent, .. } => {
                 return self.stop(at, until, Stop::Power { number, silent: *silent });
             }

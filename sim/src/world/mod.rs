@@ -73,6 +73,10 @@ struct NodeHandle {
     mounted: Rc<RefCell<Option<SimDisk>>>,
     /// What the process said when it ended by itself.
     ended: Rc<RefCell<Option<String>>>,
+    /// Tells the process of the present start to end.
+    bell: stops::Bell,
+    /// It was told to.
+    leaving: Option<stops::Leaving>,
     down_until: Option<Duration>,
     weather: Weather,
     /// How often its disk has failed it in the present start.

@@ -1,6 +1,10 @@
 //! How processes end and start again: killed, without power, or by themselves because their disk failed them.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::World;
 use crate::check::Violation;
@@ -10,6 +14,24 @@ use crate::trace::{SharedTrace, What, Who, note_at};
 
 /// After which a supervisor starts a process that ended by itself.
 const RESTART_AFTER: Duration = Duration::from_millis(300);
+
+/// A process that was told to end has done so by then, if it was not paused meanwhile: it hands over, or gives that up, and closes its log.
+const LEAVES_WITHIN: Duration = Duration::from_secs(15);
+
+/// What is said of a process that ended without an error.
+pub(super) const IN_ORDER: &str = "it ended";
+
+/// Rung once; none before the first start, and when it was rung.
+pub(super) type Bell = Rc<RefCell<Option<oneshot::Sender<()>>>>;
+
+/// A process that was told to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaving {
+    /// When.
+    since: Duration,
+    /// How long after its end it starts again.
+    away: Duration,
+}
 
 /// How a process is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +67,13 @@ impl World<'_> {
             self.sim.crash(node.name.as_str());
             node.ended.borrow_mut().take();
             self.wake(at);
-            if !self.spoilt.contains(&id) {
-                // What it promised must be on its disk whatever happens next: the power may go right now.
-                let promises = self.promises.lock().expect("no holder panics");
-                self.broken.extend(promises.check(id, &platter).err());
-            }
+            self.hold_node_to_promises(at);
         } else {
             self.happened.count(happened::DOWN_POWER_CUTS, 1);
         }
         if let Some(node) = self.nodes.get_mut(at) {
             node.down_until = Some(until);
+            node.leaving = None;
         }
         let mut what = "is killed".to_owned();
         if let Stop::Power { number, .. } = how {
@@ -71,6 +90,53 @@ impl World<'_> {
             );
         }
         self.event(Who::Node(id), What::Gone(what));
+    }
+
+    /// Tells a process that runs to end; its supervisor starts it again so long after its end.
+    pub(super) fn tell_to_end(&mut self, at: usize, now: Duration, away: Duration) {
+        let Some(node) = self.nodes.get_mut(at).filter(|node| node.down_until.is_none()) else {
+            return;
+        };
+        let ring = node.bell.borrow_mut().take();
+        // One that has just ended by itself hears nothing any more.
+        if ring.is_some_and(|ring| ring.send(()).is_ok()) {
+            node.leaving = Some(Leaving { since: now, away });
+        }
+    }
+
+    /// A process that was told to end must do so, and in order.
+    fn judge_leaving(&mut self, at: usize, now: Duration) {
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        let (id, is_paused) = (node.id, node.switch.is_paused());
+        let Some(leaving) = &mut node.leaving else { return };
+        if is_paused {
+            leaving.since = now;
+        } else if now > leaving.since + LEAVES_WITHIN {
+            let text = format!("n{id} was told to end {LEAVES_WITHIN:?} ago and still runs");
+            self.broken.push(Violation::new("progress", text));
+        }
+    }
+
+    /// Whether a process has ended in order because it was told to.
+    fn has_left(&mut self, at: usize, how: &str, now: Duration) -> bool {
+        let Some(node) = self.nodes.get_mut(at) else { return false };
+        let Some(leaving) = node.leaving.take_if(|_| how == IN_ORDER) else { return false };
+        node.down_until = Some(now + leaving.away);
+        let id = node.id;
+        self.happened.count(happened::LEFT, 1);
+        self.event(Who::Node(id), What::Gone("has ended as it was told".to_owned()));
+        self.sim.crash(self.name(at));
+        self.hold_node_to_promises(at);
+        true
+    }
+
+    /// What a node promised must be on its disk whatever happens next: the power may go right now.
+    fn hold_node_to_promises(&mut self, at: usize) {
+        let Some(node) = self.nodes.get(at).filter(|node| !self.spoilt.contains(&node.id)) else {
+            return;
+        };
+        let promises = self.promises.lock().expect("no holder panics");
+        self.broken.extend(promises.check(node.id, &node.platter).err());
     }
 
     /// A trigger that was in flight when everything was healed still kills; its process starts at once.
@@ -118,15 +184,18 @@ impl World<'_> {
                 self.happened.count(happened::MISHAPS, 1);
                 self.event(Who::Node(id), What::Note(format!("disk: {text}")));
             }
-            let Some(how) = ended else { continue };
+            let Some(how) = ended else {
+                self.judge_leaving(at, now);
+                continue;
+            };
+            if self.has_left(at, &how, now) {
+                continue;
+            }
             self.event(Who::Node(id), What::Gone(format!("ended by itself: {how}")));
             if is_excused {
                 self.happened.count(happened::ENDED, 1);
                 self.sim.crash(self.name(at));
-                if let Some(node) = self.nodes.get(at).filter(|_| !self.spoilt.contains(&id)) {
-                    let promises = self.promises.lock().expect("no holder panics");
-                    self.broken.extend(promises.check(id, &node.platter).err());
-                }
+                self.hold_node_to_promises(at);
                 if let Some(node) = self.nodes.get_mut(at) {
                     node.down_until = Some(now + RESTART_AFTER);
                 }
