@@ -28,6 +28,8 @@ const STEPS_PER_INSTRUCTION: u64 = 4;
 const RAW_XPCALL: &str = "raw_xpcall";
 /// Lua's own `pcall`, likewise.
 pub(crate) const RAW_PCALL: &str = "raw_pcall";
+/// A function that indexes a table, kept where no script finds it.
+pub(crate) const INDEX: &str = "index";
 /// What a function of the script threw while a library function ran it.
 pub(crate) const THROWN: &str = "thrown";
 const OUT_OF_MEMORY: &[u8] = b"not enough memory";
@@ -75,11 +77,14 @@ fn compile(lua: &Lua, body: &[u8]) -> Result<Function, ReplyError> {
     })
 }
 
+/// A new interpreter. The handle that made it collects all garbage when it is dropped, which is of no use right before the whole
+/// interpreter goes. So that one is dropped at once: there is little to look at yet, and the collector rests while the sandbox is set up.
 fn interpreter() -> mlua::Result<Lua> {
-    Lua::new_with(
+    let maker = Lua::new_with(
         StdLib::TABLE | StdLib::STRING | StdLib::MATH,
         LuaOptions::new().catch_rust_panics(false),
-    )
+    )?;
+    Ok(maker.clone())
 }
 
 /// The prelude as Lua compiles it, once for all runs: compiling it anew cost a run more than all else. Lines and names stay in it, for
@@ -275,6 +280,7 @@ fn run_sandboxed(
         functions.set("pcall", pcall)?;
         let prelude = lua.load(prelude_code()).set_mode(ChunkMode::Binary);
         prelude.call::<()>(functions.clone())?;
+        lua.set_named_registry_value(INDEX, functions.get::<Function>("index")?)?;
         let counted = Rc::clone(meter);
         let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
         lua.set_global_hook(triggers, move |_, _| {

@@ -80,6 +80,7 @@ function pairs(object)
   return ordered_next, object, nil
 end
 
+function host.index(object, key) return object[key] end
 string.find, string.match, string.gsub = host.find, host.match, host.gsub
 function string.gmatch(subject, pattern)
   local at = 1

@@ -5,17 +5,12 @@ use std::rc::Rc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use crate::pattern::{Capture, Matcher, Stop};
-use crate::{Meter, RAW_PCALL, STEPS_PER_INSTRUCTION, THROWN, complaint, located};
-
-/// A function that indexes a table, kept where no script finds it.
-const INDEX: &str = "index";
+use crate::{INDEX, Meter, RAW_PCALL, STEPS_PER_INSTRUCTION, THROWN, complaint, located};
 
 /// Puts the functions into the table that the prelude takes them from.
 pub(crate) fn install(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
     type Arguments = (mlua::LuaString, mlua::LuaString, Option<f64>, Option<Value>);
     type Replace = (mlua::LuaString, mlua::LuaString, Value, Option<f64>);
-    let index = lua.load("local table, key = ... return table[key]").set_name("=prelude");
-    lua.set_named_registry_value(INDEX, index.into_function()?)?;
     for (name, whole) in [("find", true), ("match", false)] {
         let meter = Rc::clone(meter);
         let function =
