@@ -13,7 +13,7 @@ use steadfast_replication::wire::PeerFrame;
 use steadfast_server::config::Config;
 use steadfast_server::{Parts, Placement, run};
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 use turmoil::{Builder, Sim};
 
 use super::drive::DEADLINE;
@@ -33,6 +33,8 @@ use crate::ports::pause::Pausable;
 use crate::trace::{Message, SharedTrace, What, Who, note};
 use crate::workload::{Shared, Work};
 
+/// The host of all clients: a host costs a turn of its own runtime in each millisecond, and all faults mean all clients.
+pub(super) const CLIENTS: &str = "clients";
 /// Requests of all clients together that are to be answered, at the least.
 const REQUESTS: u64 = 1200;
 /// Of the planted bug of that kind.
@@ -112,9 +114,9 @@ impl World<'_> {
     pub(super) fn add_clients(&mut self, shared: &Rc<RefCell<Shared>>) -> usize {
         let head = self.plan.head.clone();
         let nodes = self.nodes.len() as u64;
-        for at in 0..head.clients {
+        let work = |at: u64| {
             let name = format!("c{}", at + 1);
-            let work = Work {
+            Work {
                 client: Client::new(name.clone(), at % nodes + 1, self.notebook.clone()),
                 name: name.clone(),
                 seed: head.seed,
@@ -129,12 +131,16 @@ impl World<'_> {
                 nodes,
                 bounded_clocks: head.class.keeps_time(),
                 releases_unchecked: self.planted == Some(Planted::UncheckedRelease),
-            };
-            self.sim.client(name, async move {
-                work.run().await;
-                Ok(())
-            });
-        }
+            }
+        };
+        let works: Vec<Work> = (0..head.clients).map(work).collect();
+        self.sim.client(CLIENTS, async move {
+            let tasks: Vec<_> = works.into_iter().map(|work| spawn_local(work.run())).collect();
+            for task in tasks {
+                task.await?;
+            }
+            Ok(())
+        });
         head.clients as usize
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::World;
+use super::build::CLIENTS;
 use super::holding::{Broken, Holding};
 use super::stops::Stop;
 use crate::check::promise::Promises;
@@ -241,7 +242,7 @@ impl World<'_> {
     /// The links that a cut concerns, each as (from, to).
     fn links(&self, at: usize, ways: Ways, from: Whom) -> Vec<(String, String)> {
         let peers = || (0..self.nodes.len()).filter(|other| *other != at).map(|at| self.name(at));
-        let clients = || (1..=self.plan.head.clients).map(|number| format!("c{number}"));
+        let clients = || std::iter::once(CLIENTS.to_owned());
         let others: Vec<String> = match from {
             Whom::Peers => peers().collect(),
             Whom::Clients => clients().collect(),
