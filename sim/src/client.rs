@@ -25,6 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// A slow reader takes as many bytes at a time, after such a pause.
 const SLOW_BYTES: usize = 512;
 const SLOWNESS: Duration = Duration::from_millis(5);
+
+/// How long a slow reader takes for so many bytes.
+pub fn reading_takes(bytes: usize) -> Duration {
+    SLOWNESS * bytes.div_ceil(SLOW_BYTES) as u32
+}
+
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where clients note down what they do.

@@ -55,6 +55,18 @@ impl Value {
         }
     }
 
+    /// Its length on the wire, about.
+    pub fn bytes(&self) -> usize {
+        const FRAME: usize = 16;
+        FRAME
+            + match self {
+                Self::Simple(text) | Self::Error(text) => text.len(),
+                Self::Int(_) | Self::Nil => 0,
+                Self::Bulk(bytes) => bytes.len(),
+                Self::Array(items) => items.iter().map(Self::bytes).sum(),
+            }
+    }
+
     /// Whether two replies say the same. Errors are compared by their first word: that is what clients act on.
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -3,7 +3,7 @@
 //!
 //! Where wall clocks say anything, log time still runs at the pace of the leaders' monotonic clocks: a wall clock that jumps moves it
 //! by no more than the slewing rate. That holds within a term, and from one to the next as well if no node started twice: whoever has
-//! been there knows log time from others.
+//! been there knows log time from others, of all earlier terms.
 //!
 //! When a leader made a stamp is not seen. It was after the last request that stands in the log up to there was sent, and before
 //! the entry was first applied.
@@ -62,11 +62,43 @@ fn is_restarted(log: &BTreeMap<u64, LogRecord>) -> bool {
     })
 }
 
+/// How far log time was ahead of real time, at the most.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// The term under way, and the bound in it: the lowest of all that its stamps show.
+    term: Option<(u64, i64)>,
+    /// The highest of the earlier terms' bounds.
+    earlier: Option<i64>,
+}
+
+impl Ahead {
+    /// The bound for a stamp in a term. A leader goes on from its own last stamp; a new one from the furthest that it has heard: a
+    /// leader whose machine stood still with its clocks lags, and whoever follows it need not.
+    fn bound(&self, term: u64, one_life: bool) -> Option<i64> {
+        match self.term {
+            Some((present, most)) if present == term => Some(most),
+            Some((_, most)) if one_life => Some(self.earlier.map_or(most, |known| known.max(most))),
+            _ => None,
+        }
+    }
+
+    /// A stamp of this term shows that log time was no further ahead than that.
+    fn note(&mut self, term: u64, most: i64) {
+        self.term = match self.term {
+            Some((present, known)) if present == term => Some((term, known.min(most))),
+            Some((_, known)) => {
+                self.earlier = Some(self.earlier.map_or(known, |earlier| earlier.max(known)));
+                Some((term, most))
+            }
+            None => Some((term, most)),
+        };
+    }
+}
+
 /// The first stamp by which log time has gained more on real time than any monotonic clock can.
 fn leap(log: &BTreeMap<u64, LogRecord>, sent: &BTreeMap<u64, Duration>) -> Option<Violation> {
     let one_life = !is_restarted(log);
-    // Log time was no further ahead of real time than this, at the most; in which term.
-    let mut ahead: Option<(i64, u64)> = None;
+    let mut ahead = Ahead::default();
     let mut latest_sent = Duration::ZERO;
     for (index, record) in log {
         let Ok((stamp, _)) = entry::decode_entry(&record.payload) else { continue };
@@ -75,18 +107,13 @@ fn leap(log: &BTreeMap<u64, LogRecord>, sent: &BTreeMap<u64, Duration>) -> Optio
         let applied = record.applied_at;
         let gained = applied.as_millis() as u64 * FAST_HUNDREDTHS / 100 + LAG_MS;
         let least = stamp - real_ms(applied) as i64;
-        ahead = ahead.filter(|(_, term)| one_life || *term == record.term);
-        if let Some((most, _)) = ahead
-            && least > most + gained as i64
-        {
-            let text = format!(
-                "entry {index}, stamp {stamp}: log time has jumped ahead by {} ms",
-                least - most
-            );
+        let bound = ahead.bound(record.term, one_life);
+        if let Some(by) = bound.map(|most| least - most).filter(|by| *by > gained as i64) {
+            let text =
+                format!("entry {index}, stamp {stamp}: log time has jumped ahead by {by} ms");
             return Some(Violation::new("log-time", text));
         }
-        let most = stamp - real_ms(latest_sent) as i64;
-        ahead = Some((ahead.map_or(most, |(known, _)| known.min(most)), record.term));
+        ahead.note(record.term, stamp - real_ms(latest_sent) as i64);
     }
     None
 }
@@ -160,6 +187,11 @@ mod tests {
         assert!(leaps(&[(0, 1), (100, 1), (3000, 2)], &[1, 1, 1]), "from a term to the next");
         assert!(!leaps(&[(0, 1), (100, 1), (3000, 2)], &[1, 1, 2]), "all may have forgotten it");
         assert!(!leaps(&[(0, 1), (-5000, 1), (-4900, 1)], &[1, 1, 1]), "`judge` finds that");
+        let lags = &[(100, 1), (-2000, 2), (400, 3)];
+        assert!(
+            !leaps(lags, &[1, 1, 1]),
+            "the second leader's machine stood still, the third's did not"
+        );
     }
 
     /// Backwards, ahead, far behind: each is found. Entries that were applied late, and clocks that are wild by intention, are not.

@@ -4,29 +4,33 @@
 use std::time::Duration;
 
 use crate::check::Violation;
+use crate::client::reading_takes;
 use crate::history::{CUT_OFF, Operation, Outcome};
+use crate::value::Value;
 
 /// After the healing: elections, restarts, whatever has to be caught up.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
-/// From then on each request is answered within this time. One slow client may read a large reply for a while.
+/// From then on each request is answered within this time, and that of reading the reply.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
 /// Judges what was asked after the healing; only of runs in which all was healed.
 pub fn check(operations: &[Operation], healed: Duration) -> Vec<Violation> {
     let mut later =
         operations.iter().filter(|operation| operation.invoked > healed + SETTLED_AFTER);
-    let wrong = later.find_map(|operation| Some((operation, complaint(operation)?)));
+    let wrong = later.find_map(|operation| Some((operation, complaint(operation, operations)?)));
     let text = |(operation, complaint): (&Operation, String)| {
         format!("all is healed since {healed:?}, and {complaint}: {}", operation.readable())
     };
     wrong.map(|wrong| Violation::new("service", text(wrong))).into_iter().collect()
 }
 
-fn complaint(operation: &Operation) -> Option<String> {
+fn complaint(operation: &Operation, all: &[Operation]) -> Option<String> {
     let took = operation.returned.map(|returned| returned.saturating_sub(operation.invoked));
     match &operation.outcome {
         Outcome::Reply(_) => {
             let slow = took.filter(|took| *took > ANSWERED_WITHIN)?;
-            Some(format!("a request took {slow:?}"))
+            let too_slow = slow > ANSWERED_WITHIN + reading_takes(bytes_meanwhile(operation, all));
+            too_slow.then(|| format!("a request took {slow:?}"))
         }
         Outcome::NotApplied(text) if text == CUT_OFF => None,
         Outcome::NotApplied(_) => Some("a request is refused".to_owned()),
@@ -35,11 +39,21 @@ fn complaint(operation: &Operation) -> Option<String> {
     }
 }
 
+/// What its connection had to read until it was answered: its own reply, and those before it in its pipeline.
+fn bytes_meanwhile(operation: &Operation, all: &[Operation]) -> usize {
+    let meanwhile = all.iter().filter(|other| {
+        other.connection == operation.connection
+            && other.client == operation.client
+            && other.returned >= Some(operation.invoked)
+            && other.returned <= operation.returned
+    });
+    meanwhile.filter_map(|other| other.outcome.reply()).map(Value::bytes).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::history::{ConnectionId, Request};
-    use crate::value::Value;
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -71,5 +85,8 @@ mod tests {
         assert!(!found(16_000, Some(16_500), Outcome::NotApplied(CUT_OFF.to_owned())));
         assert!(!found(16_000, Some(16_500), Outcome::Reply(Value::Nil)));
         assert!(found(16_000, Some(20_000), Outcome::Reply(Value::Nil)));
+        let large = || Outcome::Reply(Value::Bulk(vec![b'x'; 200_000]));
+        assert!(!found(16_000, Some(20_000), large()), "its client may read slowly");
+        assert!(found(16_000, Some(22_000), large()));
     }
 }
