@@ -91,6 +91,8 @@ pub enum Canary {
     DamageTakenForEnd,
     /// Compaction looks at the group at which the newest snapshot was taken, not at the entries behind it.
     CompactsTooMuch,
+    /// Compaction removes no segment, though nothing needs it any more.
+    LogKept,
     /// A snapshot of the leader is used and not written down.
     InstallNotSaved,
     /// The node begins with an empty log, whatever its disk holds.

@@ -325,7 +325,8 @@ impl<D: Disk> LogStore<D> {
         if is_planted(Canary::CompactsTooMuch) {
             (below, group) = (u64::MAX, self.snapshots.last().map_or(0, |newest| newest.group));
         }
-        while self.segments.get(1).is_some_and(|next| next.first_group <= group)
+        while !is_planted(Canary::LogKept)
+            && self.segments.get(1).is_some_and(|next| next.first_group <= group)
             && self.segments.front().is_some_and(|facts| facts.last_index <= below)
         {
             let Some(facts) = self.segments.pop_front() else { break };

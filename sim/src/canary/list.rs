@@ -3,7 +3,7 @@
 
 use steadfast_core::canary::Canary;
 
-use super::{Entry, Planted};
+use super::{COVERAGE, Entry, Planted, TWINS};
 
 /// All planted bugs.
 pub const ALL: &[Entry] = &[
@@ -84,6 +84,19 @@ pub const ALL: &[Entry] = &[
         Planted::TaskPanics,
         "the task of a connection panics",
         &["no-panic"],
+    ),
+    Entry::new(
+        "machine-time",
+        Planted::MachineTime,
+        "a clock of the simulation has a little of the machine's own time in it",
+        &[TWINS],
+    )
+    .within(5),
+    Entry::new(
+        "idle-injector",
+        Planted::IdleInjector,
+        "faults are counted, and do nothing",
+        &[COVERAGE],
     ),
     // ---- elections and the log among peers ---------------------------------------------------------------------------
     Entry::new(
@@ -300,6 +313,14 @@ pub const ALL: &[Entry] = &[
         "compaction removes entries behind the snapshot",
         &["promise", "no-node-ends"],
     ),
+    Entry::new(
+        "log-kept",
+        Planted::Inside(Canary::LogKept),
+        "compaction removes no segments",
+        &["room"],
+    )
+    .within(10)
+    .scenario("calm"),
     Entry::new(
         "install-not-saved",
         Planted::Inside(Canary::InstallNotSaved),

@@ -22,6 +22,10 @@ pub enum Planted {
     UnknownAsRefused,
     /// The tasks of connections panic after some reads.
     TaskPanics,
+    /// The first node's clock has a little of the machine's own time in it.
+    MachineTime,
+    /// Faults are counted, and do nothing.
+    IdleInjector,
 }
 
 /// What is known of a planted bug.
@@ -45,6 +49,10 @@ pub struct Entry {
 
 /// Seeds within which a planted bug must be found, if its entry says nothing else.
 const BUDGET: u64 = 200;
+/// What stands among the checks for two runs of one plan that differ (`tool/diff.rs`).
+pub const TWINS: &str = "twins";
+/// What stands among the checks for a sweep that proves too little (`tool/run.rs`).
+pub const COVERAGE: &str = "coverage";
 /// Where plain seeds are enough.
 pub const SWARM: &str = "swarm";
 

@@ -6,6 +6,7 @@ pub mod linearizable;
 pub mod log_time;
 pub mod promise;
 pub mod quiet;
+pub mod room;
 pub mod service;
 pub mod witness;
 

@@ -35,6 +35,8 @@ struct Hands {
     wall_offset_ms: i64,
     /// What the wall clock says as long as it stands still.
     wall_stands_at: Option<u64>,
+    /// The planted bug of that kind: the machine's own time gets in.
+    strays: bool,
 }
 
 impl Hands {
@@ -71,6 +73,13 @@ impl SimClock {
     pub fn new(drift_ppm: i64, offset_ms: i64) -> Self {
         let hands = Hands { drift_ppm, wall_offset_ms: offset_ms, ..Hands::default() };
         Self(Arc::new(Mutex::new(hands)))
+    }
+
+    /// The same with the planted bug of that kind, or without.
+    #[must_use]
+    pub fn straying(self, strays: bool) -> Self {
+        self.hands().strays = strays;
+        self
     }
 
     fn hands(&self) -> MutexGuard<'_, Hands> {
@@ -134,8 +143,17 @@ impl Clock for SimClock {
     }
 
     fn wall_ms(&self) -> u64 {
-        self.wall_ms_at(turmoil::sim_elapsed().unwrap_or_default())
+        let stray = if self.hands().strays { stray_ms() } else { 0 };
+        self.wall_ms_at(turmoil::sim_elapsed().unwrap_or_default()) + stray
     }
+}
+
+/// A few milliseconds by which no run may be told from another.
+#[allow(clippy::disallowed_methods)] // a planted bug: it is what nothing else here may do
+fn stray_ms() -> u64 {
+    const SPAN_MS: u64 = 4;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::from(now.subsec_micros()) % SPAN_MS)
 }
 
 #[cfg(test)]

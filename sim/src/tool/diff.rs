@@ -1,6 +1,7 @@
 //! The proof of determinism: each seed runs twice, in processes with other surroundings, and both must give the same events. Where they
 //! do not, both run again and the first event that differs is shown with those before it.
 
+use super::outcome::Outcome;
 use super::sweep::{Setting, events, one, sweep};
 use super::{Exit, progress::Progress};
 use crate::scenario::Scenario;
@@ -20,7 +21,7 @@ pub fn twins(
     jobs: usize,
 ) -> Result<Exit, String> {
     let mut progress = Progress::new("twins", Some(seeds.end - seeds.start));
-    let (mut pairs, mut differ) = (0, Vec::new());
+    let (mut pairs, mut unequal) = (0, Vec::new());
     let setting = Setting { jobs, ..Setting::default() };
     let mut failed = Ok(());
     sweep(seeds.map(|seed| scenario.plan(seed)), &setting, |plan, first| {
@@ -28,11 +29,8 @@ pub fn twins(
             Ok(second) => {
                 pairs += 1;
                 progress.step(&second);
-                let part =
-                    (&first.ladder, &first.trace_hash) != (&second.ladder, &second.trace_hash);
-                let verdicts = [&first, &second].iter().all(|outcome| outcome.has_verdict());
-                if part || !verdicts || first.violations != second.violations {
-                    differ.push(plan.clone());
+                if differ(&first, &second) {
+                    unequal.push(plan.clone());
                 }
                 true
             }
@@ -44,18 +42,25 @@ pub fn twins(
     })?;
     failed?;
     progress.end();
-    println!("{pairs} seeds run twice, {} pairs differ", differ.len());
-    for plan in &differ {
+    println!("{pairs} seeds run twice, {} pairs differ", unequal.len());
+    for plan in &unequal {
         println!("seed {} is not the same twice:", plan.head.seed);
         let other = other_surroundings(plan.head.seed);
         let (one, other) = (events(plan, &Setting::default())?, events(plan, &other)?);
         println!("{}", difference(&one, &other));
     }
-    Ok(if differ.is_empty() { Exit::Clean } else { Exit::Differs })
+    Ok(if unequal.is_empty() { Exit::Clean } else { Exit::Differs })
+}
+
+/// Whether two runs of a plan are not the same, or one of them says nothing.
+pub(super) fn differ(first: &Outcome, second: &Outcome) -> bool {
+    let part = (&first.ladder, &first.trace_hash) != (&second.ladder, &second.trace_hash);
+    let verdicts = [first, second].iter().all(|outcome| outcome.has_verdict());
+    part || !verdicts || first.violations != second.violations
 }
 
 /// Another address layout comes with every process; another environment and another place of the heap's blocks come from here.
-fn other_surroundings(seed: u64) -> Setting {
+pub(super) fn other_surroundings(seed: u64) -> Setting {
     let pad = "x".repeat(PADDING + seed as usize % PADDING);
     let surroundings = vec![
         ("STEADFAST_SIM_PADDING".to_owned(), pad),

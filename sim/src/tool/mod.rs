@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::scenario;
 
 pub mod diff;
+mod gates;
 pub mod marks;
 pub mod minimize;
 pub mod outcome;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::gates;
 use super::outcome::Outcome;
 use super::runs::scenario_named;
 use super::sweep::{Setting, sweep};
@@ -100,6 +101,12 @@ impl Finders {
 
 fn search(entry: &Entry, jobs: usize) -> Result<Option<Finding>, String> {
     let scenario = scenario_named(entry.scenario)?;
+    let finding = |outcome: Outcome| Finding { check: entry.found_by.join(", "), outcome };
+    match entry.found_by {
+        [canary::TWINS] => return Ok(gates::twins(entry, scenario)?.map(finding)),
+        [canary::COVERAGE] => return Ok(gates::coverage(entry, scenario, jobs)?.map(finding)),
+        _ => {}
+    }
     let setting = Setting { jobs, planted: Some(entry.name.to_owned()), ..Setting::default() };
     let mut found = None;
     let plans = (0..entry.budget).map(|seed| scenario.plan(seed));

@@ -64,8 +64,9 @@ pub fn run(wanted: &Sweep) -> Result<Exit, String> {
     Ok(if clean { Exit::Clean } else { Exit::Violated })
 }
 
+/// What the runs of a sweep came to together.
 #[derive(Default)]
-struct Totals {
+pub(super) struct Totals {
     seeds: u64,
     operations: u64,
     least_operations: Option<u64>,
@@ -76,7 +77,8 @@ struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, plan: &Plan, outcome: Outcome) {
+    /// One more run.
+    pub(super) fn add(&mut self, plan: &Plan, outcome: Outcome) {
         self.seeds += 1;
         self.operations += outcome.operations();
         let least = self.least_operations.unwrap_or(u64::MAX).min(outcome.operations());
@@ -90,7 +92,7 @@ impl Totals {
     }
 
     /// What so many seeds should have met and did not.
-    fn missing(&self) -> Vec<String> {
+    pub(super) fn missing(&self) -> Vec<String> {
         let is_long = self.marks.seeds_of_swarm() >= LONG_SWEEP_SEEDS;
         let happened = if is_long { self.happened.missing() } else { Vec::new() };
         let happened = happened.into_iter().map(str::to_owned);

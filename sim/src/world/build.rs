@@ -68,7 +68,8 @@ impl World<'_> {
                     id,
                     name: format!("n{id}"),
                     platter: SharedPlatter::default(),
-                    clock: SimClock::new(clock.drift_ppm, skew),
+                    clock: SimClock::new(clock.drift_ppm, skew)
+                        .straying(planted == Some(Planted::MachineTime) && id == 1),
                     switch: Rc::default(),
                     mounted: Rc::default(),
                     ended: Rc::default(),

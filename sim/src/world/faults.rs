@@ -6,6 +6,7 @@ use super::World;
 use super::build::CLIENTS;
 use super::holding::{Broken, Holding};
 use super::stops::Stop;
+use crate::canary::Planted;
 use crate::check::promise::Promises;
 use crate::plan::{DiskError, Fault, Planned, Target, Ways, When, Whom};
 use crate::ports::disk::{IoTrigger, Refusal};
@@ -108,6 +109,9 @@ impl World<'_> {
         self.happened.count(planned.fault.family(), 1);
         let text = planned.fault.to_string();
         self.event(Who::World, What::Fault { number, begins: Some(text) });
+        if self.planted == Some(Planted::IdleInjector) {
+            return;
+        }
         let at = planned.fault.target().map_or(0, |target| self.place(target, cause));
         let holding = |broken: Broken, ms: u64| Holding { number, broken, node: at, ms, until };
         let holdings: Vec<Holding> = match &planned.fault {

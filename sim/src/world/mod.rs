@@ -12,7 +12,7 @@ use turmoil::Sim;
 
 use crate::canary::Planted;
 use crate::check::promise::Promises;
-use crate::check::{Opinions, Violation, final_state, quiet, service, witness};
+use crate::check::{Opinions, Violation, final_state, quiet, room, service, witness};
 use crate::client::Notebook;
 use crate::draw::Draws;
 use crate::evidence::{Evidence, LogRecord};
@@ -126,6 +126,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     shared.borrow_mut().clients = clients;
     let ended = world.drive(&shared, clients);
     world.hold_to_promises();
+    world.judge_room();
     // The nearer to the cause, the earlier in the list.
     let mut violations = std::mem::take(&mut world.broken);
     violations.append(&mut notebook.evidence.borrow_mut().violations);
@@ -200,6 +201,17 @@ impl World<'_> {
         let is_due = |id: u64| !self.spoilt.contains(&id);
         for node in self.nodes.iter().filter(|node| node.down_until.is_none() && is_due(node.id)) {
             self.broken.extend(promises.check(node.id, &node.platter).err());
+        }
+    }
+
+    /// Where nothing breaks the disks hold no more than what is needed.
+    fn judge_room(&mut self) {
+        if !self.plan.faults.is_empty() {
+            return;
+        }
+        for node in &self.nodes {
+            let files = node.platter.lock().files();
+            self.broken.extend(room::check(&self.plan.head, node.id, &files));
         }
     }
 

@@ -178,6 +178,12 @@ impl Platter {
         used.map(|(_, inode)| inode.cached.len() as u64).sum()
     }
 
+    /// The files that have a name, and how long they are.
+    pub fn files(&self) -> Vec<(String, u64)> {
+        let length = |id| self.inodes.get(id).map_or(0, |inode| inode.cached.len() as u64);
+        self.names.iter().map(|(name, id)| (name.clone(), length(id))).collect()
+    }
+
     fn inode(&mut self, id: u64) -> &mut Inode {
         self.inodes.entry(id).or_default()
     }
