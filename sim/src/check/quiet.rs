@@ -55,7 +55,7 @@ pub fn check(plan: &Plan, leads: &[Lead], operations: &[Operation]) -> Vec<Viola
 
 /// Whether a fault leaves alone whoever leads.
 fn spares_leaders(fault: &Fault) -> bool {
-    matches!(fault, Fault::Cut { node: Target::Follower, .. })
+    matches!(fault, Fault::Cut { node: Target::Follower, .. } | Fault::Storm { .. })
 }
 
 /// Whether a client was refused, or left without an answer that it waited for.

@@ -265,6 +265,13 @@ pub enum Fault {
         /// How.
         trouble: Trouble,
     },
+    /// Very many clients connect to a node at once, most of them to no good.
+    Storm {
+        /// Which.
+        node: Target,
+        /// How many.
+        visitors: u64,
+    },
     /// The wall clock jumps.
     ClockJump {
         /// Whose.
@@ -309,6 +316,7 @@ impl Fault {
             | Self::Wipe { node }
             | Self::PutBack { node, .. }
             | Self::Streams { node, .. }
+            | Self::Storm { node, .. }
             | Self::ClockJump { node, .. }
             | Self::ClockRate { node, .. }
             | Self::ClockFrozen { node }
@@ -349,6 +357,7 @@ impl Fault {
                 Trouble::Silent => "streams-silent",
                 Trouble::Reset(_) => "streams-reset",
             },
+            Self::Storm { .. } => "storm",
             Self::ClockJump { .. } => "clock-jump",
             Self::ClockRate { .. } => "clock-rate",
             Self::ClockFrozen { .. } => "clock-frozen",
@@ -427,6 +436,9 @@ impl fmt::Display for Fault {
             }
             Self::Streams { node, over, trouble } => {
                 write!(f, "streams of {node} ({over:?}): {trouble:?}")
+            }
+            Self::Storm { node, visitors } => {
+                write!(f, "{visitors} clients come over {node} at once")
             }
             Self::ClockJump { node, ms } => write!(f, "the wall clock of {node} jumps by {ms} ms"),
             Self::ClockRate { node, ppm } => write!(f, "the time of {node} gains {ppm} ppm"),

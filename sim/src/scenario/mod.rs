@@ -26,6 +26,7 @@ mod slow_rounds;
 mod snapshot_churn;
 mod split_votes;
 mod spoilt;
+mod storms;
 mod swarm;
 mod torn_snapshot;
 mod torn_tail;
@@ -96,6 +97,11 @@ pub const ALL: &[Scenario] = &[
         name: "full-disk",
         story: "a leader without space hands over to a peer that does not answer",
         plan: full_disk::plan,
+    },
+    Scenario {
+        name: "storms",
+        story: "nothing breaks, and hundreds of clients connect at once, again and again, most of them to no good",
+        plan: storms::plan,
     },
     Scenario {
         name: "bit-rot",

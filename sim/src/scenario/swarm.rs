@@ -16,7 +16,7 @@ const SLOW_DISK_MS_MAX: u64 = 300;
 const WILD_MS: u64 = 3_600_000;
 /// How many kinds of faults there are in reports (`Fault::family`).
 #[cfg(test)]
-pub(super) const FAMILIES: usize = 30;
+pub(super) const FAMILIES: usize = 31;
 
 /// A family of faults that a seed may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ enum Family {
     DiskFull,
     Spoil,
     Streams,
+    Storm,
     ClockJump,
     ClockRate,
     ClockFrozen,
@@ -51,7 +52,7 @@ impl Family {
 }
 
 /// Each family, its share of the seeds in percent, whether it needs peers.
-const ALL: [(Family, u64, bool); 20] = [
+const ALL: [(Family, u64, bool); 21] = [
     (Family::Stop, 55, false),
     (Family::StopAtIo, 30, false),
     (Family::AllPower, 35, false),
@@ -68,6 +69,7 @@ const ALL: [(Family, u64, bool); 20] = [
     (Family::DiskFull, 20, false),
     (Family::Spoil, 20, true),
     (Family::Streams, 40, true),
+    (Family::Storm, 15, false),
     // Where clocks are wild:
     (Family::ClockJump, 80, false),
     (Family::ClockRate, 40, false),
@@ -237,6 +239,10 @@ impl Swarm {
                 let over = self.draws.pick(&[Streams::All, Streams::Peers, Streams::Clients]);
                 let trouble = self.trouble();
                 self.push(when, lasts_ms, Fault::Streams { node, over, trouble });
+            }
+            Family::Storm => {
+                let visitors = self.draws.pick(&[20, 100, 500]);
+                self.push(when, lasts_ms, Fault::Storm { node, visitors });
             }
             Family::ClockRate => {
                 let ppm = self.draws.below(100_000) as i64 - 50_000;

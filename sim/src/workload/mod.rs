@@ -9,6 +9,7 @@ mod locks;
 mod mix;
 mod random;
 pub mod registers;
+pub mod storm;
 mod transactions;
 
 use std::cell::RefCell;

@@ -12,6 +12,7 @@ use steadfast_replication::formation::Member;
 use steadfast_replication::wire::PeerFrame;
 use steadfast_server::config::Config;
 use steadfast_server::{Parts, Placement, run};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 use turmoil::{Builder, Sim};
@@ -31,7 +32,7 @@ use crate::ports::disk::SharedPlatter;
 use crate::ports::net::{CLIENT_PORT, Outside, PEER_PORT, Tap, TurmoilNet, Weather};
 use crate::ports::pause::Pausable;
 use crate::trace::{Message, SharedTrace, What, Who, note};
-use crate::workload::{Shared, Work};
+use crate::workload::{Shared, Work, storm};
 
 /// The host of all clients: a host costs a turn of its own runtime in each millisecond, and all faults mean all clients.
 pub(super) const CLIENTS: &str = "clients";
@@ -92,6 +93,7 @@ impl World<'_> {
                 handle
             })
             .collect();
+        let (storms, storm_calls) = unbounded_channel();
         let world = Self {
             plan: plan.clone(),
             sim,
@@ -103,6 +105,8 @@ impl World<'_> {
             waiting: plan.faults.clone(),
             begun: BTreeMap::new(),
             faults: Vec::new(),
+            storms,
+            storm_calls: Some(storm_calls),
             held: BTreeSet::new(),
             spoilt: BTreeSet::new(),
             backups: Vec::new(),
@@ -134,15 +138,20 @@ impl World<'_> {
                 releases_unchecked: self.planted == Some(Planted::UncheckedRelease),
             }
         };
+        let clients = head.clients as usize;
         let works: Vec<Work> = (0..head.clients).map(work).collect();
+        let (storms, shared) = (self.storm_calls.take(), Rc::clone(shared));
         self.sim.client(CLIENTS, async move {
+            if let Some(storms) = storms {
+                spawn_local(storm::attend(storms, head.seed, shared));
+            }
             let tasks: Vec<_> = works.into_iter().map(|work| spawn_local(work.run())).collect();
             for task in tasks {
                 task.await?;
             }
             Ok(())
         });
-        head.clients as usize
+        clients
     }
 }
 

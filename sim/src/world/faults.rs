@@ -11,6 +11,7 @@ use crate::check::promise::Promises;
 use crate::plan::{DiskError, Fault, Planned, Target, Ways, When, Whom};
 use crate::ports::disk::{IoTrigger, Refusal};
 use crate::trace::{What, Who};
+use crate::workload::storm::Storm;
 
 impl World<'_> {
     /// Begins what is due.
@@ -151,6 +152,14 @@ impl World<'_> {
             }
             Fault::Streams { over, trouble, .. } => {
                 vec![holding(Broken::Streams(at, *over, *trouble), 0)]
+            }
+            Fault::Storm { visitors, .. } => {
+                let strict = self.plan.faults.iter().all(|other| other.fault.family() == "storm");
+                let stays = Duration::from_millis(planned.lasts_ms);
+                let (node, visitors) = (at as u64 + 1, *visitors);
+                // Once all clients are done nobody attends to storms any more.
+                let _ = self.storms.send(Storm { node, visitors, stays, number, strict });
+                Vec::new()
             }
             Fault::ClockFrozen { .. } => vec![holding(Broken::Frozen(at), 0)],
             Fault::ClockRate { ppm, .. } => vec![holding(Broken::Rate(at, *ppm), 0)],

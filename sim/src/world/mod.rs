@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadfast_core::mark;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use turmoil::Sim;
 
 use crate::canary::Planted;
@@ -26,6 +27,7 @@ use crate::ports::net::Weather;
 use crate::ports::pause::PauseSwitch;
 use crate::trace::{Event, SharedTrace, What, Who, note_at};
 use crate::workload::Shared;
+use crate::workload::storm::Storm;
 
 mod build;
 mod drive;
@@ -100,6 +102,10 @@ struct World<'a> {
     begun: BTreeMap<u32, Duration>,
     /// Those under way.
     faults: Vec<holding::Holding>,
+    /// Tells the clients' host of storms.
+    storms: UnboundedSender<Storm>,
+    /// Whoever attends to them, until the clients' host begins.
+    storm_calls: Option<UnboundedReceiver<Storm>>,
     /// Pairs of hosts whose messages wait.
     held: BTreeSet<(String, String)>,
     /// Nodes whose disks have rotted or been exchanged.

@@ -198,6 +198,7 @@ impl World<'_> {
                 self.hold_node_to_promises(at);
                 if let Some(node) = self.nodes.get_mut(at) {
                     node.down_until = Some(now + RESTART_AFTER);
+                    node.leaving = None; // its disk was faster than its own end
                 }
             } else {
                 let text = format!("n{id} ended by itself: {how}");

@@ -1,0 +1,121 @@
+//! Storms of clients: very many connect to one node at the same moment, and most of them behave badly. Some hang up at once, some inside
+//! a command, some ask and never read. Nobody is served worse for it for long: that is what the clients who work see to. Of the visitors
+//! themselves each whole reply must be one that the node may give, and where nothing else breaks whoever asks must be answered.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+use turmoil::net::TcpStream;
+
+use super::Shared;
+use crate::check::Violation;
+use crate::draw::Draws;
+use crate::ports::net::CLIENT_PORT;
+use crate::value::{Parsed, Value, argv, encode_command, parse};
+
+/// Who stays this long after the storm and has no answer, was not served.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Commands that are sent by those who never read: more than what fits into a small output.
+const UNREAD: usize = 50;
+/// The part of a command that is all some visitors send.
+const PART: &[u8] = b"*2\r\n$3\r\nGET\r\n$100\r\nregist";
+
+/// A storm.
+#[derive(Debug, Clone, Copy)]
+pub struct Storm {
+    /// The node that it comes over.
+    pub node: u64,
+    /// How many connect.
+    pub visitors: u64,
+    /// How long they stay.
+    pub stays: Duration,
+    /// The fault's number, which names the streams of chance.
+    pub number: u32,
+    /// Nothing else breaks: whoever asks must be answered.
+    pub strict: bool,
+}
+
+/// Lets storms come, as the world says.
+pub async fn attend(mut storms: UnboundedReceiver<Storm>, seed: u64, shared: Rc<RefCell<Shared>>) {
+    while let Some(storm) = storms.recv().await {
+        for visitor in 0..storm.visitors {
+            let draws = Draws::new(seed, format!("storm {} visitor {visitor}", storm.number));
+            let shared = Rc::clone(&shared);
+            spawn_local(async move {
+                let found = storm.visit(draws).await.and_then(|said| storm.judge(&said));
+                shared.borrow_mut().violations.extend(found);
+            });
+        }
+    }
+}
+
+impl Storm {
+    /// Answers what the visitor was told, if it asked for something and stayed to hear it; that there was no answer is an error.
+    async fn visit(self, mut draws: Draws) -> Option<io::Result<Value>> {
+        let Self { node, stays, .. } = self;
+        let connect = TcpStream::connect((format!("n{node}"), CLIENT_PORT));
+        let mut stream = match timeout(stays + PATIENCE, connect).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Some(Err(error)),
+            Err(_) => return Some(Err(io::ErrorKind::TimedOut.into())),
+        };
+        let stays = Duration::from_millis(draws.between(1, stays.as_millis() as u64));
+        let mut bytes = Vec::new();
+        match draws.below(5) {
+            0 => return None, // hangs up at once
+            1 => bytes.extend_from_slice(PART),
+            2 => {
+                (0..UNREAD).for_each(|_| encode_command(&mut bytes, &argv([b"GET", b"register:0"])))
+            }
+            _ => {
+                encode_command(&mut bytes, &argv([b"PING"]));
+                let said = timeout(stays + PATIENCE, ask(&mut stream, &bytes)).await;
+                return Some(said.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())));
+            }
+        }
+        // Whether it is taken or not: this one does not look.
+        let _ = stream.write_all(&bytes).await;
+        sleep(stays).await;
+        None
+    }
+
+    fn judge(self, said: &io::Result<Value>) -> Option<Violation> {
+        let Self { node, number, .. } = self;
+        let about = format!("a visitor of storm {number} that asked n{node}");
+        match said {
+            Ok(Value::Simple(text)) if text == "PONG" => None,
+            // Refused, where something breaks: it may be starting.
+            Ok(Value::Error(_)) if !self.strict => None,
+            Ok(other) => {
+                let text = format!("{about} was answered {}", other.readable());
+                Some(Violation::new("protocol", text))
+            }
+            Err(error) if self.strict => {
+                Some(Violation::new("service", format!("{about} was not answered: {error}")))
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// Sends a request and reads its reply.
+async fn ask(stream: &mut TcpStream, request: &[u8]) -> io::Result<Value> {
+    stream.write_all(request).await?;
+    let mut input = Vec::new();
+    loop {
+        match parse(&input) {
+            Parsed::Value(value, _) => return Ok(value),
+            Parsed::Malformed => return Ok(Value::Error("MALFORMED reply".to_owned())),
+            Parsed::NeedMore => {}
+        }
+        if stream.read_buf(&mut input).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
