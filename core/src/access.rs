@@ -307,7 +307,9 @@ impl<'a> Txn<'a> {
             Some(at) => {
                 let old = self.keyspace.item(place).record.expires_at;
                 let latest = if is_planted(Canary::DeadlineOnlySooner) { old } else { NEVER };
-                self.keyspace.set_deadline(place, at.0.min(latest).min(NEVER - 1));
+                let late = is_planted(Canary::ScriptDeadlineLate) && self.script.calls > 0;
+                let at = at.0 + u64::from(late);
+                self.keyspace.set_deadline(place, at.min(latest).min(NEVER - 1));
             }
             None => self.keyspace.set_deadline(place, NEVER),
         }

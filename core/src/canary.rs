@@ -145,6 +145,10 @@ pub enum Canary {
     WatchNotAwaited,
     /// The commands of a transaction go into the log one by one.
     ExecInPieces,
+    /// DISCARD leaves the keys watched.
+    DiscardKeepsWatches,
+    /// A deadline that a script sets is a millisecond late.
+    ScriptDeadlineLate,
 
     // ---- connections -------------------------------------------------------------------------------------------------------
     /// A command that was handed over and is not heard of is answered as not applied.
@@ -155,6 +159,12 @@ pub enum Canary {
     OutputUnbounded,
     /// Half a command of a connection that ended stays in the buffer that the next one gets.
     InputLeaks,
+    /// DISCARD is answered twice.
+    DiscardAnswersTwice,
+    /// A plain SET is answered when it is handed over, not when it was applied.
+    AnswersAhead,
+    /// The pause before a peer is dialled again doubles without end.
+    RedialsEverLater,
 }
 
 /// Whether a build can hold planted bugs at all.

@@ -190,6 +190,11 @@ impl Line {
         watch && matches!(reply, Reply::Error(_))
     }
 
+    /// Of a planted bug: the reply of the last request in the line is known ahead of it.
+    pub(crate) fn fill_last(&mut self, reply: &Reply<'_>) {
+        self.fill((self.first + self.places.len() as u64).saturating_sub(1), reply);
+    }
+
     /// Moves known replies from the head of the line into the output.
     fn release(&mut self) {
         while let Some(Place::Ready(bytes)) = self.places.front() {

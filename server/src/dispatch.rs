@@ -122,6 +122,9 @@ impl<C: Clock> Shell<C> {
                 self.submit(client, place, |batch, latest| {
                     entry::push_command(batch, id, latest, db, argv);
                 });
+                if is_planted(Canary::AnswersAhead) && spec.name == "SET" && argv.len() == 3 {
+                    client.line.borrow_mut().fill_last(&Reply::Ok);
+                }
             }
         }
     }
@@ -166,6 +169,9 @@ impl<C: Clock> Shell<C> {
             LocalHandler::Discard => {
                 let reply = client.session.borrow_mut().discard();
                 answer(client, facts, &reply);
+                if is_planted(Canary::DiscardAnswersTwice) {
+                    answer(client, facts, &reply);
+                }
             }
             LocalHandler::Watch if facts.in_multi => {
                 answer(client, facts, &Reply::Error(refusal::WATCH_IN_MULTI));

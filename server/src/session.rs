@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::Watched;
 use steadfast_core::reply::Reply;
 
@@ -114,7 +115,9 @@ impl Session {
         if self.multi.take().is_none() {
             return Reply::Error(refusal::DISCARD_WITHOUT_MULTI);
         }
-        self.unwatch();
+        if !is_planted(Canary::DiscardKeepsWatches) {
+            self.unwatch();
+        }
         Reply::Ok
     }
 

@@ -74,6 +74,62 @@ pub const ALL: &[Entry] = &[
         &["lock-token", "lock-exclusion", "lock-kept"],
     ),
     Entry::new(
+        "lock-overwritten",
+        Planted::LockOverwritten,
+        "a lock is taken whoever has it, by SET without NX",
+        &["lock-exclusion"],
+    )
+    .within(50),
+    Entry::new(
+        "other-token-prolongs",
+        Planted::OtherTokenProlongs,
+        "a lock is prolonged with another token than it was taken with",
+        &["lock-kept"],
+    )
+    .within(50),
+    Entry::new(
+        "limiter-in-pieces",
+        Planted::LimiterInPieces,
+        "a limiter's window gets its end by a request of its own, which may not come",
+        &["limiter-stuck"],
+    )
+    .within(50),
+    Entry::new(
+        "limiter-looks-first",
+        Planted::LimiterLooksFirst,
+        "a place in a limiter's window is taken from a look before the count",
+        &["limiter-window"],
+    )
+    .within(50),
+    Entry::new(
+        "transfer-in-pieces",
+        Planted::TransferInPieces,
+        "money is moved by two writes that are no transaction",
+        &["total"],
+    )
+    .within(50),
+    Entry::new(
+        "blind-to-stale-reads",
+        Planted::BlindToStaleReads,
+        "the witness is blind, and reads are served without a ReadIndex",
+        &["linearizable"],
+    )
+    .within(50),
+    Entry::new(
+        "blind-to-pieces",
+        Planted::BlindToPieces,
+        "the witness is blind, and a transaction's commands go into the log one by one",
+        &["transactions"],
+    )
+    .within(50),
+    Entry::new(
+        "unknown-as-refused",
+        Planted::UnknownAsRefused,
+        "a judge takes what was left open for not applied",
+        &["oracle-disagreement"],
+    )
+    .within(50),
+    Entry::new(
         "clock-ahead",
         Planted::ClockAhead,
         "the clock of a node that is said to be kept in time is a second ahead",
@@ -123,7 +179,7 @@ pub const ALL: &[Entry] = &[
         "vote-refusal-lost",
         Planted::Inside(Canary::VoteRefusalLost),
         "a refused vote is read as a granted one",
-        &["one-leader", "one-log", "promise", "log-matching", "no-node-ends"],
+        &["one-leader", "one-log", "promise", "no-node-ends"],
     ),
     Entry::new(
         "append-refusal-lost",
@@ -151,7 +207,7 @@ pub const ALL: &[Entry] = &[
         "conflict-keeps-one",
         Planted::Inside(Canary::ConflictKeepsOne),
         "one entry of a conflicting suffix stays where it should be overwritten",
-        &["one-log", "log-matching", "no-panic"],
+        &["one-log", "no-panic"],
     ),
     Entry::new(
         "refused-counts-as-logged",
@@ -489,6 +545,21 @@ pub const ALL: &[Entry] = &[
         &["durability", "exactly-once", "linearizable", "transactions"],
     )
     .within(50),
+    Entry::new(
+        "discard-keeps-watches",
+        Planted::Inside(Canary::DiscardKeepsWatches),
+        "DISCARD leaves the keys watched",
+        &["watch"],
+    )
+    .within(10)
+    .scenario("watched-deadlines"),
+    Entry::new(
+        "script-deadline-late",
+        Planted::Inside(Canary::ScriptDeadlineLate),
+        "a deadline that a script sets is a millisecond late",
+        &["final-state"],
+    )
+    .within(50),
     // ---- connections -------------------------------------------------------------------------------------------------
     Entry::new(
         "handed-over-refused",
@@ -511,6 +582,29 @@ pub const ALL: &[Entry] = &[
         &["memory"],
     )
     .not_found("the simulated network takes all that is written, so no client is ever slow enough to hold output back"),
+    Entry::new(
+        "discard-answers-twice",
+        Planted::Inside(Canary::DiscardAnswersTwice),
+        "DISCARD is answered twice",
+        &["protocol"],
+    )
+    .within(10)
+    .scenario("watched-deadlines"),
+    Entry::new(
+        "answers-ahead",
+        Planted::Inside(Canary::AnswersAhead),
+        "a plain SET is answered when it is handed over, not when it was applied",
+        &["real-time"],
+    )
+    .within(10)
+    .scenario("calm"),
+    Entry::new(
+        "redials-ever-later",
+        Planted::Inside(Canary::RedialsEverLater),
+        "the pause before a peer is dialled again doubles without end",
+        &["service"],
+    )
+    .within(50),
     Entry::new(
         "input-leaks",
         Planted::Inside(Canary::InputLeaks),

@@ -3,8 +3,10 @@
 
 use steadfast_core::canary::{self, Canary};
 
+mod judges;
 mod list;
 
+pub use judges::{JUDGES, Judge};
 pub use list::ALL;
 
 /// A planted bug.
@@ -16,6 +18,20 @@ pub enum Planted {
     SyncLies,
     /// Clients release the lock without a look at the token.
     UncheckedRelease,
+    /// Clients take the lock whoever has it.
+    LockOverwritten,
+    /// Clients prolong the lock with another token than they took it with.
+    OtherTokenProlongs,
+    /// Clients count a request of a limiter and set its window's end in two requests.
+    LimiterInPieces,
+    /// Clients take their place in a limiter's window from a look before they count.
+    LimiterLooksFirst,
+    /// Clients move money by two single writes.
+    TransferInPieces,
+    /// The witness sees nothing, and the nodes read without a ReadIndex.
+    BlindToStaleReads,
+    /// The witness sees nothing, and transactions go into the log in pieces.
+    BlindToPieces,
     /// The first node's wall clock is a second ahead of the others.
     ClockAhead,
     /// A judge takes what was left open for not applied.
@@ -101,11 +117,26 @@ impl Planted {
     /// Switches it on for the whole process, if it is one inside the product.
     pub fn plant(self) {
         #[cfg(feature = "canaries")]
-        if let Self::Inside(canary) = self {
+        if let Some(canary) = self.inside() {
             canary::plant(canary);
         }
         #[cfg(not(feature = "canaries"))]
-        assert!(!matches!(self, Self::Inside(_)), "this build holds no planted bugs");
+        assert!(self.inside().is_none(), "this build holds no planted bugs");
+    }
+
+    /// The bug inside the product that goes with it.
+    const fn inside(self) -> Option<Canary> {
+        match self {
+            Self::Inside(canary) => Some(canary),
+            Self::BlindToStaleReads => Some(Canary::ReadWithoutIndex),
+            Self::BlindToPieces => Some(Canary::ExecInPieces),
+            _ => None,
+        }
+    }
+
+    /// Whether the witness's findings are thrown away: the judges that never see the log must do without it.
+    pub const fn blinds_the_witness(self) -> bool {
+        matches!(self, Self::BlindToStaleReads | Self::BlindToPieces)
     }
 }
 
@@ -119,6 +150,11 @@ mod tests {
         for (at, entry) in ALL.iter().enumerate() {
             assert!(!entry.found_by.is_empty() && entry.budget > 0, "{}", entry.name);
             assert!(crate::scenario::named(entry.scenario).is_some(), "{}", entry.name);
+            let findable = entry.not_found_because.is_none();
+            for check in entry.found_by.iter().filter(|_| findable) {
+                let is_known = JUDGES.iter().any(|judge| judge.check == *check);
+                assert!(is_known, "{}: no check is called {check}", entry.name);
+            }
             for other in ALL.iter().skip(at + 1) {
                 assert!(
                     entry.name != other.name && entry.planted != other.planted,

@@ -7,7 +7,7 @@ use super::outcome::Outcome;
 use super::runs::scenario_named;
 use super::sweep::{Setting, sweep};
 use super::{Exit, planted_named};
-use crate::canary::{self, Entry};
+use crate::canary::{self, Entry, Judge};
 
 /// What there is to be found.
 pub fn list() -> Exit {
@@ -55,6 +55,7 @@ pub fn find(name: Option<&str>, jobs: usize) -> Result<Exit, String> {
             println!("{name:24} NOT FOUND in {budget} seeds of {scenario}: {story}");
         }
     }
+    let mut idle = 0;
     if name.is_none() {
         finders.table().iter().for_each(|line| println!("{line}"));
         for entry in canary::ALL {
@@ -62,12 +63,16 @@ pub fn find(name: Option<&str>, jobs: usize) -> Result<Exit, String> {
                 println!("{:24} not tried: {because}", entry.name);
             }
         }
+        let unproven = finders.unproven();
+        unproven.iter().for_each(|check| println!("{check:24} IS NEEDED BY NO PLANTED BUG"));
+        idle = unproven.len();
     }
     println!("{} of {} planted bugs found", entries.len() - missing, entries.len());
-    Ok(if missing == 0 { Exit::Clean } else { Exit::NotFound })
+    Ok(if missing + idle == 0 { Exit::Clean } else { Exit::NotFound })
 }
 
-/// Which planted bugs each check has found, and which it alone. A check that is the only finder of none may have no teeth of its own.
+/// Which planted bugs each check has found, and which it alone. A check that is the only finder of
+/// none may have no teeth of its own, unless there is a reason why it never can be.
 #[derive(Debug, Default)]
 struct Finders {
     found: BTreeMap<String, BTreeSet<&'static str>>,
@@ -84,18 +89,28 @@ impl Finders {
         }
     }
 
-    /// One line a check, its columns those of the first.
+    /// One line a check, its columns those of the first: what it alone has found, or why it never can.
     fn table(&self) -> Vec<String> {
-        let mut lines = vec![format!("{:20} {:>5} {:>5}  alone", "check", "finds", "alone")];
-        for (check, found) in &self.found {
-            let alone = self.alone.get(check);
-            let names: Vec<&str> = alone.into_iter().flatten().copied().collect();
+        let mut lines =
+            vec![format!("{:20} {:>5} {:>5}  alone, or why not", "check", "finds", "alone")];
+        for Judge { check, never_alone_because } in canary::JUDGES {
+            let found = self.found.get(*check).map_or(0, BTreeSet::len);
+            let names: Vec<&str> = self.alone.get(*check).into_iter().flatten().copied().collect();
             let (count, names) = (names.len(), names.join(" "));
+            let because = never_alone_because.filter(|_| count == 0).unwrap_or_default();
             lines.push(
-                format!("{check:20} {:5} {count:5}  {names}", found.len()).trim_end().to_owned(),
+                format!("{check:20} {found:5} {count:5}  {names}{because}").trim_end().to_owned(),
             );
         }
         lines
+    }
+
+    /// Checks that have found nothing alone, though nothing says why they could not.
+    fn unproven(&self) -> Vec<&'static str> {
+        let idle = |judge: &&Judge| {
+            judge.never_alone_because.is_none() && !self.alone.contains_key(judge.check)
+        };
+        canary::JUDGES.iter().filter(idle).map(|judge| judge.check).collect()
     }
 }
 
@@ -130,9 +145,30 @@ mod tests {
         let mut finders = Finders::default();
         finders.note("first", &["promise", "one-log"]);
         finders.note("second", &["promise"]);
-        let table = finders.table();
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(words(&table[1]), ["one-log", "1", "0"]);
-        assert_eq!(words(&table[2]), ["promise", "2", "1", "second"]);
+        let line = |check: &str| {
+            let table = finders.table();
+            let line = table.iter().find(|line| line.split_whitespace().next() == Some(check));
+            line.expect("every check has one")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(line("one-log"), ["one-log", "1", "0"]);
+        assert_eq!(line("promise"), ["promise", "2", "1", "second"]);
+        assert_eq!(line("watch"), ["watch", "0", "0"], "also that of a check that found nothing");
+        assert!(line("oracle-disagreement").len() > 3, "it says why it never comes alone");
+    }
+
+    /// A check that found nothing alone is named, unless there is a reason for that.
+    #[test]
+    fn idle_checks_are_named() {
+        let mut finders = Finders::default();
+        let before = finders.unproven();
+        assert!(before.contains(&"promise") && before.contains(&"one-log"));
+        assert!(!before.contains(&"oracle-disagreement"));
+        finders.note("first", &["promise", "one-log"]);
+        assert_eq!(finders.unproven(), before, "both were there, so neither was needed");
+        finders.note("second", &["promise"]);
+        assert!(!finders.unproven().contains(&"promise"));
     }
 }

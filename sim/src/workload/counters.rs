@@ -33,7 +33,7 @@ impl Tally {
 }
 
 /// A counter's value; a missing one is 0.
-fn number(reply: &Value) -> Option<i64> {
+pub(super) fn number(reply: &Value) -> Option<i64> {
     match reply {
         Value::Nil => Some(0),
         Value::Bulk(text) => std::str::from_utf8(text).ok()?.parse().ok(),

@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::canary::Planted;
 use crate::history::{Outcome, Request};
 use crate::model::scripts;
 use crate::value::{Value, argv};
 
+use super::counters::number;
 use super::{Work, now};
 
 const WINDOW_MS: u64 = 400;
@@ -68,6 +70,14 @@ impl Work {
         }
         let (ms, sent) = (WINDOW_MS.to_string(), now());
         let ms = ms.as_bytes();
+        if self.is_planted(Planted::LimiterInPieces) {
+            return self.ask_in_pieces(limiter, ms).await;
+        }
+        let seen = if self.is_planted(Planted::LimiterLooksFirst) {
+            self.call(Request::command([b"GET", limiter])).await.reply().and_then(number)
+        } else {
+            None
+        };
         let request = if by_script {
             Request::command([b"EVAL", scripts::LIMIT.as_bytes(), b"1", limiter, ms])
         } else {
@@ -82,9 +92,18 @@ impl Work {
             },
             _ => return,
         };
+        let place = seen.map_or(place, |seen| seen + 1);
         let wrong = self.shared.borrow_mut().limiter.placed(limiter, place, (sent, now()));
         if let Some(text) = wrong.filter(|_| self.bounded_clocks) {
             self.violated("limiter-window", format!("{}: {text}", self.name));
+        }
+    }
+
+    /// The planted bug of a window that gets its end by a second request, which now and then is never sent.
+    async fn ask_in_pieces(&mut self, limiter: &'static [u8], ms: &[u8]) {
+        let place = self.call(Request::command([b"INCR", limiter])).await;
+        if place.reply() == Some(&Value::Int(1)) && !self.draws.chance(20) {
+            self.call(Request::command([b"PEXPIRE", limiter, ms])).await;
         }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::canary::Planted;
 use crate::history::{Outcome, Request};
 use crate::model::scripts;
-use crate::value::Value;
+use crate::value::{Value, argv};
 
 use super::{Work, now};
 
@@ -110,7 +111,11 @@ impl Work {
     /// The grant; none if somebody else holds it, or nobody knows.
     async fn acquire(&mut self, ttl_ms: u64) -> Option<Grant> {
         let (sent, token, ttl) = (now(), self.fresh(), ttl_ms.to_string());
-        let set = Request::command([b"SET", b"lock", &token, b"NX", b"PX", ttl.as_bytes()]);
+        let mut words = argv([b"SET", b"lock", &token, b"PX", ttl.as_bytes()]);
+        if !self.is_planted(Planted::LockOverwritten) {
+            words.push(b"NX".to_vec());
+        }
+        let set = Request::Command(words);
         if !matches!(self.call(set).await, Outcome::Reply(Value::Simple(_))) {
             return None;
         }
@@ -136,7 +141,10 @@ impl Work {
             grant.until = grant.until.min(trusted(sent, span)); // it may become shorter
             self.believe(grant);
         }
+        let other = self.is_planted(Planted::OtherTokenProlongs).then(|| self.fresh());
+        let own = other.map(|token| std::mem::replace(&mut grant.token, token));
         let outcome = self.run_script(script, grant, &arguments).await;
+        grant.token = own.unwrap_or_else(|| std::mem::take(&mut grant.token));
         if matches!(outcome, Outcome::Reply(Value::Int(1))) {
             grant.until = grant.until.max(trusted(sent, span));
             self.believe(grant);
@@ -154,8 +162,8 @@ impl Work {
 
     async fn release(&mut self, grant: &Grant) {
         let taken = self.shared.borrow_mut().locks.releases(&self.name, grant.acknowledged);
-        let script =
-            if self.releases_unchecked { scripts::RELEASE_UNCHECKED } else { scripts::RELEASE };
+        let unchecked = self.is_planted(Planted::UncheckedRelease);
+        let script = if unchecked { scripts::RELEASE_UNCHECKED } else { scripts::RELEASE };
         let outcome = self.run_script(script, grant, &[]).await;
         let believes = self.bounded_clocks && now() < grant.until;
         if let Some((check, text)) = judge_release(outcome.reply(), taken.as_deref(), believes) {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
+use crate::canary::Planted;
 use crate::check::Violation;
 use crate::client::Client;
 use crate::draw::Draws;
@@ -143,8 +144,8 @@ pub struct Work {
     pub nodes: u64,
     /// Whether clocks are true enough for the lock to be exclusive in real time.
     pub bounded_clocks: bool,
-    /// Whether it releases locks without a look at the token (a planted bug).
-    pub releases_unchecked: bool,
+    /// What is planted: some bugs are those of clients.
+    pub planted: Option<Planted>,
 }
 
 fn now() -> Duration {
@@ -297,6 +298,10 @@ impl Work {
             let refused = shared.refused.entry(cause.clone()).or_default();
             *refused = (refused.0 + 1, now());
         }
+    }
+
+    fn is_planted(&self, bug: Planted) -> bool {
+        self.planted == Some(bug)
     }
 
     fn violated(&self, check: &'static str, text: String) {

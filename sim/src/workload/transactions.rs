@@ -2,6 +2,7 @@
 //! overdraft. What EXEC answers, and whether it may abort, is the witness's business. What needs no log is that nothing is made or lost:
 //! all accounts begin with nothing, and a look at all of them always sums to nothing.
 
+use crate::canary::Planted;
 use crate::history::Request;
 use crate::model::scripts;
 use crate::value::{Value, argv};
@@ -50,6 +51,12 @@ impl Work {
         let (left, right) = (new(0, -(by as i64)), new(1, by as i64));
         let calls =
             vec![argv([b"SET", &from, left.as_bytes()]), argv([b"SET", &to, right.as_bytes()])];
+        if self.is_planted(Planted::TransferInPieces) {
+            for call in calls {
+                self.call(Request::Command(call)).await;
+            }
+            return;
+        }
         self.call(Request::Transaction(calls)).await;
     }
 

@@ -135,7 +135,7 @@ impl World<'_> {
                 mix: head.mix.clone(),
                 nodes,
                 bounded_clocks: head.class.keeps_time(),
-                releases_unchecked: self.planted == Some(Planted::UncheckedRelease),
+                planted: self.planted,
             }
         };
         let clients = head.clients as usize;

@@ -151,7 +151,10 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
         (std::mem::take(&mut evidence.log), std::mem::take(&mut evidence.finals))
     };
     let operations = std::mem::take(&mut notebook.history.borrow_mut().operations);
-    let witnessed = witness::check(&operations, &log, keeps_time);
+    let mut witnessed = witness::check(&operations, &log, keeps_time);
+    if planted.is_some_and(Planted::blinds_the_witness) {
+        witnessed.clear();
+    }
     let unknown_as_refused = planted == Some(Planted::UnknownAsRefused);
     violations.extend(Opinions::of(&operations, witnessed, unknown_as_refused).together());
     violations.extend(final_state::check(&log, &finals));
