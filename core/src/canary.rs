@@ -149,6 +149,8 @@ pub enum Canary {
     DiscardKeepsWatches,
     /// A deadline that a script sets is a millisecond late.
     ScriptDeadlineLate,
+    /// A list of keys lacks the last.
+    KeysLackLast,
 
     // ---- connections -------------------------------------------------------------------------------------------------------
     /// A command that was handed over and is not heard of is answered as not applied.
@@ -163,8 +165,6 @@ pub enum Canary {
     DiscardAnswersTwice,
     /// A plain SET is answered when it is handed over, not when it was applied.
     AnswersAhead,
-    /// The pause before a peer is dialled again doubles without end.
-    RedialsEverLater,
 }
 
 /// Whether a build can hold planted bugs at all.

@@ -140,8 +140,9 @@ impl Client {
         outcomes
     }
 
-    /// Sends requests, the last of them without its last `short` bytes, and hangs up: it must never be executed.
-    pub async fn hang_up_inside(&mut self, requests: Vec<Request>, short: usize) {
+    /// Sends requests, the last of them without its last `short` bytes, and hangs up: it must never be executed. `twice` is a planted bug:
+    /// the last whole request is sent again.
+    pub async fn hang_up_inside(&mut self, requests: Vec<Request>, short: usize, twice: bool) {
         let Some(mut connection) = self.connected().await else { return };
         let mut bytes = Vec::new();
         let mut whole = 0;
@@ -150,6 +151,10 @@ impl Client {
             encode(&mut bytes, request);
         }
         bytes.truncate(bytes.len().saturating_sub(short.max(1)).max(whole));
+        if twice && let [.., again, _] = &requests[..] {
+            bytes.truncate(whole);
+            encode(&mut bytes, again);
+        }
         let tickets: Vec<usize> =
             requests.iter().map(|request| self.invoke(connection.id, request)).collect();
         // Whether the bytes leave or not: nobody waits for an answer.

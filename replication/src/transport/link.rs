@@ -19,7 +19,6 @@ use crate::formation::{Heard, Member};
 use crate::ports::Net;
 use crate::storage::SnapshotMeta;
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
-use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
 /// What waits for a peer; beyond it the newest frames are dropped, and raft or the outbox sends again.
@@ -440,9 +439,7 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
         while waiting.try_next().is_some() {} // what waited is stale; raft and the outbox send anew
         let back = shared.back.get(&peer.id).expect("every peer has one");
         let _ = timeout(pause, back.notified()).await; // either way it is time to try again
-        let longest =
-            if is_planted(Canary::RedialsEverLater) { Duration::MAX } else { RECONNECT_MAX };
-        pause = (pause * 2).min(longest);
+        pause = (pause * 2).min(RECONNECT_MAX);
     }
 }
 

@@ -71,43 +71,58 @@ pub const ALL: &[Entry] = &[
         "release-without-token",
         Planted::UncheckedRelease,
         "a lock is released without a look at the token",
-        &["lock-token", "lock-exclusion", "lock-kept"],
-    ),
+        &["lock-token"],
+    )
+    .within(50)
+    .alone(),
     Entry::new(
         "lock-overwritten",
         Planted::LockOverwritten,
         "a lock is taken whoever has it, by SET without NX",
         &["lock-exclusion"],
     )
-    .within(50),
+    .within(50)
+    .alone(),
     Entry::new(
         "other-token-prolongs",
         Planted::OtherTokenProlongs,
         "a lock is prolonged with another token than it was taken with",
         &["lock-kept"],
     )
-    .within(50),
+    .within(50)
+    .alone(),
     Entry::new(
         "limiter-in-pieces",
         Planted::LimiterInPieces,
         "a limiter's window gets its end by a request of its own, which may not come",
         &["limiter-stuck"],
     )
-    .within(50),
+    .within(50)
+    .alone(),
     Entry::new(
         "limiter-looks-first",
         Planted::LimiterLooksFirst,
         "a place in a limiter's window is taken from a look before the count",
         &["limiter-window"],
     )
-    .within(50),
+    .within(50)
+    .alone(),
     Entry::new(
         "transfer-in-pieces",
         Planted::TransferInPieces,
         "money is moved by two writes that are no transaction",
         &["total"],
     )
-    .within(50),
+    .within(50)
+    .alone(),
+    Entry::new(
+        "request-twice",
+        Planted::RequestTwice,
+        "a client's driver sends its last whole request again before it hangs up",
+        &["exactly-once"],
+    )
+    .within(50)
+    .alone(),
     Entry::new(
         "blind-to-stale-reads",
         Planted::BlindToStaleReads,
@@ -179,8 +194,11 @@ pub const ALL: &[Entry] = &[
         "vote-refusal-lost",
         Planted::Inside(Canary::VoteRefusalLost),
         "a refused vote is read as a granted one",
-        &["one-leader", "one-log", "promise", "no-node-ends"],
-    ),
+        &["one-leader"],
+    )
+    .within(50)
+    .scenario("split-votes")
+    .alone(),
     Entry::new(
         "append-refusal-lost",
         Planted::Inside(Canary::AppendRefusalLost),
@@ -213,10 +231,11 @@ pub const ALL: &[Entry] = &[
         "refused-counts-as-logged",
         Planted::Inside(Canary::RefusedCountsAsLogged),
         "what was refused while leadership was handed over counts as logged",
-        &["progress"],
+        &["service"],
     )
-    .within(10)
-    .scenario("full-disk"),
+    .within(200)
+    .scenario("full-disk")
+    .alone(),
     Entry::new(
         "resend-skips-one",
         Planted::Inside(Canary::ResendSkipsOne),
@@ -476,7 +495,7 @@ pub const ALL: &[Entry] = &[
         "a node that was stopped believes what waited in its buffers",
         &["log-time", "lock-kept"],
     )
-    .within(10)
+    .within(50)
     .scenario("paused-newcomer"),
     // ---- what commands do --------------------------------------------------------------------------------------------
     Entry::new(
@@ -552,14 +571,23 @@ pub const ALL: &[Entry] = &[
         &["watch"],
     )
     .within(10)
-    .scenario("watched-deadlines"),
+    .scenario("watched-deadlines")
+    .alone(),
     Entry::new(
         "script-deadline-late",
         Planted::Inside(Canary::ScriptDeadlineLate),
         "a deadline that a script sets is a millisecond late",
-        &["final-state"],
+        &["stale-read", "replies", "final-state"],
     )
     .within(50),
+    Entry::new(
+        "keys-lack-last",
+        Planted::Inside(Canary::KeysLackLast),
+        "a list of keys lacks the last",
+        &["final-state"],
+    )
+    .within(10)
+    .alone(),
     // ---- connections -------------------------------------------------------------------------------------------------
     Entry::new(
         "handed-over-refused",
@@ -567,7 +595,8 @@ pub const ALL: &[Entry] = &[
         "what was handed over and is not heard of is answered as not applied",
         &["honesty"],
     )
-    .within(50),
+    .within(50)
+    .alone(),
     Entry::new(
         "known-replies-overtake",
         Planted::Inside(Canary::KnownRepliesOvertake),
@@ -589,7 +618,8 @@ pub const ALL: &[Entry] = &[
         &["protocol"],
     )
     .within(10)
-    .scenario("watched-deadlines"),
+    .scenario("watched-deadlines")
+    .alone(),
     Entry::new(
         "answers-ahead",
         Planted::Inside(Canary::AnswersAhead),
@@ -597,14 +627,8 @@ pub const ALL: &[Entry] = &[
         &["real-time"],
     )
     .within(10)
-    .scenario("calm"),
-    Entry::new(
-        "redials-ever-later",
-        Planted::Inside(Canary::RedialsEverLater),
-        "the pause before a peer is dialled again doubles without end",
-        &["service"],
-    )
-    .within(50),
+    .scenario("calm")
+    .alone(),
     Entry::new(
         "input-leaks",
         Planted::Inside(Canary::InputLeaks),

@@ -26,6 +26,8 @@ pub enum Planted {
     LimiterInPieces,
     /// Clients take their place in a limiter's window from a look before they count.
     LimiterLooksFirst,
+    /// Clients send the last whole request of a pipeline again before they hang up.
+    RequestTwice,
     /// Clients move money by two single writes.
     TransferInPieces,
     /// The witness sees nothing, and the nodes read without a ReadIndex.
@@ -57,6 +59,8 @@ pub struct Entry {
     pub found_by: &'static [&'static str],
     /// Seeds within which one of them must.
     pub budget: u64,
+    /// It is there to show that one of these checks is needed: only a run counts in which no other finds anything.
+    pub alone: bool,
     /// Where it shows: plain seeds, or a scenario that is made for it.
     pub scenario: &'static str,
     /// Why no seed finds it, where that is so.
@@ -85,6 +89,7 @@ impl Entry {
             story,
             found_by,
             budget: BUDGET,
+            alone: false,
             scenario: SWARM,
             not_found_because: None,
         }
@@ -92,6 +97,10 @@ impl Entry {
 
     const fn within(self, budget: u64) -> Self {
         Self { budget, ..self }
+    }
+
+    const fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     const fn not_found(self, because: &'static str) -> Self {

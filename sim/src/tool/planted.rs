@@ -13,7 +13,11 @@ use crate::canary::{self, Entry, Judge};
 pub fn list() -> Exit {
     for entry in canary::ALL {
         let found_by = entry.found_by.join(", ");
-        println!("{:24} {:76} found by {found_by} ({})", entry.name, entry.story, entry.scenario);
+        let alone = if entry.alone { " alone" } else { "" };
+        println!(
+            "{:24} {:76} found by {found_by}{alone} ({})",
+            entry.name, entry.story, entry.scenario
+        );
         if let Some(because) = entry.not_found_because {
             println!("{:24} not found: {because}", "");
         }
@@ -126,7 +130,9 @@ fn search(entry: &Entry, jobs: usize) -> Result<Option<Finding>, String> {
     let mut found = None;
     let plans = (0..entry.budget).map(|seed| scenario.plan(seed));
     let swept = sweep(plans, &setting, |_, outcome| {
-        let by = outcome.checks().into_iter().find(|check| entry.found_by.contains(check));
+        let checks = outcome.checks();
+        let counts = !entry.alone || checks.len() == 1;
+        let by = checks.into_iter().find(|check| counts && entry.found_by.contains(check));
         let check = by.map(str::to_owned);
         found = check.map(|check| Finding { outcome, check });
         found.is_none()

@@ -260,7 +260,8 @@ impl Work {
     async fn send(&mut self, requests: Vec<Request>) -> Vec<Outcome> {
         if self.draws.chance(4) {
             let short = self.draws.between(1, 30) as usize;
-            self.client.hang_up_inside(requests, short).await;
+            let twice = self.is_planted(Planted::RequestTwice);
+            self.client.hang_up_inside(requests, short, twice).await;
             return Vec::new();
         }
         let outcomes = self.client.pipeline(requests).await;
