@@ -436,7 +436,8 @@ impl Driver {
     /// Makes the identity durable before anything relies on it.
     async fn save_meta(&mut self) -> Result<(), String> {
         let gone = || "the log writer ended unexpectedly; start this node again".to_owned();
-        self.log.send(LogRequest::SaveMeta(self.meta.clone())).await.map_err(|_| gone())?;
+        // A writer that has ended says why in its last report.
+        let _ = self.log.send(LogRequest::SaveMeta(self.meta.clone())).await;
         loop {
             match self.log_done.recv().await {
                 Some(LogDone::MetaSaved) => return Ok(()),

@@ -18,6 +18,7 @@ use steadfast_replication::gateway::{
     Committed, Intake, Outlet, PARCELS_INFLIGHT_BYTES_MAX, Role, Status,
 };
 use steadfast_replication::ports::Clock;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::batch::{Batches, Origin};
@@ -215,20 +216,30 @@ impl<C: Clock> Shell<C> {
             && self.batches.bytes_inflight() < PARCELS_INFLIGHT_BYTES_MAX
         {
             let (batches, intake) = (&mut self.batches, &self.intake);
-            let mut full = false;
+            let mut sent = Ok(());
             batches.number(self.origin, |sequence, op| {
-                full |= intake.try_send(Intake::Parcel { sequence, op }).is_err();
+                let parcel = intake.try_send(Intake::Parcel { sequence, op });
+                sent = std::mem::replace(&mut sent, Ok(())).and(parcel);
             });
-            if full {
-                self.replication_gone();
+            if let Err(error) = sent {
+                self.not_sent(&error);
                 return;
             }
         }
     }
 
     fn send(&mut self, message: Intake) {
-        if self.intake.try_send(message).is_err() {
-            self.replication_gone();
+        if let Err(error) = self.intake.try_send(message) {
+            self.not_sent(&error);
+        }
+    }
+
+    /// Replication takes nothing any more. If it has ended it has said why: its last word waits to be received, and is not cut short.
+    fn not_sent(&mut self, error: &TrySendError<Intake>) {
+        if let TrySendError::Full(_) = error {
+            let text = "the replication thread takes nothing any more. Every acknowledged write is in the log; start this node \
+                        again, and look at its disk if it comes back.";
+            self.stop(Err(text.to_owned()));
         }
     }
 
