@@ -163,6 +163,8 @@ pub enum Canary {
     InputLeaks,
     /// DISCARD is answered twice.
     DiscardAnswersTwice,
+    /// The listener is closed when a crowd comes.
+    AcceptEnds,
     /// A plain SET is answered when it is handed over, not when it was applied.
     AnswersAhead,
 }

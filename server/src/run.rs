@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::machine::StateMachine;
 use steadfast_replication::driver::{self, OpenError, Writer};
 use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Outlet, Status};
@@ -226,6 +227,9 @@ async fn accept<N: Net, C: Clock>(shell: SharedShell<C>, net: N, mut listener: N
     loop {
         match net.accept(&mut listener).await {
             Ok((stream, address)) => {
+                if is_planted(Canary::AcceptEnds) && shell.borrow().clients.len() > 100 {
+                    return;
+                }
                 drop(spawn_local(connection::serve(Rc::clone(&shell), stream, address)));
             }
             Err(error) => {

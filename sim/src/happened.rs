@@ -34,6 +34,13 @@ pub const ENDED: &str = "ended-by-themselves";
 pub const LEFT: &str = "ended-as-told";
 /// Snapshots that replaced the state of a running node.
 pub const INSTALLS: &str = "snapshot-installs";
+/// Objects whose operations a judge that never sees the log tried to bring into an order.
+pub const SEARCHED: &str = "objects-searched";
+/// Of those, the ones for which it gave up: no verdict is no proof.
+pub const UNDECIDED: &str = "objects-undecided";
+/// Of a hundred objects so many may stay undecided; of fewer than that many objects nothing is said.
+const UNDECIDED_MAX_PERCENT: u64 = 2;
+const SEARCHED_MIN: u64 = 500;
 /// Terms in the log after the first.
 pub const ELECTIONS: &str = "elections";
 
@@ -59,6 +66,16 @@ impl Happened {
         counts.join(" ")
     }
 
+    /// What was looked at in vain too often.
+    pub fn too_often(&self) -> Option<String> {
+        let of = |what: &str| self.0.get(what).copied().unwrap_or(0);
+        let (searched, undecided) = (of(SEARCHED), of(UNDECIDED));
+        let many = searched >= SEARCHED_MIN && undecided * 100 > searched * UNDECIDED_MAX_PERCENT;
+        many.then(|| {
+            format!("the search for an order was given up for {undecided} of {searched} objects")
+        })
+    }
+
     /// What should have happened in many runs and did not.
     pub fn missing(&self) -> Vec<&'static str> {
         let never = |what: &str| self.0.get(what).copied().unwrap_or(0) == 0;
@@ -78,6 +95,12 @@ mod tests {
         happened.count("kill", 2);
         happened.count(POWER_CUTS_LOSSY, 1);
         happened.add(&happened.clone());
+        let mut vain = Happened::default();
+        vain.count(SEARCHED, 1000);
+        vain.count(UNDECIDED, 20);
+        assert_eq!(vain.too_often(), None);
+        vain.count(UNDECIDED, 1);
+        assert!(vain.too_often().is_some_and(|text| text.contains("21 of 1000")));
         assert_eq!(happened.readable(), "kill=4 power-cuts-with-losses=2");
         assert_eq!(happened.missing().len(), DEMANDED.len() - 1);
     }

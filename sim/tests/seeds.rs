@@ -6,11 +6,15 @@ use steadfast_sim::canary::Planted;
 use steadfast_sim::scenario;
 use steadfast_sim::world::{Report, simulate};
 
-/// A seed of the swarm, in a thread of its own: nothing of one run can be seen by the next.
-fn run(seed: u64, planted: Option<Planted>) -> Report {
-    let swarm = scenario::named("swarm").expect("it is there");
-    let run = move || simulate(&swarm.plan(seed), planted);
+/// A seed of a scenario, in a thread of its own: nothing of one run can be seen by the next.
+fn run_of(scenario: &str, seed: u64, planted: Option<Planted>) -> Report {
+    let scenario = scenario::named(scenario).expect("it is there");
+    let run = move || simulate(&scenario.plan(seed), planted);
     std::thread::spawn(run).join().expect("a run does not panic")
+}
+
+fn run(seed: u64, planted: Option<Planted>) -> Report {
+    run_of("swarm", seed, planted)
 }
 
 fn clean(seed: u64) -> u128 {
@@ -24,6 +28,16 @@ fn clean(seed: u64) -> u128 {
 #[test]
 fn a_handful_of_seeds() {
     (1000..1012).for_each(|seed| assert_ne!(clean(seed), 0));
+}
+
+/// A process whose disk fails says so when it ends, also when a request comes at that moment and finds nobody to take it (seed 0 was
+/// told that a thread had ended unexpectedly).
+#[test]
+fn ends_say_why() {
+    for seed in 0..3 {
+        let report = run_of("fsyncgate", seed, None);
+        assert!(report.violations.is_empty(), "seed {seed}: {:?}", report.violations);
+    }
 }
 
 /// The same seed gives the same trace in another process, byte for byte, and another seed another one.

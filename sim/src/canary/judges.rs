@@ -1,6 +1,8 @@
 //! All checks by name. Each must be the only one to find some planted bug, or there is a reason why it never can be: a check that nothing
 //! needs may have lost its teeth without anybody's notice.
 
+use super::{COVERAGE, TWINS};
+
 /// A check, as findings name it.
 #[derive(Debug, Clone, Copy)]
 pub struct Judge {
@@ -59,6 +61,10 @@ pub const JUDGES: &[Judge] = &[
     judge("progress"),
     judge("service"),
     judge("quiet"),
+    judge("room"),
+    // No checks of a run, but proofs of the same kind.
+    judge(TWINS),
+    judge(COVERAGE),
 ];
 
 #[cfg(test)]

@@ -621,6 +621,13 @@ pub const ALL: &[Entry] = &[
     .scenario("watched-deadlines")
     .alone(),
     Entry::new(
+        "accept-ends",
+        Planted::Inside(Canary::AcceptEnds),
+        "the listener is closed when a crowd comes",
+        &["service"],
+    )
+    .within(100),
+    Entry::new(
         "answers-ahead",
         Planted::Inside(Canary::AnswersAhead),
         "a plain SET is answered when it is handed over, not when it was applied",

@@ -38,6 +38,10 @@ pub struct Opinions {
     pub witnessed: Vec<Violation>,
     /// Findings of `linearizable.rs` and `cycles.rs`.
     pub outside: Vec<Violation>,
+    /// Objects that `linearizable.rs` searched.
+    pub searched: usize,
+    /// Of those, the ones for which it gave up.
+    pub undecided: usize,
 }
 
 impl Opinions {
@@ -56,14 +60,15 @@ impl Opinions {
                 }
             }
         }
-        let mut outside = linearizable::check(&operations).violations;
+        let linearizable::Verdict { violations: mut outside, judged: searched, undecided } =
+            linearizable::check(&operations);
         outside.extend(cycles::check(&operations));
-        Self { witnessed, outside }
+        Self { witnessed, outside, searched, undecided }
     }
 
     /// All of it, and the disagreement, if there is one.
     pub fn together(self) -> Vec<Violation> {
-        let Self { witnessed, outside } = self;
+        let Self { witnessed, outside, .. } = self;
         let disagreement = outside.first().filter(|_| witnessed.is_empty()).map(|refusal| {
             let text =
                 format!("the witness accepts what \"{}\" refuses: {}", refusal.check, refusal.text);

@@ -1,5 +1,5 @@
 //! Promises of persistence: what a node told a peer that it holds (an answer to an append) or granted (a vote) must be on its
-//! disk after a power cut. Fires on one node, without a quorum's bad luck.
+//! disk after a power cut; and so must be what it has applied, in whatever term. Fires on one node, without a quorum's bad luck.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -119,8 +119,14 @@ impl Promises {
         *last = (*last).max((term, whom));
     }
 
-    /// Cuts the power of a copy of the disk, recovers what is left and compares.
-    pub fn check(&self, node: u64, platter: &SharedPlatter) -> Result<(), Violation> {
+    /// Cuts the power of a copy of the disk, recovers what is left and compares. `applied` is what the node has applied: index and
+    /// term, if anything.
+    pub fn check(
+        &self,
+        node: u64,
+        platter: &SharedPlatter,
+        applied: Option<(u64, u64)>,
+    ) -> Result<(), Violation> {
         let scratch = platter.copy();
         scratch.lock().faults = crate::ports::disk::DiskFaults::default();
         scratch.lock().delays = None;
@@ -130,6 +136,11 @@ impl Promises {
         let Some(Ok((_, recovered))) = opened else {
             return broken(format!("n{node} can't recover its disk after a power cut"));
         };
+        if let Some((index, term)) = applied.filter(|entry| !holds(&recovered, *entry)) {
+            return broken(format!(
+                "n{node} has applied entry {index} of term {term}; after the power cut it does not have it"
+            ));
+        }
         let term = recovered.hard_state.term;
         if let Some((promised_term, index)) = self.confirmed.get(&node) {
             let text = self.broken_confirmation(&recovered, *promised_term, *index);
@@ -182,6 +193,13 @@ impl Promises {
     }
 }
 
+/// Whether an entry that was applied is there, or the state after it. No leader can replace it: it was committed.
+fn holds(recovered: &Recovered, (index, term): (u64, u64)) -> bool {
+    let snapshot = recovered.snapshot.as_ref().map_or(0, |(meta, _)| meta.index);
+    let mut entries = recovered.entries.iter();
+    snapshot >= index || entries.any(|entry| (entry.index, entry.term) == (index, term))
+}
+
 /// Runs a future that has nothing to wait for.
 fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
@@ -208,14 +226,14 @@ mod tests {
     fn a_broken_promise_is_found() {
         let disk = SharedPlatter::default();
         let mut promises = Promises::default();
-        assert!(promises.check(2, &disk).is_ok());
+        assert!(promises.check(2, &disk, None).is_ok());
         promises.sent(b"not a message");
         promises.sent(&frame(APPEND_RESPONSE, 3, 7));
-        assert!(promises.check(1, &disk).is_ok(), "it was another node");
-        assert!(promises.check(2, &disk).is_err());
+        assert!(promises.check(1, &disk, None).is_ok(), "it was another node");
+        assert!(promises.check(2, &disk, None).is_err());
         let mut votes = Promises::default();
         votes.sent(&frame(VOTE_RESPONSE, 4, 0));
-        assert!(votes.check(2, &disk).is_err());
+        assert!(votes.check(2, &disk, None).is_err());
     }
 
     /// Two votes in one term are one too many; the same one twice, or another in the next term, is not.
@@ -269,6 +287,9 @@ mod tests {
                 notes: Vec::new(),
             }
         };
+        assert!(holds(&disk(3, &[(6, 2), (7, 2)]), (7, 2)));
+        assert!(!holds(&disk(9, &[(6, 2), (7, 3)]), (7, 2)), "whatever the term");
+        assert!(!holds(&disk(9, &[(6, 2)]), (7, 2)));
         let broken =
             |recovered: &Recovered| promises.broken_confirmation(recovered, 3, 7).is_some();
         assert!(!broken(&disk(3, &[(6, 2), (7, 2)])));

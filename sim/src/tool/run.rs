@@ -96,7 +96,8 @@ impl Totals {
         let is_long = self.marks.seeds_of_swarm() >= LONG_SWEEP_SEEDS;
         let happened = if is_long { self.happened.missing() } else { Vec::new() };
         let happened = happened.into_iter().map(str::to_owned);
-        happened.chain(self.marks.missing_texts()).collect()
+        let vain = self.happened.too_often();
+        happened.chain(vain).chain(self.marks.missing_texts()).collect()
     }
 
     fn print(&self, planted: Option<&str>) {

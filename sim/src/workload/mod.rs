@@ -2,6 +2,7 @@
 //! themselves hold the nodes only to what needs no log: counters that end exactly, locks that two never hold.
 
 mod appends;
+pub mod calls;
 mod counters;
 pub mod expiry;
 mod limiter;
@@ -114,6 +115,8 @@ pub struct Shared {
     settled: usize,
     /// Clients that have done all they were to do.
     pub finished: usize,
+    /// The nodes were asked at the end whether they serve, and what was found is among the violations.
+    pub asked: bool,
 }
 
 /// One client's work.

@@ -2,18 +2,13 @@
 //! a command, some ask and never read. Nobody is served worse for it for long: that is what the clients who work see to. Of the visitors
 //! themselves each whole reply must be one that the node may give, and where nothing else breaks whoever asks must be answered.
 
-use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 
-use super::Shared;
 use crate::check::Violation;
 use crate::draw::Draws;
 use crate::ports::net::CLIENT_PORT;
@@ -41,23 +36,9 @@ pub struct Storm {
     pub strict: bool,
 }
 
-/// Lets storms come, as the world says.
-pub async fn attend(mut storms: UnboundedReceiver<Storm>, seed: u64, shared: Rc<RefCell<Shared>>) {
-    while let Some(storm) = storms.recv().await {
-        for visitor in 0..storm.visitors {
-            let draws = Draws::new(seed, format!("storm {} visitor {visitor}", storm.number));
-            let shared = Rc::clone(&shared);
-            spawn_local(async move {
-                let found = storm.visit(draws).await.and_then(|said| storm.judge(&said));
-                shared.borrow_mut().violations.extend(found);
-            });
-        }
-    }
-}
-
 impl Storm {
     /// Answers what the visitor was told, if it asked for something and stayed to hear it; that there was no answer is an error.
-    async fn visit(self, mut draws: Draws) -> Option<io::Result<Value>> {
+    pub(super) async fn visit(self, mut draws: Draws) -> Option<io::Result<Value>> {
         let Self { node, stays, .. } = self;
         let connect = TcpStream::connect((format!("n{node}"), CLIENT_PORT));
         let mut stream = match timeout(stays + PATIENCE, connect).await {
@@ -71,11 +52,16 @@ impl Storm {
             0 => return None, // hangs up at once
             1 => bytes.extend_from_slice(PART),
             2 => {
-                (0..UNREAD).for_each(|_| encode_command(&mut bytes, &argv([b"GET", b"register:0"])))
+                let command = argv([b"GET", b"register:0"]);
+                (0..UNREAD).for_each(|_| encode_command(&mut bytes, &command));
             }
             _ => {
                 encode_command(&mut bytes, &argv([b"PING"]));
-                let said = timeout(stays + PATIENCE, ask(&mut stream, &bytes)).await;
+                let asked = async {
+                    stream.write_all(&bytes).await?;
+                    read_reply(&mut stream).await
+                };
+                let said = timeout(stays + PATIENCE, asked).await;
                 return Some(said.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())));
             }
         }
@@ -85,7 +71,7 @@ impl Storm {
         None
     }
 
-    fn judge(self, said: &io::Result<Value>) -> Option<Violation> {
+    pub(super) fn judge(self, said: &io::Result<Value>) -> Option<Violation> {
         let Self { node, number, .. } = self;
         let about = format!("a visitor of storm {number} that asked n{node}");
         match said {
@@ -104,9 +90,8 @@ impl Storm {
     }
 }
 
-/// Sends a request and reads its reply.
-async fn ask(stream: &mut TcpStream, request: &[u8]) -> io::Result<Value> {
-    stream.write_all(request).await?;
+/// The next reply.
+pub(super) async fn read_reply(stream: &mut TcpStream) -> io::Result<Value> {
     let mut input = Vec::new();
     loop {
         match parse(&input) {

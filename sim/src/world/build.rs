@@ -18,6 +18,7 @@ use tokio::task::{LocalSet, spawn_local};
 use turmoil::{Builder, Sim};
 
 use super::drive::DEADLINE;
+use super::excuses::Mishap;
 use super::stops::IN_ORDER;
 use super::{NodeHandle, World};
 use crate::canary::Planted;
@@ -26,13 +27,14 @@ use crate::client::{Client, Notebook};
 use crate::draw::Draws;
 use crate::evidence::NodeObserver;
 use crate::happened::Happened;
-use crate::plan::{Head, Plan};
+use crate::plan::{ClockPlan, Head, Plan};
 use crate::ports::clock::{EPOCH_MS, SimClock};
 use crate::ports::disk::SharedPlatter;
 use crate::ports::net::{CLIENT_PORT, Outside, PEER_PORT, Tap, TurmoilNet, Weather};
 use crate::ports::pause::Pausable;
 use crate::trace::{Message, SharedTrace, What, Who, note};
-use crate::workload::{Shared, Work, storm};
+use crate::workload::calls::Attendant;
+use crate::workload::{Shared, Work};
 
 /// The host of all clients: a host costs a turn of its own runtime in each millisecond, and all faults mean all clients.
 pub(super) const CLIENTS: &str = "clients";
@@ -54,8 +56,6 @@ impl World<'_> {
         let nodes = (1..)
             .zip(&head.clocks)
             .map(|(id, clock)| {
-                let ahead = planted == Some(Planted::ClockAhead) && id == 1;
-                let skew = clock.skew_ms + if ahead { AHEAD_MS } else { 0 };
                 let config = Config {
                     port: CLIENT_PORT,
                     node_id: id,
@@ -69,8 +69,7 @@ impl World<'_> {
                     id,
                     name: format!("n{id}"),
                     platter: SharedPlatter::default(),
-                    clock: SimClock::new(clock.drift_ppm, skew)
-                        .straying(planted == Some(Planted::MachineTime) && id == 1),
+                    clock: clock_of(id, *clock, planted),
                     switch: Rc::default(),
                     mounted: Rc::default(),
                     ended: Rc::default(),
@@ -78,7 +77,8 @@ impl World<'_> {
                     leaving: None,
                     down_until: None,
                     weather: Weather::default(),
-                    mishaps: 0,
+                    last_end: None,
+                    mishap: Mishap::default(),
                     armed: None,
                 };
                 let mut platter = handle.platter.lock();
@@ -93,7 +93,7 @@ impl World<'_> {
                 handle
             })
             .collect();
-        let (storms, storm_calls) = unbounded_channel();
+        let (calls, called) = unbounded_channel();
         let world = Self {
             plan: plan.clone(),
             sim,
@@ -105,8 +105,9 @@ impl World<'_> {
             waiting: plan.faults.clone(),
             begun: BTreeMap::new(),
             faults: Vec::new(),
-            storms,
-            storm_calls: Some(storm_calls),
+            calls,
+            called: Some(called),
+            asks: false,
             held: BTreeSet::new(),
             spoilt: BTreeSet::new(),
             backups: Vec::new(),
@@ -140,19 +141,29 @@ impl World<'_> {
         };
         let clients = head.clients as usize;
         let works: Vec<Work> = (0..head.clients).map(work).collect();
-        let (storms, shared) = (self.storm_calls.take(), Rc::clone(shared));
+        let name = format!("c{}", clients + 1);
+        let attendant = Attendant::new(head.seed, Rc::clone(shared), name, self.notebook.clone());
+        let called = self.called.take();
         self.sim.client(CLIENTS, async move {
-            if let Some(storms) = storms {
-                spawn_local(storm::attend(storms, head.seed, shared));
-            }
+            let attends = called.map(|called| spawn_local(attendant.attend(called)));
             let tasks: Vec<_> = works.into_iter().map(|work| spawn_local(work.run())).collect();
             for task in tasks {
                 task.await?;
+            }
+            if let Some(attends) = attends {
+                attends.await?;
             }
             Ok(())
         });
         clients
     }
+}
+
+/// A node's clock, with what is planted in the first one's.
+fn clock_of(id: u64, plan: ClockPlan, planted: Option<Planted>) -> SimClock {
+    let is = |bug| planted == Some(bug) && id == 1;
+    let ahead_ms = if is(Planted::ClockAhead) { AHEAD_MS } else { 0 };
+    SimClock::new(plan.drift_ppm, plan.skew_ms + ahead_ms).straying(is(Planted::MachineTime))
 }
 
 fn network<'a>(head: &Head) -> Sim<'a> {

@@ -42,7 +42,11 @@ impl World<'_> {
             if self.found(shared) {
                 return Vec::new();
             }
-            if healed && shared.borrow().finished == clients && self.converged() {
+            let is_at_rest = || healed && shared.borrow().finished == clients && self.converged();
+            if !self.asks && is_at_rest() {
+                self.ask_all(now);
+            }
+            if shared.borrow().asked && self.converged() {
                 self.note(format!("done: {:?}", shared.borrow().counts));
                 return Vec::new();
             }

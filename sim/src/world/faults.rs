@@ -11,6 +11,7 @@ use crate::check::promise::Promises;
 use crate::plan::{DiskError, Fault, Planned, Target, Ways, When, Whom};
 use crate::ports::disk::{IoTrigger, Refusal};
 use crate::trace::{What, Who};
+use crate::workload::calls::Call;
 use crate::workload::storm::Storm;
 
 impl World<'_> {
@@ -154,11 +155,7 @@ impl World<'_> {
                 vec![holding(Broken::Streams(at, *over, *trouble), 0)]
             }
             Fault::Storm { visitors, .. } => {
-                let strict = self.plan.faults.iter().all(|other| other.fault.family() == "storm");
-                let stays = Duration::from_millis(planned.lasts_ms);
-                let (node, visitors) = (at as u64 + 1, *visitors);
-                // Once all clients are done nobody attends to storms any more.
-                let _ = self.storms.send(Storm { node, visitors, stays, number, strict });
+                self.call_storm(planned, at as u64 + 1, *visitors);
                 Vec::new()
             }
             Fault::ClockFrozen { .. } => vec![holding(Broken::Frozen(at), 0)],
@@ -178,6 +175,13 @@ impl World<'_> {
             }
         };
         holdings.into_iter().for_each(|holding| self.start_holding(holding));
+    }
+
+    fn call_storm(&self, planned: &Planned, node: u64, visitors: u64) {
+        let strict = self.plan.faults.iter().all(|other| other.fault.family() == "storm");
+        let (stays, number) = (Duration::from_millis(planned.lasts_ms), planned.number);
+        // Once all clients are done nobody attends to storms any more.
+        let _ = self.calls.send(Call::Storm(Storm { node, visitors, stays, number, strict }));
     }
 
     fn cut_all_power(&mut self, planned: &Planned, now: Duration) {

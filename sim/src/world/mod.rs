@@ -27,10 +27,11 @@ use crate::ports::net::Weather;
 use crate::ports::pause::PauseSwitch;
 use crate::trace::{Event, SharedTrace, What, Who, note_at};
 use crate::workload::Shared;
-use crate::workload::storm::Storm;
+use crate::workload::calls::Call;
 
 mod build;
 mod drive;
+mod excuses;
 mod faults;
 mod holding;
 mod stops;
@@ -81,8 +82,10 @@ struct NodeHandle {
     leaving: Option<stops::Leaving>,
     down_until: Option<Duration>,
     weather: Weather,
-    /// How often its disk has failed it in the present start.
-    mishaps: usize,
+    /// When it last ended by itself.
+    last_end: Option<Duration>,
+    /// When its disk failed it.
+    mishap: excuses::Mishap,
     /// The fault that waits for an operation of its disk.
     armed: Option<u32>,
 }
@@ -102,10 +105,12 @@ struct World<'a> {
     begun: BTreeMap<u32, Duration>,
     /// Those under way.
     faults: Vec<holding::Holding>,
-    /// Tells the clients' host of storms.
-    storms: UnboundedSender<Storm>,
-    /// Whoever attends to them, until the clients' host begins.
-    storm_calls: Option<UnboundedReceiver<Storm>>,
+    /// What the clients' host is asked to do.
+    calls: UnboundedSender<Call>,
+    /// Its end of that, until it begins.
+    called: Option<UnboundedReceiver<Call>>,
+    /// The nodes were asked whether they serve.
+    asks: bool,
     /// Pairs of hosts whose messages wait.
     held: BTreeSet<(String, String)>,
     /// Nodes whose disks have rotted or been exchanged.
@@ -138,7 +143,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     violations.append(&mut notebook.evidence.borrow_mut().violations);
     violations.append(&mut shared.borrow_mut().violations);
     let simulated = world.sim.elapsed();
-    let happened = world.happened();
+    let mut happened = world.happened();
     let leads = world.promises.lock().expect("no holder panics").led();
     let all_healed = world.lost().is_empty();
     let marks = mark::counts().filter(|(_, times)| *times > 0);
@@ -156,7 +161,10 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
         witnessed.clear();
     }
     let unknown_as_refused = planted == Some(Planted::UnknownAsRefused);
-    violations.extend(Opinions::of(&operations, witnessed, unknown_as_refused).together());
+    let opinions = Opinions::of(&operations, witnessed, unknown_as_refused);
+    happened.count(happened::SEARCHED, opinions.searched as u64);
+    happened.count(happened::UNDECIDED, opinions.undecided as u64);
+    violations.extend(opinions.together());
     violations.extend(final_state::check(&log, &finals));
     violations.extend(ended);
     violations.extend(quiet::check(plan, &leads, &operations));
@@ -205,11 +213,11 @@ impl World<'_> {
 
     /// What the nodes have promised must be on their disks at the end as well.
     fn hold_to_promises(&mut self) {
-        let mut promises = self.promises.lock().expect("no holder panics");
-        self.broken.append(&mut promises.violations);
-        let is_due = |id: u64| !self.spoilt.contains(&id);
-        for node in self.nodes.iter().filter(|node| node.down_until.is_none() && is_due(node.id)) {
-            self.broken.extend(promises.check(node.id, &node.platter).err());
+        self.broken.append(&mut self.promises.lock().expect("no holder panics").violations);
+        for at in 0..self.nodes.len() {
+            if self.nodes.get(at).is_some_and(|node| node.down_until.is_none()) {
+                self.hold_node_to_promises(at);
+            }
         }
     }
 
@@ -234,21 +242,40 @@ impl World<'_> {
         happened
     }
 
-    /// Whether all nodes that must be well have shown their last state, and it is the same. One that an abandoned leader does not
-    /// reach has no right to another while a quorum hears that one.
-    fn converged(&self) -> bool {
-        let evidence = self.notebook.evidence.borrow();
+    /// Nodes that must be well. One that an abandoned leader does not reach has no right to it while a quorum hears that one.
+    fn due(&self) -> impl Iterator<Item = u64> {
         let leader = self.leader().and_then(|at| self.nodes.get(at)).map(|leader| &leader.name);
         let lost = self.lost();
-        let due = self.nodes.iter().filter(|node| {
+        let is_due = move |node: &&NodeHandle| {
             !lost.contains(&node.id)
                 && !leader.is_some_and(|leader| self.is_cut(leader, &node.name))
-        });
-        let mut states = due.map(|node| {
-            let shown = evidence.finals.contains_key(&node.id);
-            evidence.applied.get(&node.id).filter(|_| shown)
+        };
+        self.nodes.iter().filter(is_due).map(|node| node.id)
+    }
+
+    /// Whether all nodes that must be well have shown their last state, and it is the same.
+    fn converged(&self) -> bool {
+        let evidence = self.notebook.evidence.borrow();
+        let mut states = self.due().map(|id| {
+            let shown = evidence.finals.contains_key(&id);
+            evidence.applied.get(&id).filter(|_| shown)
         });
         let first = states.next().flatten();
         first.is_some() && states.all(|state| state == first)
+    }
+
+    /// All is at rest: each node is asked whether it serves. A process whose disk was spoilt and that ends again and again has said why.
+    fn ask_all(&mut self, now: Duration) {
+        let abandoned = &self.plan.head.abandoned;
+        let runs = |node: &&NodeHandle| {
+            node.down_until.is_none()
+                && node.last_end.is_none_or(|at| now > at + stops::RESTART_AFTER * 3)
+        };
+        let spoilt = self.nodes.iter().filter(|node| {
+            self.spoilt.contains(&node.id) && !abandoned.contains(&node.id) && runs(node)
+        });
+        let spoilt = spoilt.map(|node| node.id).collect();
+        let ask = Call::Ask { well: self.due().collect(), spoilt };
+        self.asks = self.calls.send(ask).is_ok();
     }
 }

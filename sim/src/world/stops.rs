@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::World;
+use super::excuses::Mishap;
 use crate::check::Violation;
 use crate::happened;
 use crate::ports::disk::IoEvent;
 use crate::trace::{SharedTrace, What, Who, note_at};
 
 /// After which a supervisor starts a process that ended by itself.
-const RESTART_AFTER: Duration = Duration::from_millis(300);
+pub(super) const RESTART_AFTER: Duration = Duration::from_millis(300);
 
 /// A process that was told to end has done so by then, if it was not paused meanwhile: it hands over, or gives that up, and closes its log.
 const LEAVES_WITHIN: Duration = Duration::from_secs(15);
@@ -131,12 +132,17 @@ impl World<'_> {
     }
 
     /// What a node promised must be on its disk whatever happens next: the power may go right now.
-    fn hold_node_to_promises(&mut self, at: usize) {
+    pub(super) fn hold_node_to_promises(&mut self, at: usize) {
         let Some(node) = self.nodes.get(at).filter(|node| !self.spoilt.contains(&node.id)) else {
             return;
         };
+        let evidence = self.notebook.evidence.borrow();
+        let applied = evidence
+            .applied
+            .get(&node.id)
+            .and_then(|(index, _)| evidence.log.get(index).map(|record| (*index, record.term)));
         let promises = self.promises.lock().expect("no holder panics");
-        self.broken.extend(promises.check(node.id, &node.platter).err());
+        self.broken.extend(promises.check(node.id, &node.platter, applied).err());
     }
 
     /// A trigger that was in flight when everything was healed still kills; its process starts at once.
@@ -154,7 +160,7 @@ impl World<'_> {
         for node in &mut self.nodes {
             if node.down_until.is_some_and(|until| until <= now) {
                 node.down_until = None;
-                node.mishaps = 0;
+                node.mishap = Mishap::default();
                 // A trigger may have been used up by an operation that never ended.
                 node.armed = node.armed.filter(|_| node.platter.lock().is_armed());
                 self.sim.bounce(node.name.as_str());
@@ -177,8 +183,8 @@ impl World<'_> {
             {
                 note_at(&trace, now, Who::Node(id), What::Disk { kind: kind.name(), file, bytes });
             }
-            node.mishaps += mishaps.len();
-            let is_excused = node.mishaps > 0 || self.spoilt.contains(&id);
+            node.mishap.pass(now, !mishaps.is_empty(), node.switch.is_paused());
+            let mishap = node.mishap;
             let ended = node.ended.borrow_mut().take();
             for text in mishaps {
                 self.happened.count(happened::MISHAPS, 1);
@@ -192,12 +198,13 @@ impl World<'_> {
                 continue;
             }
             self.event(Who::Node(id), What::Gone(format!("ended by itself: {how}")));
-            if is_excused {
+            if mishap.excuses(&how, self.spoilt.contains(&id)) {
                 self.happened.count(happened::ENDED, 1);
                 self.sim.crash(self.name(at));
                 self.hold_node_to_promises(at);
                 if let Some(node) = self.nodes.get_mut(at) {
                     node.down_until = Some(now + RESTART_AFTER);
+                    node.last_end = Some(now);
                     node.leaving = None; // its disk was faster than its own end
                 }
             } else {

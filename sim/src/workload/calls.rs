@@ -1,0 +1,136 @@
+//! What the world asks of the clients' host while the clients work, and when they are done: storms of visitors, and at the end whether
+//! each node serves.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout_at};
+use turmoil::net::TcpStream;
+
+use super::storm::{Storm, read_reply};
+use super::{Shared, now};
+use crate::check::Violation;
+use crate::client::{Client, Notebook};
+use crate::draw::Draws;
+use crate::history::Request;
+use crate::ports::net::CLIENT_PORT;
+use crate::value::{Value, argv, encode_command};
+
+/// Nothing but this is asked at the end.
+const KEY: &[u8] = b"asked";
+/// All is healed and at rest: each node serves within this time, however often it is asked until then.
+const SERVES_WITHIN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub enum Call {
+    /// Many clients at once.
+    Storm(Storm),
+    /// Whether each of these nodes serves. It is the last call.
+    Ask {
+        /// Nodes that must be well: each takes a write and answers a read.
+        well: Vec<u64>,
+        /// Nodes with disks that were spoilt, which run all the same: each answers, and be it a refusal.
+        spoilt: Vec<u64>,
+    },
+}
+
+/// Who attends to calls.
+pub struct Attendant {
+    /// Of the run.
+    pub seed: u64,
+    /// What all know.
+    pub shared: Rc<RefCell<Shared>>,
+    /// The client that asks at the end.
+    pub client: Client,
+}
+
+impl Attendant {
+    /// One that asks under this name.
+    pub fn new(seed: u64, shared: Rc<RefCell<Shared>>, name: String, notebook: Notebook) -> Self {
+        Self { seed, shared, client: Client::new(name, 1, notebook) }
+    }
+
+    /// Attends until the last call.
+    pub async fn attend(mut self, mut calls: UnboundedReceiver<Call>) {
+        while let Some(call) = calls.recv().await {
+            match call {
+                Call::Storm(storm) => self.let_in(storm),
+                Call::Ask { well, spoilt } => {
+                    let mut found = Vec::new();
+                    for node in well {
+                        found.extend(self.is_served(node).await.err());
+                    }
+                    for node in spoilt {
+                        found.extend(is_answered(node).await.err());
+                    }
+                    let found = found.into_iter().map(|text| Violation::new("service", text));
+                    let mut shared = self.shared.borrow_mut();
+                    shared.violations.extend(found);
+                    shared.asked = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn let_in(&self, storm: Storm) {
+        for visitor in 0..storm.visitors {
+            let draws = Draws::new(self.seed, format!("storm {} visitor {visitor}", storm.number));
+            let shared = Rc::clone(&self.shared);
+            spawn_local(async move {
+                let found = storm.visit(draws).await.and_then(|said| storm.judge(&said));
+                shared.borrow_mut().violations.extend(found);
+            });
+        }
+    }
+
+    /// A node takes a write and answers a read.
+    async fn is_served(&mut self, node: u64) -> Result<(), String> {
+        self.client.move_to(node);
+        let until = now() + SERVES_WITHIN;
+        for words in [argv([b"SET", KEY, node.to_string().as_bytes()]), argv([b"GET", KEY])] {
+            let request = Request::Command(words);
+            loop {
+                let outcome = self.client.call(request.clone()).await;
+                if outcome.reply().is_some() {
+                    break;
+                }
+                if now() > until {
+                    let (request, outcome) = (request.readable(), outcome.readable());
+                    return Err(format!(
+                        "all is at rest, and n{node} does not serve {request} within {SERVES_WITHIN:?}: {outcome}"
+                    ));
+                }
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A node says anything at all.
+async fn is_answered(node: u64) -> Result<(), String> {
+    let until = Instant::now() + SERVES_WITHIN;
+    let mut request = Vec::new();
+    encode_command(&mut request, &argv([b"GET", KEY]));
+    while Instant::now() < until {
+        let asked = async {
+            let mut stream = TcpStream::connect((format!("n{node}"), CLIENT_PORT)).await?;
+            stream.write_all(&request).await?;
+            read_reply(&mut stream).await
+        };
+        if let Ok(Ok(Value::Bulk(_) | Value::Nil | Value::Error(_))) =
+            timeout_at(until, asked).await
+        {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+    }
+    Err(format!("n{node} runs with a disk that was spoilt, and neither serves nor says why not"))
+}
