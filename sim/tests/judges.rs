@@ -270,7 +270,7 @@ fn get(value: &[u8], sent: u64, answered: u64) -> Operation {
 }
 
 fn verdict(operations: &[Operation], log: &Log) -> Option<&'static str> {
-    witness::check(operations, &log.records, false).first().map(|violation| violation.check)
+    witness::check(operations, &log.records, None).first().map(|violation| violation.check)
 }
 
 fn ok() -> Outcome {
@@ -345,7 +345,7 @@ fn reads_of_keys_that_end_are_judged_by_real_time() {
             ..operation(request, Outcome::Reply(reply), 2, 2)
         };
         let operations = [operation(set, ok(), 1, 2), read];
-        let found = witness::check(&operations, &log.records, bounded_clocks);
+        let found = witness::check(&operations, &log.records, bounded_clocks.then_some(100));
         found.first().map(|violation| violation.check)
     };
     let get = || Request::command([b"GET", b"k"]);
@@ -443,7 +443,7 @@ fn judges_that_contradict_each_other_are_found() {
     log.request(7, &set(b"1"));
     let open = operation(set(b"1"), Outcome::Unknown("UNKNOWN".into()), 1, 2);
     let operations = [open, get(b"1", 2, 2)];
-    let witnessed = || witness::check(&operations, &log.records, false);
+    let witnessed = || witness::check(&operations, &log.records, None);
     assert_eq!(Opinions::of(&operations, witnessed(), false).together(), []);
     let found = Opinions::of(&operations, witnessed(), true).together();
     let checks: Vec<&str> = found.iter().map(|violation| violation.check).collect();

@@ -17,7 +17,8 @@ use crate::check::Violation;
 use crate::evidence::LogRecord;
 use crate::ports::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS};
 
-/// How far log time may lag behind real time: what a new leader last heard has been on its way, each time it changed hands.
+/// How far log time may lag behind real time: what a new leader last heard has been on its way, each time it changed hands. Where
+/// messages were made to wait, that is so much longer.
 pub const LAG_MS: u64 = 100;
 /// Rounding to milliseconds, at both ends.
 const ROUNDING_MS: u64 = 2;
@@ -35,13 +36,14 @@ pub fn real_ms(at: Duration) -> u64 {
     EPOCH_MS + at.as_millis() as u64
 }
 
-/// Judges all stamps. `sent` says when the last of the requests in an entry was sent.
+/// Judges all stamps. `sent` says when the last of the requests in an entry was sent, `lag_ms` how far log time may lag where clocks
+/// are kept in time.
 pub fn check(
     log: &BTreeMap<u64, LogRecord>,
     sent: &BTreeMap<u64, Duration>,
-    bounded_clocks: bool,
+    lag_ms: Option<u64>,
 ) -> Vec<Violation> {
-    let mut found = judge(log, sent, bounded_clocks.then_some(LAG_MS));
+    let mut found = judge(log, sent, lag_ms);
     if found.is_empty() {
         found.extend(leap(log, sent));
     }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use turmoil::Sim;
 
 use crate::canary::Planted;
+use crate::check::log_time::LAG_MS;
 use crate::check::promise::Promises;
 use crate::check::{Opinions, Violation, final_state, quiet, room, service, witness};
 use crate::client::Notebook;
@@ -150,13 +151,13 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     let marks = marks.map(|(mark, times)| (mark.name().to_owned(), times.into())).collect();
     // With the world go its clients, which hold the notebook too.
     drop(world);
-    let keeps_time = plan.head.class.keeps_time();
+    let lag_ms = plan.head.class.keeps_time().then(|| LAG_MS + plan.longest_wait_ms());
     let (log, finals) = {
         let mut evidence = notebook.evidence.borrow_mut();
         (std::mem::take(&mut evidence.log), std::mem::take(&mut evidence.finals))
     };
     let operations = std::mem::take(&mut notebook.history.borrow_mut().operations);
-    let mut witnessed = witness::check(&operations, &log, keeps_time);
+    let mut witnessed = witness::check(&operations, &log, lag_ms);
     if planted.is_some_and(Planted::blinds_the_witness) {
         witnessed.clear();
     }
