@@ -334,7 +334,7 @@ fn a_wrong_history_of_reads_is_found() {
 /// Where clocks are kept in time, a key that ended well before is gone, and a PTTL can't be far below what is left.
 #[test]
 fn reads_of_keys_that_end_are_judged_by_real_time() {
-    let with = |request: Request, reply: Value, seconds: u64, bounded_clocks| {
+    let with = |request: Request, reply: Value, seconds: u64, bounded_clocks: bool| {
         let mut log = Log::starting_at(EPOCH_MS + 1000);
         log.stamp = EPOCH_MS + 2000;
         let set = Request::command([b"SET", b"k", b"1", b"PX", b"3000"]);
