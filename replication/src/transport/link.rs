@@ -124,8 +124,37 @@ struct Queue {
     ops: Lane,
 }
 
+/// A frame in a queue. Log time does not stand still while it waits there.
+struct Queued {
+    bytes: Vec<u8>,
+    /// The log time in it, and when that was so.
+    log_time: Option<(u64, Instant)>,
+}
+
+impl Queued {
+    fn of(frame: &PeerFrame) -> Self {
+        let log_time = (frame.log_time_ms > 0).then(|| (frame.log_time_ms, Instant::now()));
+        Self { bytes: frame.to_bytes(), log_time }
+    }
+
+    /// The frame as it leaves the queue now. A peer that has just started has no other word to measure this one by: were it old, it
+    /// might lead by it, and locks would end before their time when log time catches up.
+    fn leave(self) -> Vec<u8> {
+        let Self { mut bytes, log_time } = self;
+        if let Some((log_time_ms, since)) = log_time {
+            let waited_ms = since.elapsed().as_millis() as u64;
+            if waited_ms > 0 {
+                let log_time_ms = log_time_ms.saturating_add(waited_ms);
+                // Of a field that comes twice the last one counts (protobuf, "Last One Wins").
+                bytes.extend(PeerFrame { log_time_ms, ..PeerFrame::default() }.to_bytes());
+            }
+        }
+        bytes
+    }
+}
+
 struct Lane {
-    frames: mpsc::Sender<Vec<u8>>,
+    frames: mpsc::Sender<Queued>,
     waiting_bytes: Rc<Cell<usize>>,
 }
 
@@ -136,7 +165,7 @@ struct Waiting {
 }
 
 struct LaneEnd {
-    frames: mpsc::Receiver<Vec<u8>>,
+    frames: mpsc::Receiver<Queued>,
     waiting_bytes: Rc<Cell<usize>>,
 }
 
@@ -148,7 +177,7 @@ impl Queue {
 
     fn push(&self, frame: &PeerFrame) {
         let lane = if frame.raft.is_some() { &self.raft } else { &self.ops };
-        lane.push(frame.to_bytes());
+        lane.push(Queued::of(frame));
     }
 }
 
@@ -160,8 +189,8 @@ impl Lane {
         (Self { frames: sender, waiting_bytes }, end)
     }
 
-    fn push(&self, frame: Vec<u8>) {
-        let bytes = self.waiting_bytes.get() + frame.len();
+    fn push(&self, frame: Queued) {
+        let bytes = self.waiting_bytes.get() + frame.bytes.len();
         if bytes <= QUEUE_BYTES_MAX && self.frames.try_send(frame).is_ok() {
             self.waiting_bytes.set(bytes);
         }
@@ -194,10 +223,10 @@ impl LaneEnd {
         self.left(frame)
     }
 
-    fn left(&self, frame: Option<Vec<u8>>) -> Option<Vec<u8>> {
-        let bytes = frame.as_ref().map_or(0, Vec::len);
-        self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
-        frame
+    fn left(&self, frame: Option<Queued>) -> Option<Vec<u8>> {
+        let frame = frame?;
+        self.waiting_bytes.set(self.waiting_bytes.get() - frame.bytes.len());
+        Some(frame.leave())
     }
 }
 
@@ -656,5 +685,25 @@ mod tests {
         assert_eq!(waiting.try_next(), None);
         queue.push(&large);
         assert_eq!(waiting.try_next(), Some(large.to_bytes()), "there is room again");
+    }
+
+    /// What waits for its link says the log time of the moment at which it leaves; what says none goes on saying none.
+    #[tokio::test(start_paused = true)]
+    async fn log_time_goes_on_in_the_queue() {
+        let (queue, mut waiting) = Queue::of(Member { id: 2, host: "two".to_owned(), port: 1 });
+        let (old, silent) =
+            (PeerFrame { log_time_ms: 7_000, ..frame(true, b"a") }, frame(true, b"b"));
+        queue.push(&old);
+        queue.push(&silent);
+        tokio::time::advance(Duration::from_millis(817)).await;
+        queue.push(&old);
+        let mut next = || {
+            let bytes = waiting.try_next().expect("three wait");
+            PeerFrame::decode(&bytes[..]).expect("it is a frame")
+        };
+        assert_eq!(next(), PeerFrame { log_time_ms: 7_817, ..old.clone() });
+        assert_eq!(next(), silent);
+        assert_eq!(next(), old, "it did not wait");
+        assert_eq!(queue.raft.waiting_bytes.get(), 0);
     }
 }

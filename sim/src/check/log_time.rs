@@ -17,8 +17,7 @@ use crate::check::Violation;
 use crate::evidence::LogRecord;
 use crate::ports::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS};
 
-/// How far log time may lag behind real time: what a new leader last heard has been on its way, each time it changed hands. Where
-/// messages were made to wait, that is so much longer.
+/// How far log time may lag behind real time: what a new leader last heard has been on its way, each time it changed hands.
 pub const LAG_MS: u64 = 100;
 /// Rounding to milliseconds, at both ends.
 const ROUNDING_MS: u64 = 2;

@@ -104,16 +104,13 @@ impl Class {
     }
 }
 
-impl Plan {
-    /// The longest that a fault makes messages wait, instead of losing them.
-    pub fn longest_wait_ms(&self) -> u64 {
-        let waits = self.faults.iter().filter(|planned| {
-            matches!(
-                planned.fault,
-                Fault::Cut { held: true, from: Whom::Peers | Whom::All | Whom::Node(_), .. }
-            )
-        });
-        waits.map(|planned| planned.lasts_ms).max().unwrap_or(0)
+    /// Its name in plan files.
+    fn name(self) -> &'static str {
+        match self {
+            Self::BoundedClocks => "bounded-clocks",
+            Self::StorageRot => "storage-rot",
+            Self::WildClocks => "wild-clocks",
+        }
     }
 
     /// The text of a plan file.
@@ -239,7 +236,6 @@ mod tests {
         assert_eq!(Plan::from_text(&text).as_ref(), Ok(&plan));
         let shorter: Vec<&str> = text.lines().take(2).collect();
         let shorter = Plan::from_text(&shorter.join("\n")).expect("it is a plan");
-        assert_eq!(plan.longest_wait_ms(), 0, "what the cut stops is lost");
         assert_eq!((shorter.head, shorter.faults.as_slice()), (plan.head, &plan.faults[..1]));
         let error = Plan::from_text(&format!("{text}{{}}")).expect_err("that is no fault");
         assert!(error.starts_with("line 4:"), "{error}");
