@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::workload::Mix;
 
 mod fault;
+mod fit;
 
 pub use crate::ports::disk::Back;
 pub use fault::{DiskError, Fault, Files, Planned, Target, Trouble, Ways, When, Whom};
@@ -102,7 +103,6 @@ impl Class {
     pub fn keeps_time(self) -> bool {
         self != Self::WildClocks
     }
-}
 
     /// Its name in plan files.
     fn name(self) -> &'static str {
@@ -112,7 +112,9 @@ impl Class {
             Self::WildClocks => "wild-clocks",
         }
     }
+}
 
+impl Plan {
     /// The text of a plan file.
     ///
     /// # Panics
@@ -130,7 +132,7 @@ impl Class {
     /// Reads a plan file's text.
     ///
     /// # Errors
-    /// Which line can't be read, and why.
+    /// Which line can't be read, and why; or what in the plan does not fit together.
     pub fn from_text(text: &str) -> Result<Self, String> {
         let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
         let (_, head) = lines.next().ok_or("the plan is empty")?;
@@ -144,7 +146,9 @@ impl Class {
         let fault = |(at, line): (usize, &str)| {
             serde_json::from_str(line).map_err(|error| format!("line {at}: {error}"))
         };
-        Ok(Self { head, faults: lines.map(fault).collect::<Result<_, String>>()? })
+        let plan = Self { head, faults: lines.map(fault).collect::<Result<_, String>>()? };
+        fit::check(&plan)?;
+        Ok(plan)
     }
 
     /// Reads a plan file.
