@@ -239,28 +239,7 @@ impl Client {
 impl Connection {
     /// The next reply.
     async fn value(&mut self) -> io::Result<Value> {
-        loop {
-            match parse(&self.input) {
-                Parsed::Value(value, used) => {
-                    self.input.drain(..used);
-                    return Ok(value);
-                }
-                Parsed::NeedMore => {}
-                // No reply at all: the witness will find that no command answers so.
-                Parsed::Malformed => return Ok(Value::Error("MALFORMED reply".into())),
-            }
-            let mut buffer = [0; 4096];
-            let mut room = buffer.len();
-            if self.reads_slowly {
-                sleep(SLOWNESS).await;
-                room = SLOW_BYTES;
-            }
-            let read = self.stream.read(buffer.get_mut(..room).unwrap_or_default()).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.input.extend_from_slice(buffer.get(..read).unwrap_or_default());
-        }
+        read_reply(&mut self.stream, &mut self.input, self.reads_slowly).await
     }
 
     /// Takes what lies there without waiting for more. An end of the stream shows with the next request.
@@ -292,6 +271,39 @@ impl Connection {
             _ => judge_transaction(&before, &exec),
         };
         Ok(Outcome::of(exec))
+    }
+}
+
+/// The next reply of a stream. `input` is what has been read of it and not used yet.
+///
+/// # Errors
+/// Those of the stream; `UnexpectedEof` if it ends before the reply does.
+pub async fn read_reply(
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+    slowly: bool,
+) -> io::Result<Value> {
+    loop {
+        match parse(input) {
+            Parsed::Value(value, used) => {
+                input.drain(..used);
+                return Ok(value);
+            }
+            Parsed::NeedMore => {}
+            // No reply at all: the witness will find that no command answers so.
+            Parsed::Malformed => return Ok(Value::Error("MALFORMED reply".into())),
+        }
+        let mut buffer = [0; 4096];
+        let mut room = buffer.len();
+        if slowly {
+            sleep(SLOWNESS).await;
+            room = SLOW_BYTES;
+        }
+        let read = stream.read(buffer.get_mut(..room).unwrap_or_default()).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        input.extend_from_slice(buffer.get(..read).unwrap_or_default());
     }
 }
 

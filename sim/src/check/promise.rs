@@ -1,5 +1,6 @@
 //! Promises of persistence: what a node told a peer that it holds (an answer to an append) or granted (a vote) must be on its
-//! disk after a power cut; and so must be what it has applied, in whatever term. Fires on one node, without a quorum's bad luck.
+//! disk after a power cut; and so must be, in whatever term, what it has applied and what it confirmed of the entries that were
+//! committed. Fires on one node, without a quorum's bad luck.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,6 +13,7 @@ use steadfast_replication::wire::PeerFrame;
 
 use crate::check::Violation;
 use crate::check::quiet::Lead;
+use crate::evidence::LogRecord;
 use crate::ports::disk::SharedPlatter;
 use crate::trace::Message;
 
@@ -25,8 +27,8 @@ const VOTE_RESPONSE: i32 = 6;
 /// The strongest promises of each node.
 #[derive(Debug, Default)]
 pub struct Promises {
-    /// Per node: the highest term in which it confirmed entries, and up to which index then.
-    confirmed: BTreeMap<u64, (u64, u64)>,
+    /// Per node: the terms in which it confirmed entries, and up to which index then.
+    confirmed: BTreeMap<u64, BTreeMap<u64, u64>>,
     /// Per node: the last vote, as (term, for whom).
     voted: BTreeMap<u64, (u64, u64)>,
     /// Terms of entries, by the term of the leader that sent them and their index.
@@ -64,8 +66,9 @@ impl Promises {
                 self.appended.extend(all.map(|(index, term)| ((message.term, index), term)));
             }
             APPEND_RESPONSE => {
-                let strongest = self.confirmed.entry(message.from).or_default();
-                *strongest = (*strongest).max((message.term, message.index));
+                let confirmed = self.confirmed.entry(message.from).or_default();
+                let highest = confirmed.entry(message.term).or_default();
+                *highest = message.index.max(*highest);
             }
             VOTE_RESPONSE => self.vote(message.from, message.term, message.to),
             VOTE_REQUEST => self.vote(message.from, message.term, message.from), // for itself
@@ -120,12 +123,13 @@ impl Promises {
     }
 
     /// Cuts the power of a copy of the disk, recovers what is left and compares. `applied` is what the node has applied: index and
-    /// term, if anything.
+    /// term, if anything; `log` what is committed.
     pub fn check(
         &self,
         node: u64,
         platter: &SharedPlatter,
         applied: Option<(u64, u64)>,
+        log: &BTreeMap<u64, LogRecord>,
     ) -> Result<(), Violation> {
         let scratch = platter.copy();
         scratch.lock().faults = crate::ports::disk::DiskFaults::default();
@@ -142,11 +146,18 @@ impl Promises {
             ));
         }
         let term = recovered.hard_state.term;
-        if let Some((promised_term, index)) = self.confirmed.get(&node) {
-            let text = self.broken_confirmation(&recovered, *promised_term, *index);
+        let confirmed = self.confirmed.get(&node).into_iter().flatten();
+        for (promised_term, index) in confirmed.map(|(term, index)| (*term, *index)) {
+            let text = self.broken_confirmation(&recovered, promised_term, index);
             if let Some(text) = text {
                 return broken(format!(
                     "n{node} confirmed entry {index} in term {promised_term}; after the power cut {text}"
+                ));
+            }
+            let kept = self.committed_of(promised_term, index, log);
+            if let Some((index, term)) = kept.filter(|entry| !holds(&recovered, *entry)) {
+                return broken(format!(
+                    "n{node} confirmed entry {index} of term {term}, which is committed; after the power cut it does not have it"
                 ));
             }
         }
@@ -159,6 +170,18 @@ impl Promises {
             }
         }
         Ok(())
+    }
+
+    /// The last of the entries that were confirmed up to an index in a term that no leader can replace, for it is committed.
+    fn committed_of(
+        &self,
+        promised_term: u64,
+        index: u64,
+        log: &BTreeMap<u64, LogRecord>,
+    ) -> Option<(u64, u64)> {
+        let sent = self.appended.range((promised_term, 0)..=(promised_term, index));
+        let mut sent = sent.map(|((_, index), term)| (*index, *term)).rev();
+        sent.find(|(index, term)| log.get(index).is_some_and(|record| record.term == *term))
     }
 
     /// What of a confirmation is not on the disk: the term, the entry, or that very entry. In a later term another leader may
@@ -224,16 +247,16 @@ mod tests {
     /// A disk without the promised entry or vote is reported; an empty promise is not.
     #[test]
     fn a_broken_promise_is_found() {
-        let disk = SharedPlatter::default();
+        let (disk, none) = (SharedPlatter::default(), BTreeMap::new());
         let mut promises = Promises::default();
-        assert!(promises.check(2, &disk, None).is_ok());
+        assert!(promises.check(2, &disk, None, &none).is_ok());
         promises.sent(b"not a message");
         promises.sent(&frame(APPEND_RESPONSE, 3, 7));
-        assert!(promises.check(1, &disk, None).is_ok(), "it was another node");
-        assert!(promises.check(2, &disk, None).is_err());
+        assert!(promises.check(1, &disk, None, &none).is_ok(), "it was another node");
+        assert!(promises.check(2, &disk, None, &none).is_err());
         let mut votes = Promises::default();
         votes.sent(&frame(VOTE_RESPONSE, 4, 0));
-        assert!(votes.check(2, &disk, None).is_err());
+        assert!(votes.check(2, &disk, None, &none).is_err());
     }
 
     /// Two votes in one term are one too many; the same one twice, or another in the next term, is not.
@@ -297,5 +320,22 @@ mod tests {
         assert!(broken(&disk(3, &[(6, 2)])));
         assert!(broken(&disk(2, &[(6, 2), (7, 2)])));
         assert!(!broken(&disk(4, &[(6, 2)])), "a later leader may have cut it off");
+        let committed = |entries: &[(u64, u64)]| {
+            let record = |(index, term): &(u64, u64)| {
+                let applied_at = Duration::ZERO;
+                let record = LogRecord {
+                    term: *term,
+                    payload: Vec::new(),
+                    digest: 0,
+                    revision: 0,
+                    applied_at,
+                };
+                (*index, record)
+            };
+            promises.committed_of(3, 7, &entries.iter().map(record).collect())
+        };
+        assert_eq!(committed(&[(6, 2), (7, 2), (8, 4)]), Some((7, 2)), "no leader cuts it off");
+        assert_eq!(committed(&[(6, 2), (7, 4)]), Some((6, 2)), "another was committed there");
+        assert_eq!(committed(&[(5, 1)]), None, "that was not sent in this term");
     }
 }

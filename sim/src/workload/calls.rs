@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 
-use super::storm::{Storm, read_reply};
+use super::storm::Storm;
 use super::{Shared, now};
 use crate::check::Violation;
-use crate::client::{Client, Notebook};
+use crate::client::{Client, Notebook, read_reply};
 use crate::draw::Draws;
 use crate::history::Request;
 use crate::ports::net::CLIENT_PORT;
@@ -25,6 +25,8 @@ const KEY: &[u8] = b"asked";
 /// All is healed and at rest: each node serves within this time, however often it is asked until then.
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
+/// A node says within this time that it does not serve; none lets a request wait for longer.
+const REFUSES_WITHIN: Duration = Duration::from_secs(12);
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -35,7 +37,8 @@ pub enum Call {
     Ask {
         /// Nodes that must be well: each takes a write and answers a read.
         well: Vec<u64>,
-        /// Nodes with disks that were spoilt, which run all the same: each answers, and be it a refusal.
+        /// Nodes with disks that were spoilt, which run all the same: each answers a read or refuses it. What it answers is judged as
+        /// any client's read is.
         spoilt: Vec<u64>,
     },
 }
@@ -67,7 +70,7 @@ impl Attendant {
                         found.extend(self.is_served(node).await.err());
                     }
                     for node in spoilt {
-                        found.extend(is_answered(node).await.err());
+                        found.extend(self.is_answered(node).await.err());
                     }
                     let found = found.into_iter().map(|text| Violation::new("service", text));
                     let mut shared = self.shared.borrow_mut();
@@ -112,25 +115,32 @@ impl Attendant {
         }
         Ok(())
     }
+
+    /// A node answers a read, which goes into the history, or refuses.
+    async fn is_answered(&mut self, node: u64) -> Result<(), String> {
+        self.client.move_to(node);
+        let until = now() + SERVES_WITHIN;
+        while now() < until {
+            let read = Request::Command(argv([b"GET", KEY]));
+            if self.client.call(read).await.reply().is_some() || is_refused(node).await {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+        }
+        Err(format!(
+            "n{node} runs with a disk that was spoilt, and neither serves nor says why not"
+        ))
+    }
 }
 
-/// A node says anything at all.
-async fn is_answered(node: u64) -> Result<(), String> {
-    let until = Instant::now() + SERVES_WITHIN;
+/// Whether a node says that it does not serve.
+async fn is_refused(node: u64) -> bool {
     let mut request = Vec::new();
     encode_command(&mut request, &argv([b"GET", KEY]));
-    while Instant::now() < until {
-        let asked = async {
-            let mut stream = TcpStream::connect((format!("n{node}"), CLIENT_PORT)).await?;
-            stream.write_all(&request).await?;
-            read_reply(&mut stream).await
-        };
-        if let Ok(Ok(Value::Bulk(_) | Value::Nil | Value::Error(_))) =
-            timeout_at(until, asked).await
-        {
-            return Ok(());
-        }
-        sleep(PAUSE).await;
-    }
-    Err(format!("n{node} runs with a disk that was spoilt, and neither serves nor says why not"))
+    let asked = async {
+        let mut stream = TcpStream::connect((format!("n{node}"), CLIENT_PORT)).await?;
+        stream.write_all(&request).await?;
+        read_reply(&mut stream, &mut Vec::new(), false).await
+    };
+    matches!(timeout(REFUSES_WITHIN, asked).await, Ok(Ok(Value::Error(_))))
 }

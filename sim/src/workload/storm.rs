@@ -5,14 +5,15 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 
 use crate::check::Violation;
+use crate::client::read_reply;
 use crate::draw::Draws;
 use crate::ports::net::CLIENT_PORT;
-use crate::value::{Parsed, Value, argv, encode_command, parse};
+use crate::value::{Value, argv, encode_command};
 
 /// Who stays this long after the storm and has no answer, was not served.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -59,7 +60,7 @@ impl Storm {
                 encode_command(&mut bytes, &argv([b"PING"]));
                 let asked = async {
                     stream.write_all(&bytes).await?;
-                    read_reply(&mut stream).await
+                    read_reply(&mut stream, &mut Vec::new(), false).await
                 };
                 let said = timeout(stays + PATIENCE, asked).await;
                 return Some(said.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())));
@@ -86,21 +87,6 @@ impl Storm {
                 Some(Violation::new("service", format!("{about} was not answered: {error}")))
             }
             Err(_) => None,
-        }
-    }
-}
-
-/// The next reply.
-pub(super) async fn read_reply(stream: &mut TcpStream) -> io::Result<Value> {
-    let mut input = Vec::new();
-    loop {
-        match parse(&input) {
-            Parsed::Value(value, _) => return Ok(value),
-            Parsed::Malformed => return Ok(Value::Error("MALFORMED reply".to_owned())),
-            Parsed::NeedMore => {}
-        }
-        if stream.read_buf(&mut input).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }

@@ -109,7 +109,7 @@ impl World<'_> {
             called: Some(called),
             asks: false,
             held: BTreeSet::new(),
-            spoilt: BTreeSet::new(),
+            spoilt: BTreeMap::new(),
             backups: Vec::new(),
             happened: Happened::default(),
         };

@@ -6,14 +6,30 @@ use std::time::Duration;
 /// A process that can't go on has ended so long after its disk failed it, if it was not paused meanwhile.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-/// What is said of disks: errors of the system, damage, and copies that the node or its peers refuse.
-const SAID_OF_DISKS: [&str; 5] = [
-    "cannot use the data directory",
-    "the disk of the data directory is full",
-    "is damaged at byte",
-    "this data directory is a copy",
-    "its disk went back in time",
-];
+/// What is said of a disk whose operations fail.
+const SAID_OF_ERRORS: [&str; 2] =
+    ["cannot use the data directory", "the disk of the data directory is full"];
+/// What is said of one that has rotted: what is read is wrong, or can't be read.
+const SAID_OF_ROT: [&str; 2] = ["is damaged at byte", "cannot use the data directory: read"];
+/// What is said of one that was put back or exchanged: by the node itself, and by its peers.
+const SAID_OF_COPIES: [&str; 2] = ["this data directory is a copy", "its disk went back in time"];
+
+/// What was done to a disk behind its node's back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Spoils {
+    /// What lies on it has rotted.
+    pub(super) rotten: bool,
+    /// It was put back to an older state, or emptied.
+    pub(super) exchanged: bool,
+}
+
+impl Spoils {
+    /// Whether a process may end and say this, at any time.
+    fn excuses(self, said: &str) -> bool {
+        let says = |known: &[&str]| known.iter().any(|known| said.contains(known));
+        self.rotten && says(&SAID_OF_ROT) || self.exchanged && says(&SAID_OF_COPIES)
+    }
+}
 
 /// The last time that a disk failed its process, as long as it is an excuse.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,8 +43,9 @@ impl Mishap {
     }
 
     /// Whether a process may end now and say this, with a disk that was spoilt or not.
-    pub(super) fn excuses(self, said: &str, spoilt: bool) -> bool {
-        (self.0.is_some() || spoilt) && SAID_OF_DISKS.iter().any(|known| said.contains(known))
+    pub(super) fn excuses(self, said: &str, spoils: Option<Spoils>) -> bool {
+        self.0.is_some() && SAID_OF_ERRORS.iter().any(|known| said.contains(known))
+            || spoils.is_some_and(|spoils| spoils.excuses(said))
     }
 }
 
@@ -42,16 +59,35 @@ mod tests {
         let ms = Duration::from_millis;
         let said = "the log can't go on: cannot use the data directory: write disk/log-1: no";
         let mut mishap = Mishap::default();
-        assert!(!mishap.excuses(said, false) && mishap.excuses(said, true));
+        assert!(!mishap.excuses(said, None));
         mishap.pass(ms(100), true, false);
         mishap.pass(ms(1000), false, false);
-        assert!(mishap.excuses(said, false) && !mishap.excuses("a task ended", true));
+        assert!(mishap.excuses(said, None) && !mishap.excuses("a task ended", None));
         for at in 10..50 {
             mishap.pass(ms(at * 100), false, true);
         }
         mishap.pass(ms(5500), false, false);
-        assert!(mishap.excuses(said, false), "it stood still");
+        assert!(mishap.excuses(said, None), "it stood still");
         mishap.pass(ms(6500), false, false);
-        assert!(!mishap.excuses(said, false));
+        assert!(!mishap.excuses(said, None));
+    }
+
+    /// A spoilt disk excuses at any time what is said of just that.
+    #[test]
+    fn spoils_excuse_their_own() {
+        let rotten = Spoils { rotten: true, ..Spoils::default() };
+        let exchanged = Spoils { exchanged: true, ..Spoils::default() };
+        for (said, by_rot, by_copy) in [
+            ("log-1 is damaged at byte 7: a checksum", true, false),
+            ("this data directory is a copy: identity was made", false, true),
+            ("cannot use the data directory: read log-1: no", true, false),
+            ("cannot use the data directory: write log-1: no", false, false),
+            ("a task ended", false, false),
+        ] {
+            let mishap = Mishap::default();
+            assert_eq!(mishap.excuses(said, Some(rotten)), by_rot, "{said}");
+            assert_eq!(mishap.excuses(said, Some(exchanged)), by_copy, "{said}");
+            assert!(!mishap.excuses(said, None), "{said}");
+        }
     }
 }

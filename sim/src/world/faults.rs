@@ -219,7 +219,7 @@ impl World<'_> {
             Fault::Rot { rot, files, .. } => {
                 let done = platter.lock().rot(*rot, files.among(), &mut draws);
                 if let Some(text) = &done {
-                    self.spoilt.insert(id);
+                    self.spoilt.entry(id).or_default().rotten = true;
                     self.note(format!("n{id}: {text}"));
                 }
             }
@@ -228,7 +228,7 @@ impl World<'_> {
                 self.backups.push((until, at, backup, *way));
             }
             _ => {
-                self.spoilt.insert(id);
+                self.spoilt.entry(id).or_default().exchanged = true;
                 self.stop(at, until, Stop::Kill);
                 platter.lock().wipe();
                 self.notebook.evidence.borrow_mut().forgets(id);
@@ -246,7 +246,7 @@ impl World<'_> {
             let Some(node) = self.nodes.get(at) else { return };
             let id = node.id;
             node.platter.restore_from(&backup, way);
-            self.spoilt.insert(id);
+            self.spoilt.entry(id).or_default().exchanged = true;
             self.notebook.evidence.borrow_mut().forgets(id);
             self.event(Who::Node(id), What::Gone("its disk is put back to an older state".into()));
         }

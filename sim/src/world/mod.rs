@@ -115,7 +115,7 @@ struct World<'a> {
     /// Pairs of hosts whose messages wait.
     held: BTreeSet<(String, String)>,
     /// Nodes whose disks have rotted or been exchanged.
-    spoilt: BTreeSet<u64>,
+    spoilt: BTreeMap<u64, excuses::Spoils>,
     /// Old copies of disks, when they are put back, where, and how.
     backups: Vec<(Duration, usize, SharedPlatter, Back)>,
     happened: Happened,
@@ -208,7 +208,8 @@ impl World<'_> {
 
     /// Nodes that need not be well at the end.
     fn lost(&self) -> Vec<u64> {
-        let is_lost = |id: &u64| self.plan.head.abandoned.contains(id) || self.spoilt.contains(id);
+        let is_lost =
+            |id: &u64| self.plan.head.abandoned.contains(id) || self.spoilt.contains_key(id);
         self.nodes.iter().map(|node| node.id).filter(is_lost).collect()
     }
 
@@ -273,7 +274,7 @@ impl World<'_> {
                 && node.last_end.is_none_or(|at| now > at + stops::RESTART_AFTER * 3)
         };
         let spoilt = self.nodes.iter().filter(|node| {
-            self.spoilt.contains(&node.id) && !abandoned.contains(&node.id) && runs(node)
+            self.spoilt.contains_key(&node.id) && !abandoned.contains(&node.id) && runs(node)
         });
         let spoilt = spoilt.map(|node| node.id).collect();
         let ask = Call::Ask { well: self.due().collect(), spoilt };

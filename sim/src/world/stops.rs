@@ -133,7 +133,8 @@ impl World<'_> {
 
     /// What a node promised must be on its disk whatever happens next: the power may go right now.
     pub(super) fn hold_node_to_promises(&mut self, at: usize) {
-        let Some(node) = self.nodes.get(at).filter(|node| !self.spoilt.contains(&node.id)) else {
+        let Some(node) = self.nodes.get(at).filter(|node| !self.spoilt.contains_key(&node.id))
+        else {
             return;
         };
         let evidence = self.notebook.evidence.borrow();
@@ -142,7 +143,7 @@ impl World<'_> {
             .get(&node.id)
             .and_then(|(index, _)| evidence.log.get(index).map(|record| (*index, record.term)));
         let promises = self.promises.lock().expect("no holder panics");
-        self.broken.extend(promises.check(node.id, &node.platter, applied).err());
+        self.broken.extend(promises.check(node.id, &node.platter, applied, &evidence.log).err());
     }
 
     /// A trigger that was in flight when everything was healed still kills; its process starts at once.
@@ -198,7 +199,7 @@ impl World<'_> {
                 continue;
             }
             self.event(Who::Node(id), What::Gone(format!("ended by itself: {how}")));
-            if mishap.excuses(&how, self.spoilt.contains(&id)) {
+            if mishap.excuses(&how, self.spoilt.get(&id).copied()) {
                 self.happened.count(happened::ENDED, 1);
                 self.sim.crash(self.name(at));
                 self.hold_node_to_promises(at);
