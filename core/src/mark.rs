@@ -143,7 +143,7 @@ marks! {
     RefusedAtEnd Rare "refused-at-end" "A node that had to stop refused what it had not handed over.";
 
     // Links between nodes.
-    LinkRefused Rare "link-refused" "A peer was refused by what it said of itself.";
+    LinkRefused Designed "link-refused" "A peer was refused by what it said of itself.";
     StartRefusedCopy Rare "start-refused-copy" "A member did not start because its data directory was a copy.";
     OlderCopyRefused Designed "older-copy-refused" "A peer was found to run on an older copy of its directory.";
     WipedNodeRefused Rare "wiped-node-refused" "A node with an empty or other disk heard that it may not vote in its old name.";
