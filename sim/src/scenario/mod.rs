@@ -32,6 +32,8 @@ mod torn_snapshot;
 mod torn_tail;
 mod watched_deadlines;
 
+pub(crate) use sketch::FORMED_MS;
+
 /// The scenario of any faults at any time.
 pub const SWARM: &str = "swarm";
 

@@ -7,7 +7,7 @@ use crate::workload::Kind;
 /// When the faults of a designed scenario end: there are few of them, and they come early.
 pub(super) const HEAL_MS: u64 = 8_000;
 /// When a cluster has formed and leads itself.
-pub(super) const FORMED_MS: u64 = 1_500;
+pub(crate) const FORMED_MS: u64 = 1_500;
 
 /// See the file's head.
 pub(super) struct Sketch {

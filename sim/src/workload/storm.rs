@@ -33,7 +33,7 @@ pub struct Storm {
     pub stays: Duration,
     /// The fault's number, which names the streams of chance.
     pub number: u32,
-    /// Nothing else breaks: whoever asks must be answered.
+    /// The cluster has formed, and nothing else breaks: whoever asks must be answered.
     pub strict: bool,
 }
 

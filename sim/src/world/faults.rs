@@ -10,6 +10,7 @@ use crate::canary::Planted;
 use crate::check::promise::Promises;
 use crate::plan::{DiskError, Fault, Planned, Target, Ways, When, Whom};
 use crate::ports::disk::{IoTrigger, Refusal};
+use crate::scenario::FORMED_MS;
 use crate::trace::{What, Who};
 use crate::workload::calls::Call;
 use crate::workload::storm::Storm;
@@ -155,7 +156,7 @@ impl World<'_> {
                 vec![holding(Broken::Streams(at, *over, *trouble), 0)]
             }
             Fault::Storm { visitors, .. } => {
-                self.call_storm(planned, at as u64 + 1, *visitors);
+                self.call_storm(planned, now, at as u64 + 1, *visitors);
                 Vec::new()
             }
             Fault::ClockFrozen { .. } => vec![holding(Broken::Frozen(at), 0)],
@@ -177,8 +178,9 @@ impl World<'_> {
         holdings.into_iter().for_each(|holding| self.start_holding(holding));
     }
 
-    fn call_storm(&self, planned: &Planned, node: u64, visitors: u64) {
-        let strict = self.plan.faults.iter().all(|other| other.fault.family() == "storm");
+    fn call_storm(&self, planned: &Planned, now: Duration, node: u64, visitors: u64) {
+        let strict = now >= Duration::from_millis(FORMED_MS)
+            && self.plan.faults.iter().all(|other| other.fault.family() == "storm");
         let (stays, number) = (Duration::from_millis(planned.lasts_ms), planned.number);
         // Once all clients are done nobody attends to storms any more.
         let _ = self.calls.send(Call::Storm(Storm { node, visitors, stays, number, strict }));
