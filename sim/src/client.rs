@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use turmoil::net::TcpStream;
 
 use crate::check::Violation;
 use crate::evidence::Evidence;
 use crate::history::{CUT_OFF, ConnectionId, Outcome, Request, SharedHistory};
-use crate::ports::net::CLIENT_PORT;
+use crate::ports::net::ClientStream;
 use crate::trace::{SharedTrace, What, Who, note, readable};
 use crate::value::{Parsed, Value, argv, encode_command, parse};
 
@@ -52,7 +51,7 @@ impl Notebook {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: ClientStream,
     id: ConnectionId,
     input: Vec<u8>,
     /// What a transaction was answered that no server may answer.
@@ -206,7 +205,7 @@ impl Client {
         if let Some(connection) = self.connection.take() {
             return Some(connection);
         }
-        let connect = TcpStream::connect((format!("n{}", self.node), CLIENT_PORT));
+        let connect = ClientStream::connect(self.node);
         let stream = timeout(CONNECT_PATIENCE, connect).await.ok()?.ok()?;
         let id = ConnectionId { node: self.node, incarnation: 0, client: 0 };
         let mut connection =
@@ -279,7 +278,7 @@ impl Connection {
 /// # Errors
 /// Those of the stream; `UnexpectedEof` if it ends before the reply does.
 pub async fn read_reply(
-    stream: &mut TcpStream,
+    stream: &mut ClientStream,
     input: &mut Vec<u8>,
     slowly: bool,
 ) -> io::Result<Value> {

@@ -11,6 +11,7 @@ use steadfast_server::Observer;
 
 use crate::check::Violation;
 use crate::check::final_state::{self, Items};
+use crate::ports::heap;
 use crate::trace::{SharedTrace, What, Who, note};
 
 /// One entry of the log, as the first node that applied it saw it.
@@ -141,11 +142,13 @@ impl NodeObserver {
 
 impl Observer for NodeObserver {
     fn opened(&self, incarnation: u64) {
+        let _turn = heap::outside();
         self.evidence.borrow_mut().opened(self.node, incarnation);
         note(&self.trace, Who::Node(self.node), What::Opened { incarnation });
     }
 
     fn applied(&self, index: u64, term: u64, payload: &[u8], machine: &StateMachine) {
+        let _turn = heap::outside();
         let digest = machine.digest();
         let record = LogRecord {
             term,
@@ -161,6 +164,7 @@ impl Observer for NodeObserver {
     }
 
     fn restored(&self, machine: &StateMachine) {
+        let _turn = heap::outside();
         let (index, digest) = (machine.applied_index(), machine.digest());
         self.evidence.borrow_mut().restored(self.node, index, digest);
         self.show(machine);

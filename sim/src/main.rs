@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use steadfast_sim::plan::Plan;
+use steadfast_sim::ports::heap::Tagged;
 use steadfast_sim::tool::marks::{self, Source};
 use steadfast_sim::tool::replay::{self, Show};
 use steadfast_sim::tool::run::{self, Sweep};
@@ -15,9 +16,10 @@ use steadfast_sim::tool::sweep::Setting;
 use steadfast_sim::tool::{Exit, diff, minimize, planted, range, replay_command};
 use steadfast_sim::view;
 
-/// A run allocates much and in one thread; this took a tenth off it. No run depends on where its memory lies.
+/// A run allocates much and in one thread; mimalloc took a tenth off it. No run depends on where its memory lies, and how much of it a
+/// node holds is counted.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Tagged<mimalloc::MiMalloc> = Tagged(mimalloc::MiMalloc);
 
 /// Breaks a Steadfast cluster in simulation and holds it to its promises.
 #[derive(Debug, Parser)]

@@ -62,6 +62,7 @@ pub const JUDGES: &[Judge] = &[
     judge("service"),
     judge("quiet"),
     judge("room"),
+    judge("memory"),
     // No checks of a run, but proofs of the same kind.
     judge(TWINS),
     judge(COVERAGE),

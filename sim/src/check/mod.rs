@@ -4,6 +4,7 @@ pub mod cycles;
 pub mod final_state;
 pub mod linearizable;
 pub mod log_time;
+pub mod memory;
 pub mod promise;
 pub mod quiet;
 pub mod room;

@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod disk;
 pub mod gate;
+pub mod heap;
 pub mod net;
 pub mod pause;

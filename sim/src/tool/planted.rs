@@ -18,9 +18,6 @@ pub fn list() -> Exit {
             "{:24} {:76} found by {found_by}{alone} ({})",
             entry.name, entry.story, entry.scenario
         );
-        if let Some(because) = entry.not_found_because {
-            println!("{:24} not found: {because}", "");
-        }
     }
     Exit::Clean
 }
@@ -31,15 +28,14 @@ struct Finding {
     check: String,
 }
 
-/// Plants one, or all one after the other; of all, those that no seed finds are left out.
+/// Plants one, or all one after the other.
 ///
 /// # Errors
 /// It is not possible in this build, or runs can't be started.
 pub fn find(name: Option<&str>, jobs: usize) -> Result<Exit, String> {
-    let findable = || canary::ALL.iter().filter(|entry| entry.not_found_because.is_none());
     let entries = match name {
         Some(name) => vec![planted_named(name)?],
-        None => findable().map(|any| planted_named(any.name)).collect::<Result<_, _>>()?,
+        None => canary::ALL.iter().map(|any| planted_named(any.name)).collect::<Result<_, _>>()?,
     };
     let mut missing = 0;
     let mut finders = Finders::default();
@@ -62,11 +58,6 @@ pub fn find(name: Option<&str>, jobs: usize) -> Result<Exit, String> {
     let mut idle = 0;
     if name.is_none() {
         finders.table().iter().for_each(|line| println!("{line}"));
-        for entry in canary::ALL {
-            if let Some(because) = entry.not_found_because {
-                println!("{:24} not tried: {because}", entry.name);
-            }
-        }
         let unproven = finders.unproven();
         unproven.iter().for_each(|check| println!("{check:24} IS NEEDED BY NO PLANTED BUG"));
         idle = unproven.len();

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::ports::heap;
+
 mod event;
 
 pub use event::{Event, Message, What, Who};
@@ -68,6 +70,7 @@ pub fn note(trace: &SharedTrace, who: Who, what: What) {
 
 /// Adds an event of the world, which stands outside the simulated time.
 pub fn note_at(trace: &SharedTrace, at: Duration, who: Who, what: What) {
+    let _turn = heap::outside();
     trace.lock().expect("no holder of the trace panics").push(Event { at, who, what });
 }
 

@@ -9,7 +9,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
-use turmoil::net::TcpStream;
 
 use super::storm::Storm;
 use super::{Shared, now};
@@ -17,7 +16,7 @@ use crate::check::Violation;
 use crate::client::{Client, Notebook, read_reply};
 use crate::draw::Draws;
 use crate::history::Request;
-use crate::ports::net::CLIENT_PORT;
+use crate::ports::net::ClientStream;
 use crate::value::{Value, argv, encode_command};
 
 /// Nothing but this is asked at the end.
@@ -87,7 +86,7 @@ impl Attendant {
             let draws = Draws::new(self.seed, format!("storm {} visitor {visitor}", storm.number));
             let shared = Rc::clone(&self.shared);
             spawn_local(async move {
-                let found = storm.visit(draws).await.and_then(|said| storm.judge(&said));
+                let found = storm.visit(visitor, draws).await.and_then(|said| storm.judge(&said));
                 shared.borrow_mut().violations.extend(found);
             });
         }
@@ -138,7 +137,7 @@ async fn is_refused(node: u64) -> bool {
     let mut request = Vec::new();
     encode_command(&mut request, &argv([b"GET", KEY]));
     let asked = async {
-        let mut stream = TcpStream::connect((format!("n{node}"), CLIENT_PORT)).await?;
+        let mut stream = ClientStream::connect(node).await?;
         stream.write_all(&request).await?;
         read_reply(&mut stream, &mut Vec::new(), false).await
     };

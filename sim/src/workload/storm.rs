@@ -1,5 +1,5 @@
 //! Storms of clients: very many connect to one node at the same moment, and most of them behave badly. Some hang up at once, some inside
-//! a command, some ask and never read. Nobody is served worse for it for long: that is what the clients who work see to. Of the visitors
+//! a command, some ask and never read, and a few ask for very much and never read. Nobody is served worse for it for long: that is what the clients who work see to. Of the visitors
 //! themselves each whole reply must be one that the node may give, and where nothing else breaks whoever asks must be answered.
 
 use std::io;
@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
-use turmoil::net::TcpStream;
 
 use crate::check::Violation;
 use crate::client::read_reply;
 use crate::draw::Draws;
-use crate::ports::net::CLIENT_PORT;
+use crate::ports::net::ClientStream;
 use crate::value::{Value, argv, encode_command};
 
 /// Who stays this long after the storm and has no answer, was not served.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Commands that are sent by those who never read: more than what fits into a small output.
 const UNREAD: usize = 50;
+/// The first visitors of a storm ask for so much, and take nothing of it.
+pub const GREEDY: u64 = 2;
+const GREEDY_COMMANDS: usize = 1000;
 /// The part of a command that is all some visitors send.
 const PART: &[u8] = b"*2\r\n$3\r\nGET\r\n$100\r\nregist";
 
@@ -39,9 +41,9 @@ pub struct Storm {
 
 impl Storm {
     /// Answers what the visitor was told, if it asked for something and stayed to hear it; that there was no answer is an error.
-    pub(super) async fn visit(self, mut draws: Draws) -> Option<io::Result<Value>> {
+    pub(super) async fn visit(self, visitor: u64, mut draws: Draws) -> Option<io::Result<Value>> {
         let Self { node, stays, .. } = self;
-        let connect = TcpStream::connect((format!("n{node}"), CLIENT_PORT));
+        let connect = ClientStream::connect(node);
         let mut stream = match timeout(stays + PATIENCE, connect).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Some(Err(error)),
@@ -50,6 +52,11 @@ impl Storm {
         let stays = Duration::from_millis(draws.between(1, stays.as_millis() as u64));
         let mut bytes = Vec::new();
         match draws.below(5) {
+            _ if visitor < GREEDY => {
+                // Some tens of thousands of bytes each, which the node knows without asking anybody.
+                let command = argv([b"COMMAND", b"DOCS"]);
+                (0..GREEDY_COMMANDS).for_each(|_| encode_command(&mut bytes, &command));
+            }
             0 => return None, // hangs up at once
             1 => bytes.extend_from_slice(PART),
             2 => {

@@ -30,6 +30,7 @@ use crate::happened::Happened;
 use crate::plan::{ClockPlan, Head, Plan};
 use crate::ports::clock::{EPOCH_MS, SimClock};
 use crate::ports::disk::SharedPlatter;
+use crate::ports::heap;
 use crate::ports::net::{CLIENT_PORT, Outside, PEER_PORT, Tap, TurmoilNet, Weather};
 use crate::ports::pause::Pausable;
 use crate::trace::{Message, SharedTrace, What, Who, note};
@@ -242,7 +243,7 @@ fn add_node(
                     pending::<()>().await;
                 }
             };
-            let node = local.run_until(run(config, parts, told_to_end));
+            let node = heap::Work::of(id, local.run_until(run(config, parts, told_to_end)));
             let end = Pausable::new(node, switch).behind(gate).await;
             if let Some(disk) = mounted.borrow_mut().take() {
                 disk.kill();

@@ -14,7 +14,7 @@ use turmoil::Sim;
 use crate::canary::Planted;
 use crate::check::log_time::LAG_MS;
 use crate::check::promise::Promises;
-use crate::check::{Opinions, Violation, final_state, quiet, room, service, witness};
+use crate::check::{Opinions, Violation, final_state, memory, quiet, room, service, witness};
 use crate::client::Notebook;
 use crate::draw::Draws;
 use crate::evidence::{Evidence, LogRecord};
@@ -24,6 +24,7 @@ use crate::panics;
 use crate::plan::{Back, Plan, Planned};
 use crate::ports::clock::SimClock;
 use crate::ports::disk::{SharedPlatter, SimDisk};
+use crate::ports::heap;
 use crate::ports::net::Weather;
 use crate::ports::pause::PauseSwitch;
 use crate::trace::{Event, SharedTrace, What, Who, note_at};
@@ -128,6 +129,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     }
     panics::watch();
     mark::reset();
+    heap::reset();
     let trace = SharedTrace::default();
     let evidence = Rc::new(RefCell::new(Evidence::default()));
     let history = SharedHistory::default();
@@ -139,6 +141,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     let ended = world.drive(&shared, clients);
     world.hold_to_promises();
     world.judge_room();
+    world.judge_memory();
     // The nearer to the cause, the earlier in the list.
     let mut violations = std::mem::take(&mut world.broken);
     violations.append(&mut notebook.evidence.borrow_mut().violations);
@@ -231,6 +234,14 @@ impl World<'_> {
         for node in &self.nodes {
             let files = node.platter.lock().files();
             self.broken.extend(room::check(&self.plan.head, node.id, &files));
+        }
+    }
+
+    /// Whatever breaks, no node holds more memory than its work asks for.
+    fn judge_memory(&mut self) {
+        let limit = memory::limit_bytes(&self.plan);
+        for node in &self.nodes {
+            self.broken.extend(memory::check(node.id, heap::peak(node.id), limit));
         }
     }
 

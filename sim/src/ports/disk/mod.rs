@@ -14,6 +14,7 @@ use steadfast_replication::ports;
 
 use crate::draw::Draws;
 use crate::ports::gate::Gate;
+use crate::ports::heap;
 
 mod faults;
 mod inode;
@@ -365,6 +366,7 @@ impl SimDisk {
         offset: u64,
         bytes: usize,
     ) -> io::Result<(MutexGuard<'_, Platter>, Death)> {
+        let _turn = heap::outside();
         let mut platter = self.live()?;
         platter.watch.count(kind);
         let mut death = None;
@@ -404,6 +406,7 @@ impl SimDisk {
         effect: impl FnOnce(&mut Platter) -> io::Result<T>,
     ) -> io::Result<T> {
         let (mut platter, mut death) = self.begin(kind, on, offset, bytes)?;
+        let _turn = heap::outside();
         let result = effect(&mut platter);
         self.pass(&mut platter, &mut death, Moment::After)?;
         result
@@ -463,6 +466,7 @@ impl ports::Disk for SimDisk {
     /// One that fails leaves the names to the file system's journal, which tries again.
     async fn sync_directory(&self) -> io::Result<()> {
         let (before, mut death) = {
+            let _turn = heap::outside();
             let (platter, death) = self.begin(IoKind::SyncDirectory, On::Name(""), 0, 0)?;
             (platter.operations, death)
         };
@@ -537,6 +541,7 @@ impl ports::File for SimFile {
         let (flight, mut death) = {
             let (mut platter, death) =
                 self.disk.begin(IoKind::Sync, On::Inode(self.inode), 0, 0)?;
+            let _turn = heap::outside();
             (platter.inode(self.inode).begin_sync(), death)
         };
         self.disk.sync_time(&mut death).await?;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use steadfast_replication::ports::Net;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,15 +16,19 @@ use turmoil::net::{TcpListener, TcpStream};
 use crate::check::promise::Promises;
 use crate::draw::Draws;
 use crate::ports::gate::Gate;
+use crate::ports::heap;
 
 mod chaos;
 mod watch;
 mod weather;
+mod window;
 
 use chaos::Chaos;
 pub use watch::Tap;
 use watch::Watch;
 pub use weather::{Delay, Sky, Streams, Weather};
+pub use window::ClientStream;
+use window::Window;
 
 /// Port of the peers.
 pub const PEER_PORT: u16 = 7000;
@@ -99,7 +103,9 @@ impl Net for TurmoilNet {
         let Outside { node, tap, .. } = &self.outside;
         let watch = of_peer.then(|| Watch::accepted(*node, tap.clone())).flatten();
         let chaos = self.stream(stream, of_peer);
-        Ok((WatchedStream { chaos, watch, reads_to_panic: self.reads_to_panic }, address))
+        let window = (!of_peer).then(|| Window::open(address));
+        let reads_to_panic = self.reads_to_panic;
+        Ok((WatchedStream { chaos, watch, window, reads_to_panic }, address))
     }
 
     async fn connect(&self, host: &str, port: u16) -> io::Result<WatchedStream> {
@@ -109,7 +115,7 @@ impl Net for TurmoilNet {
         let watch =
             of_peer.then(|| Watch::dialled(*node, host, Arc::clone(&self.promises), tap.clone()));
         let chaos = self.stream(stream, of_peer);
-        Ok(WatchedStream { chaos, watch, reads_to_panic: None })
+        Ok(WatchedStream { chaos, watch, window: None, reads_to_panic: None })
     }
 }
 
@@ -117,6 +123,8 @@ impl Net for TurmoilNet {
 pub struct WatchedStream {
     chaos: Chaos<TcpStream>,
     watch: Option<Watch>,
+    /// To a client.
+    window: Option<Window>,
     reads_to_panic: Option<u32>,
 }
 
@@ -129,6 +137,7 @@ impl AsyncRead for WatchedStream {
         if let Some(reads) = &mut self.reads_to_panic {
             *reads = reads.checked_sub(1).expect("planted: this connection's task panics");
         }
+        let _turn = heap::outside();
         let before = buf.filled().len();
         let read = self.chaos.read(cx, buf);
         if let Some(watch) = &mut self.watch {
@@ -144,11 +153,17 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = self.chaos.write(cx, bytes);
-        if let (Poll::Ready(Ok(count)), Some(watch)) = (&written, &mut self.watch) {
-            watch.wrote(bytes.get(..*count).unwrap_or_default());
+        let _turn = heap::outside();
+        let room = self.window.as_ref().map_or(Poll::Ready(usize::MAX), |window| window.room(cx));
+        let bytes = bytes.get(..ready!(room).min(bytes.len())).unwrap_or_default();
+        let count = ready!(self.chaos.write(cx, bytes))?;
+        if let Some(watch) = &mut self.watch {
+            watch.wrote(bytes.get(..count).unwrap_or_default());
         }
-        written
+        if let Some(window) = &self.window {
+            window.wrote(count);
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,7 +1,8 @@
 //! Tests of weather, gate and tap on the simulated network itself.
 
+use super::window::WINDOW_BYTES;
 use super::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use steadfast_replication::transport::{Hello, frame};
@@ -139,4 +140,43 @@ fn ends_are_seen_or_not() {
     assert!(ended.contains(&seen(&|outside| outside.weather.cut_next(130)).as_str()));
     let silent = Sky { silent: true, ..Sky::default() };
     assert_eq!(seen(&|outside| outside.weather.set(silent)), "nothing");
+}
+
+/// Who writes to a client that does not read waits once the buffers are full, goes on as far as the client reads, and hears of its end.
+#[test]
+fn a_client_that_does_not_read_is_waited_for() {
+    let mut builder = Builder::new();
+    let mut sim = builder.tick_duration(Duration::from_millis(1)).build();
+    let written = Rc::new(Cell::new(0));
+    let (counted, ended) = (Rc::clone(&written), Rc::new(Cell::new(false)));
+    let told = Rc::clone(&ended);
+    sim.host("n1", move || {
+        let (net, counted, told) =
+            (net(&Outside::default(), 1), Rc::clone(&counted), Rc::clone(&told));
+        async move {
+            let mut listener = net.bind("n1", CLIENT_PORT).await?;
+            let (mut stream, _) = net.accept(&mut listener).await?;
+            while let Ok(count) = stream.write(&[7; 10_000]).await {
+                counted.set(counted.get() + count);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            told.set(true);
+            std::future::pending().await
+        }
+    });
+    let seen = Rc::clone(&written);
+    sim.client("clients", async move {
+        let second = Duration::from_secs(1);
+        let mut stream = ClientStream::connect(1).await?;
+        tokio::time::sleep(second).await;
+        assert_eq!(seen.get(), WINDOW_BYTES);
+        stream.read_exact(&mut vec![0; 30_000]).await?;
+        tokio::time::sleep(second).await;
+        assert_eq!(seen.get(), WINDOW_BYTES + 30_000);
+        drop(stream);
+        tokio::time::sleep(second).await;
+        Ok(())
+    });
+    sim.run().expect("the client ends");
+    assert!(ended.get(), "who waited was told");
 }
