@@ -287,7 +287,7 @@ impl Driver {
         status: Arc<Status>,
     ) -> Result<(), String> {
         let (events, mut peer_events) = mpsc::channel(PEER_EVENTS_MAX);
-        let links = self.start_links(net, events.clone()).await?;
+        let links = self.start_links(net, clock.clone(), events.clone()).await?;
         // Before the first peer is heard: an older copy of a member must not get a word in while the log is being applied.
         links.learn(Sessions::logged(&self.start.entries).incarnations());
         if self.meta.formation.is_empty()
@@ -370,6 +370,7 @@ impl Driver {
     async fn start_links<N: Net>(
         &self,
         net: N,
+        clock: impl Clock,
         events: mpsc::Sender<PeerEvent>,
     ) -> Result<Links<N>, String> {
         let own = self.config.members.iter().find(|member| member.id == self.meta.node_id);
@@ -385,7 +386,8 @@ impl Driver {
             })?);
         }
         let others = self.config.members.iter().filter(|member| member.id != self.meta.node_id);
-        Ok(Links::start(net, self.identity(), others.cloned().collect(), listener, events))
+        let others = others.cloned().collect();
+        Ok(Links::start(net, clock, self.identity(), others, listener, events))
     }
 
     /// Waits for the cluster to form; false if the node is shut down meanwhile.

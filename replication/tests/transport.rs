@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use steadfast_replication::formation::{Heard, Member, Record};
-use steadfast_replication::ports::Net;
+use steadfast_replication::ports::{Clock, Net};
 use steadfast_replication::storage::SnapshotMeta;
 use steadfast_replication::transport::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX};
 use steadfast_replication::transport::{Hello, Identity, Links, PeerEvent, Purpose, Welcome};
@@ -29,6 +29,20 @@ fn identity(node_id: u64) -> Identity {
     Identity { node_id, incarnation: 5, storage_id, record: Some(record()) }
 }
 
+/// A clock that stands still.
+#[derive(Clone)]
+struct Still;
+
+impl Clock for Still {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+}
+
 fn member(id: u64) -> Member {
     Member { id, host: format!("node-{id}"), port: id as u16 }
 }
@@ -41,7 +55,8 @@ async fn links(
     let net = net.of(own);
     let listener = net.bind("", own as u16).await.expect("the port is free");
     let (sender, events) = mpsc::channel(1024);
-    (Links::start(net, identity(own), vec![member(peer)], Some(listener), sender), events)
+    let peers = vec![member(peer)];
+    (Links::start(net, Still, identity(own), peers, Some(listener), sender), events)
 }
 
 /// Says hello to node 1 by hand.

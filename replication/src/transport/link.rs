@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, Incoming, invalid, within};
 use super::handshake::{Hello, Identity, Purpose, Welcome};
 use crate::formation::{Heard, Member};
-use crate::ports::Net;
+use crate::ports::{Clock, Net};
 use crate::storage::SnapshotMeta;
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
 use steadfast_core::mark::{self, Mark};
@@ -122,27 +122,31 @@ struct Queue {
     peer: Member,
     raft: Lane,
     ops: Lane,
+    monotonic: Monotonic,
 }
 
 /// A frame in a queue. Log time does not stand still while it waits there.
 struct Queued {
     bytes: Vec<u8>,
     /// The log time in it, and when that was so.
-    log_time: Option<(u64, Instant)>,
+    log_time: Option<(u64, Duration)>,
 }
 
+/// Monotonic time, by the clock that log time runs by.
+type Monotonic = Rc<dyn Fn() -> Duration>;
+
 impl Queued {
-    fn of(frame: &PeerFrame) -> Self {
-        let log_time = (frame.log_time_ms > 0).then(|| (frame.log_time_ms, Instant::now()));
+    fn of(frame: &PeerFrame, monotonic: &Monotonic) -> Self {
+        let log_time = (frame.log_time_ms > 0).then(|| (frame.log_time_ms, monotonic()));
         Self { bytes: frame.to_bytes(), log_time }
     }
 
     /// The frame as it leaves the queue now. A peer that has just started has no other word to measure this one by: were it old, it
     /// might lead by it, and locks would end before their time when log time catches up.
-    fn leave(self) -> Vec<u8> {
+    fn leave(self, monotonic: &Monotonic) -> Vec<u8> {
         let Self { mut bytes, log_time } = self;
         if let Some((log_time_ms, since)) = log_time {
-            let waited_ms = since.elapsed().as_millis() as u64;
+            let waited_ms = monotonic().saturating_sub(since).as_millis() as u64;
             if waited_ms > 0 {
                 let log_time_ms = log_time_ms.saturating_add(waited_ms);
                 // Of a field that comes twice the last one counts (protobuf, "Last One Wins").
@@ -162,6 +166,7 @@ struct Lane {
 struct Waiting {
     raft: LaneEnd,
     ops: LaneEnd,
+    monotonic: Monotonic,
 }
 
 struct LaneEnd {
@@ -170,14 +175,15 @@ struct LaneEnd {
 }
 
 impl Queue {
-    fn of(peer: Member) -> (Self, Waiting) {
+    fn of(peer: Member, monotonic: Monotonic) -> (Self, Waiting) {
         let ((raft, raft_end), (ops, ops_end)) = (Lane::open(), Lane::open());
-        (Self { peer, raft, ops }, Waiting { raft: raft_end, ops: ops_end })
+        let waiting = Waiting { raft: raft_end, ops: ops_end, monotonic: Rc::clone(&monotonic) };
+        (Self { peer, raft, ops, monotonic }, waiting)
     }
 
     fn push(&self, frame: &PeerFrame) {
         let lane = if frame.raft.is_some() { &self.raft } else { &self.ops };
-        lane.push(Queued::of(frame));
+        lane.push(Queued::of(frame, &self.monotonic));
     }
 }
 
@@ -199,34 +205,36 @@ impl Lane {
 
 impl Waiting {
     async fn next(&mut self) -> Option<Vec<u8>> {
-        tokio::select! {
+        let frame = tokio::select! {
             biased;
             frame = self.raft.next() => frame,
             frame = self.ops.next() => frame,
-        }
+        };
+        frame.map(|frame| frame.leave(&self.monotonic))
     }
 
     fn try_next(&mut self) -> Option<Vec<u8>> {
-        self.raft.try_next().or_else(|| self.ops.try_next())
+        let frame = self.raft.try_next().or_else(|| self.ops.try_next());
+        frame.map(|frame| frame.leave(&self.monotonic))
     }
 }
 
 impl LaneEnd {
     /// May be dropped at any time: a frame that was taken is always answered.
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    async fn next(&mut self) -> Option<Queued> {
         let frame = self.frames.recv().await;
         self.left(frame)
     }
 
-    fn try_next(&mut self) -> Option<Vec<u8>> {
+    fn try_next(&mut self) -> Option<Queued> {
         let frame = self.frames.try_recv().ok();
         self.left(frame)
     }
 
-    fn left(&self, frame: Option<Queued>) -> Option<Vec<u8>> {
-        let frame = frame?;
-        self.waiting_bytes.set(self.waiting_bytes.get() - frame.bytes.len());
-        Some(frame.leave())
+    fn left(&self, frame: Option<Queued>) -> Option<Queued> {
+        let bytes = frame.as_ref().map_or(0, |frame| frame.bytes.len());
+        self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
+        frame
     }
 }
 
@@ -240,9 +248,10 @@ pub struct Links<N: Net> {
 }
 
 impl<N: Net> Links<N> {
-    /// Begins to accept on `listener` and to dial `peers`. Must be called inside a `LocalSet`.
+    /// Begins to accept on `listener` and to dial `peers`. Must be called inside a `LocalSet`. `clock` is the one that log time runs by.
     pub fn start(
         net: N,
+        clock: impl Clock,
         identity: Identity,
         peers: Vec<Member>,
         listener: Option<N::Listener>,
@@ -262,9 +271,10 @@ impl<N: Net> Links<N> {
         if let Some(listener) = listener {
             tasks.push(spawn_local(accept(Rc::clone(&shared), listener)));
         }
+        let monotonic: Monotonic = Rc::new(move || clock.monotonic());
         let mut queues = BTreeMap::new();
         for peer in peers {
-            let (queue, waiting) = Queue::of(peer.clone());
+            let (queue, waiting) = Queue::of(peer.clone(), Rc::clone(&monotonic));
             queues.insert(peer.id, queue);
             tasks.push(spawn_local(dial(Rc::clone(&shared), peer, waiting)));
         }
@@ -667,11 +677,16 @@ mod tests {
         PeerFrame { raft: raft.then(RaftMessage::default), ops, log_time_ms: 0 }
     }
 
+    fn queue(now: &Rc<Cell<Duration>>) -> (Queue, Waiting) {
+        let now = Rc::clone(now);
+        let peer = Member { id: 2, host: "two".to_owned(), port: 1 };
+        Queue::of(peer, Rc::new(move || now.get()))
+    }
+
     /// Raft's messages do not wait behind a large request, nor for room that it takes; each lane keeps its order.
     #[test]
     fn raft_passes_parcels() {
-        let peer = Member { id: 2, host: "two".to_owned(), port: 1 };
-        let (queue, mut waiting) = Queue::of(peer);
+        let (queue, mut waiting) = queue(&Rc::default());
         let large = frame(false, &vec![7; QUEUE_BYTES_MAX / 4]);
         let mut expected = vec![frame(true, b"a"), frame(true, b"b"), large.clone(), large.clone()];
         for pushed in [&large, &expected[0], &large, &expected[1], &large] {
@@ -688,14 +703,15 @@ mod tests {
     }
 
     /// What waits for its link says the log time of the moment at which it leaves; what says none goes on saying none.
-    #[tokio::test(start_paused = true)]
-    async fn log_time_goes_on_in_the_queue() {
-        let (queue, mut waiting) = Queue::of(Member { id: 2, host: "two".to_owned(), port: 1 });
-        let (old, silent) =
-            (PeerFrame { log_time_ms: 7_000, ..frame(true, b"a") }, frame(true, b"b"));
+    #[test]
+    fn log_time_goes_on_in_the_queue() {
+        let now = Rc::new(Cell::new(Duration::from_secs(5)));
+        let (queue, mut waiting) = queue(&now);
+        let old = PeerFrame { log_time_ms: 7_000, ..frame(true, b"a") };
+        let silent = frame(true, b"b");
         queue.push(&old);
         queue.push(&silent);
-        tokio::time::advance(Duration::from_millis(817)).await;
+        now.set(now.get() + Duration::from_millis(817));
         queue.push(&old);
         let mut next = || {
             let bytes = waiting.try_next().expect("three wait");
