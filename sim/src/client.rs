@@ -30,6 +30,8 @@ pub fn reading_takes(bytes: usize) -> Duration {
     SLOWNESS * bytes.div_ceil(SLOW_BYTES) as u32
 }
 
+/// What stands for a reply that is none. No node refuses anything with these words.
+pub const MALFORMED: &str = "MALFORMED reply";
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where clients note down what they do.
@@ -290,7 +292,7 @@ pub async fn read_reply(
             }
             Parsed::NeedMore => {}
             // No reply at all: the witness will find that no command answers so.
-            Parsed::Malformed => return Ok(Value::Error("MALFORMED reply".into())),
+            Parsed::Malformed => return Ok(Value::Error(MALFORMED.into())),
         }
         let mut buffer = [0; 4096];
         let mut room = buffer.len();

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Class, Fault, Plan, Planned, Target, When, Whom};
+use crate::trace::Message;
 
 /// Says what does not fit, and what would.
 pub(super) fn check(plan: &Plan) -> Result<(), String> {
@@ -27,7 +28,7 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
         return Err("two faults have one number; it names their stream of chance".to_owned());
     }
     let misfit = |planned: &Planned| {
-        let text = misfit(planned, plan.head.class, nodes)?;
+        let text = misfit(planned, plan)?;
         Some(format!("fault {} ({}): {text}", planned.number, planned.fault))
     };
     plan.faults.iter().find_map(misfit).map_or(Ok(()), Err)
@@ -38,7 +39,8 @@ fn is_node(id: u64, nodes: u64) -> bool {
 }
 
 /// What is wrong with a fault.
-fn misfit(planned: &Planned, class: Class, nodes: u64) -> Option<String> {
+fn misfit(planned: &Planned, plan: &Plan) -> Option<String> {
+    let (class, nodes, rotten) = (plan.head.class, plan.nodes(), &plan.head.rotten);
     let least = least_class(&planned.fault);
     if class < least {
         return Some(format!("class {} does not allow it; {} does", class.name(), least.name()));
@@ -46,12 +48,29 @@ fn misfit(planned: &Planned, class: Class, nodes: u64) -> Option<String> {
     if let Some(stranger) = named(planned).find(|id| !is_node(*id, nodes)) {
         return Some(format!("there is no node {stranger} among {nodes}"));
     }
-    match &planned.when {
-        When::Io { node, .. } if !stops(&planned.fault, *node) => Some(format!(
+    let has_cause = matches!(planned.when, When::Io { .. } | When::Message { .. } | When::Leads(_));
+    if planned.fault.target() == Some(Target::Cause) && !has_cause {
+        return Some("`cause` is nobody: its `when` waits for no node's doing".to_owned());
+    }
+    match (&planned.when, &planned.fault) {
+        (When::Io { node, .. }, fault) if !stops(fault, *node) => Some(format!(
             "its `when` stops node {node} inside an operation of its disk, so it must be the kill or the loss of power of that very node"
         )),
-        _ => None,
+        (When::Message { kind, .. }, _) if Message::kind_named(kind).is_none() => {
+            Some(format!("raft has no message of type {kind}"))
+        }
+        (_, fault) => match fault.target() {
+            Some(Target::Node(id)) if spoils(fault) && !rotten.contains(&id) => {
+                Some(format!("node {id} is spared, for it is not in `rotten`"))
+            }
+            _ => None,
+        },
     }
+}
+
+/// Whether it changes a disk behind its node's back.
+fn spoils(fault: &Fault) -> bool {
+    matches!(fault, Fault::Rot { .. } | Fault::Wipe { .. } | Fault::PutBack { .. })
 }
 
 /// The first of the classes, each of which allows what the one before it does, that allows a fault.
@@ -61,7 +80,7 @@ fn least_class(fault: &Fault) -> Class {
         | Fault::ClockRate { .. }
         | Fault::ClockFrozen { .. }
         | Fault::Suspend { .. } => Class::WildClocks,
-        Fault::Rot { .. } | Fault::Wipe { .. } | Fault::PutBack { .. } => Class::StorageRot,
+        fault if spoils(fault) => Class::StorageRot,
         _ => Class::BoundedClocks,
     }
 }
@@ -154,6 +173,28 @@ mod tests {
             (io(4), kill(Target::Cause), false),
         ] {
             let found = with(Class::BoundedClocks, when.clone(), fault.clone());
+            assert_eq!(found.is_none(), fits, "{when:?} {fault:?}: {found:?}");
+        }
+    }
+
+    /// A message that raft does not have, a cause where nobody did anything, a disk that may not rot.
+    #[test]
+    fn what_would_do_nothing_is_refused() {
+        let message = |kind: &str| When::Message { kind: kind.to_owned(), nth: 1 };
+        let (cause, wipe) = (Fault::Kill { node: Target::Cause }, |node| Fault::Wipe { node });
+        for (when, fault, fits) in [
+            (message("MsgAppend"), &cause, true),
+            (message("MsgApend"), &cause, false),
+            (When::Leads(1), &cause, true),
+            (When::At(1), &cause, false),
+            (When::At(1), &wipe(Target::Node(2)), true),
+            (When::At(1), &wipe(Target::Node(3)), false),
+        ] {
+            let found = misfit(|plan| {
+                (plan.head.class, plan.head.rotten) = (Class::StorageRot, vec![2]);
+                let (when, fault) = (when.clone(), fault.clone());
+                plan.faults.push(Planned { number: 9, when, lasts_ms: 100, fault });
+            });
             assert_eq!(found.is_none(), fits, "{when:?} {fault:?}: {found:?}");
         }
     }

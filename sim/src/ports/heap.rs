@@ -157,12 +157,12 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tagged<A> {
 
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         let Some((outer, head)) = with_head(layout) else { return null_mut() };
-        let Some(outer_bytes) = bytes.checked_add(head) else { return null_mut() };
-        // SAFETY: as above; the head moves with what is behind it. The caller answers for `bytes` rounded up to the alignment, and
-        // the head is a multiple of that.
+        let larger = Layout::from_size_align(bytes, layout.align()).ok().and_then(with_head);
+        let Some((larger, _)) = larger else { return null_mut() };
+        // SAFETY: as above; the head moves with what is behind it, and `larger` is a layout, so its size is not too large.
         unsafe {
             let owner = piece.sub(1).read();
-            let base = self.0.realloc(piece.sub(head), outer, outer_bytes);
+            let base = self.0.realloc(piece.sub(head), outer, larger.size());
             if base.is_null() {
                 return base;
             }

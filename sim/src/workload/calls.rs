@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::storm::Storm;
 use super::{Shared, now};
 use crate::check::Violation;
-use crate::client::{Client, Notebook, read_reply};
+use crate::client::{Client, MALFORMED, Notebook, read_reply};
 use crate::draw::Draws;
 use crate::history::Request;
 use crate::ports::net::ClientStream;
@@ -64,17 +64,19 @@ impl Attendant {
             match call {
                 Call::Storm(storm) => self.let_in(storm),
                 Call::Ask { well, spoilt } => {
-                    let mut found = Vec::new();
+                    let (mut found, mut silent) = (Vec::new(), Vec::new());
                     for node in well {
                         found.extend(self.is_served(node).await.err());
                     }
                     for node in spoilt {
-                        found.extend(self.is_answered(node).await.err());
+                        if !self.is_answered(node).await {
+                            silent.push(node);
+                        }
                     }
                     let found = found.into_iter().map(|text| Violation::new("service", text));
                     let mut shared = self.shared.borrow_mut();
                     shared.violations.extend(found);
-                    shared.asked = true;
+                    shared.silent = Some(silent);
                     return;
                 }
             }
@@ -116,19 +118,17 @@ impl Attendant {
     }
 
     /// A node answers a read, which goes into the history, or refuses.
-    async fn is_answered(&mut self, node: u64) -> Result<(), String> {
+    async fn is_answered(&mut self, node: u64) -> bool {
         self.client.move_to(node);
         let until = now() + SERVES_WITHIN;
         while now() < until {
             let read = Request::Command(argv([b"GET", KEY]));
             if self.client.call(read).await.reply().is_some() || is_refused(node).await {
-                return Ok(());
+                return true;
             }
             sleep(PAUSE).await;
         }
-        Err(format!(
-            "n{node} runs with a disk that was spoilt, and neither serves nor says why not"
-        ))
+        false
     }
 }
 
@@ -141,5 +141,5 @@ async fn is_refused(node: u64) -> bool {
         stream.write_all(&request).await?;
         read_reply(&mut stream, &mut Vec::new(), false).await
     };
-    matches!(timeout(REFUSES_WITHIN, asked).await, Ok(Ok(Value::Error(_))))
+    matches!(timeout(REFUSES_WITHIN, asked).await, Ok(Ok(Value::Error(text))) if text != MALFORMED)
 }

@@ -115,8 +115,9 @@ pub struct Shared {
     settled: usize,
     /// Clients that have done all they were to do.
     pub finished: usize,
-    /// The nodes were asked at the end whether they serve, and what was found is among the violations.
-    pub asked: bool,
+    /// The nodes were asked at the end whether they serve, and what was found is among the violations: but for these, whose disks were
+    /// spoilt and which did not answer.
+    pub silent: Option<Vec<u64>>,
 }
 
 /// One client's work.

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
 use crate::check::Violation;
-use crate::client::read_reply;
+use crate::client::{MALFORMED, read_reply};
 use crate::draw::Draws;
 use crate::ports::net::ClientStream;
 use crate::value::{Value, argv, encode_command};
@@ -60,7 +60,7 @@ impl Storm {
             0 => return None, // hangs up at once
             1 => bytes.extend_from_slice(PART),
             2 => {
-                let command = argv([b"GET", b"register:0"]);
+                let command = argv([b"GET", b"nobody's"]);
                 (0..UNREAD).for_each(|_| encode_command(&mut bytes, &command));
             }
             _ => {
@@ -85,7 +85,7 @@ impl Storm {
         match said {
             Ok(Value::Simple(text)) if text == "PONG" => None,
             // Refused, where something breaks: it may be starting.
-            Ok(Value::Error(_)) if !self.strict => None,
+            Ok(Value::Error(text)) if !self.strict && text != MALFORMED => None,
             Ok(other) => {
                 let text = format!("{about} was answered {}", other.readable());
                 Some(Violation::new("protocol", text))

@@ -108,7 +108,7 @@ impl World<'_> {
             faults: Vec::new(),
             calls,
             called: Some(called),
-            asks: false,
+            asked_at: None,
             held: BTreeSet::new(),
             spoilt: BTreeMap::new(),
             backups: Vec::new(),

@@ -43,10 +43,10 @@ impl World<'_> {
                 return Vec::new();
             }
             let is_at_rest = || healed && shared.borrow().finished == clients && self.converged();
-            if !self.asks && is_at_rest() {
+            if self.asked_at.is_none() && is_at_rest() {
                 self.ask_all(now);
             }
-            if shared.borrow().asked && self.converged() {
+            if shared.borrow().silent.is_some() && self.converged() {
                 self.note(format!("done: {:?}", shared.borrow().counts));
                 return Vec::new();
             }

@@ -9,10 +9,19 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// What is said of a disk whose operations fail.
 const SAID_OF_ERRORS: [&str; 2] =
     ["cannot use the data directory", "the disk of the data directory is full"];
-/// What is said of one that has rotted: what is read is wrong, or can't be read.
-const SAID_OF_ROT: [&str; 2] = ["is damaged at byte", "cannot use the data directory: read"];
-/// What is said of one that was put back or exchanged: by the node itself, and by its peers.
-const SAID_OF_COPIES: [&str; 2] = ["this data directory is a copy", "its disk went back in time"];
+/// What is said of one that has rotted: what is read is wrong, or can't be read; or the last that was written is, which is no other than
+/// what a loss of power leaves, and then a leader knows that it was there.
+const SAID_OF_ROT: [&str; 3] =
+    ["is damaged at byte", "cannot use the data directory: read", LOST_WHAT_IT_PROMISED];
+/// What is said of one that was put back or exchanged: by the node itself, by its peers, by a leader.
+const SAID_OF_COPIES: [&str; 4] = [
+    "this data directory is a copy",
+    "its disk went back in time",
+    LOST_WHAT_IT_PROMISED,
+    // An empty disk that is full at once holds no room for a start.
+    "the disk of the data directory is full: begin the log",
+];
+const LOST_WHAT_IT_PROMISED: &str = "Its disk has lost what it promised";
 
 /// What was done to a disk behind its node's back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -111,8 +111,8 @@ struct World<'a> {
     calls: UnboundedSender<Call>,
     /// Its end of that, until it begins.
     called: Option<UnboundedReceiver<Call>>,
-    /// The nodes were asked whether they serve.
-    asks: bool,
+    /// When the nodes were asked whether they serve.
+    asked_at: Option<Duration>,
     /// Pairs of hosts whose messages wait.
     held: BTreeSet<(String, String)>,
     /// Nodes whose disks have rotted or been exchanged.
@@ -142,6 +142,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     world.hold_to_promises();
     world.judge_room();
     world.judge_memory();
+    world.judge_silence(shared.borrow().silent.as_deref().unwrap_or_default());
     // The nearer to the cause, the earlier in the list.
     let mut violations = std::mem::take(&mut world.broken);
     violations.append(&mut notebook.evidence.borrow_mut().violations);
@@ -174,7 +175,8 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     violations.extend(quiet::check(plan, &leads, &operations));
     if all_healed {
         let healed = Duration::from_millis(plan.head.heal_ms);
-        violations.extend(service::check(&operations, healed));
+        let keeps_time = plan.head.class.keeps_time();
+        violations.extend(service::check(&operations, healed, keeps_time));
     }
     let (counts, steps) = (shared.borrow().counts, shared.borrow().steps.clone());
     let mut trace = trace.lock().expect("no holder of the trace panics");
@@ -245,6 +247,20 @@ impl World<'_> {
         }
     }
 
+    /// A node with a spoilt disk answers or refuses, unless it has ended by itself since it was asked, and said why.
+    fn judge_silence(&mut self, silent: &[u64]) {
+        let asked_at = self.asked_at;
+        for node in self.nodes.iter().filter(|node| silent.contains(&node.id)) {
+            if node.last_end < asked_at {
+                let text = format!(
+                    "n{} runs with a disk that was spoilt, and neither serves nor says why not",
+                    node.id
+                );
+                self.broken.push(Violation::new("service", text));
+            }
+        }
+    }
+
     /// What happened, with what only the nodes know.
     fn happened(&self) -> Happened {
         let evidence = self.notebook.evidence.borrow();
@@ -289,6 +305,6 @@ impl World<'_> {
         });
         let spoilt = spoilt.map(|node| node.id).collect();
         let ask = Call::Ask { well: self.due().collect(), spoilt };
-        self.asks = self.calls.send(ask).is_ok();
+        self.asked_at = self.calls.send(ask).is_ok().then_some(now);
     }
 }

@@ -85,7 +85,11 @@ impl TurmoilNet {
     async fn alive<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let gate = &self.outside.gate;
-        poll_fn(|cx| if gate.is_closed() { Poll::Pending } else { work.as_mut().poll(cx) }).await
+        poll_fn(|cx| {
+            let _turn = heap::outside();
+            if gate.is_closed() { Poll::Pending } else { work.as_mut().poll(cx) }
+        })
+        .await
     }
 }
 
@@ -167,10 +171,12 @@ impl AsyncWrite for WatchedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _turn = heap::outside();
         self.chaos.flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _turn = heap::outside();
         self.chaos.shutdown(cx)
     }
 }
