@@ -1,6 +1,7 @@
 //! Storms of clients: very many connect to one node at the same moment, and most of them behave badly. Some hang up at once, some inside
-//! a command, some ask and never read, and a few ask for very much and never read. Nobody is served worse for it for long: that is what the clients who work see to. Of the visitors
-//! themselves each whole reply must be one that the node may give, and where nothing else breaks whoever asks must be answered.
+//! a command, some ask and never read, and a few ask for very much and never read. Nobody is served worse for it for long: that is what
+//! the clients who work see to. Of the visitors themselves each whole reply must be one that the node may give, and where nothing else
+//! breaks whoever asks must be answered.
 
 use std::io;
 use std::time::Duration;
