@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::panic;
 use std::sync::Once;
 
+use crate::ports::heap;
+
 thread_local! {
     static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
@@ -15,6 +17,8 @@ pub fn watch() {
     HOOKED.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |panicked| {
+            // What a backtrace takes (the symbols of the whole binary) is not the node's that panics.
+            let _turn = heap::outside();
             // Without the storage the thread is ending, and its run is over.
             let _ = SEEN.try_with(|seen| seen.borrow_mut().push(panicked.to_string()));
             before(panicked);
