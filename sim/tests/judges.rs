@@ -270,7 +270,7 @@ fn get(value: &[u8], sent: u64, answered: u64) -> Operation {
 }
 
 fn verdict(operations: &[Operation], log: &Log) -> Option<&'static str> {
-    witness::check(operations, &log.records, None).first().map(|violation| violation.check)
+    witness::check(operations, &log.records, false).first().map(|violation| violation.check)
 }
 
 fn ok() -> Outcome {
@@ -334,7 +334,7 @@ fn a_wrong_history_of_reads_is_found() {
 /// Where clocks are kept in time, a key that ended well before is gone, and a PTTL can't be far below what is left.
 #[test]
 fn reads_of_keys_that_end_are_judged_by_real_time() {
-    let with = |request: Request, reply: Value, seconds: u64, bounded_clocks: bool| {
+    let with = |request: Request, reply: Value, seconds: u64, bounded_clocks| {
         let mut log = Log::starting_at(EPOCH_MS + 1000);
         log.stamp = EPOCH_MS + 2000;
         let set = Request::command([b"SET", b"k", b"1", b"PX", b"3000"]);
@@ -345,7 +345,7 @@ fn reads_of_keys_that_end_are_judged_by_real_time() {
             ..operation(request, Outcome::Reply(reply), 2, 2)
         };
         let operations = [operation(set, ok(), 1, 2), read];
-        let found = witness::check(&operations, &log.records, bounded_clocks.then_some(100));
+        let found = witness::check(&operations, &log.records, bounded_clocks);
         found.first().map(|violation| violation.check)
     };
     let get = || Request::command([b"GET", b"k"]);
@@ -443,7 +443,7 @@ fn judges_that_contradict_each_other_are_found() {
     log.request(7, &set(b"1"));
     let open = operation(set(b"1"), Outcome::Unknown("UNKNOWN".into()), 1, 2);
     let operations = [open, get(b"1", 2, 2)];
-    let witnessed = || witness::check(&operations, &log.records, None);
+    let witnessed = || witness::check(&operations, &log.records, false);
     assert_eq!(Opinions::of(&operations, witnessed(), false).together(), []);
     let found = Opinions::of(&operations, witnessed(), true).together();
     let checks: Vec<&str> = found.iter().map(|violation| violation.check).collect();

@@ -35,14 +35,13 @@ pub fn real_ms(at: Duration) -> u64 {
     EPOCH_MS + at.as_millis() as u64
 }
 
-/// Judges all stamps. `sent` says when the last of the requests in an entry was sent, `lag_ms` how far log time may lag where clocks
-/// are kept in time.
+/// Judges all stamps. `sent` says when the last of the requests in an entry was sent.
 pub fn check(
     log: &BTreeMap<u64, LogRecord>,
     sent: &BTreeMap<u64, Duration>,
-    lag_ms: Option<u64>,
+    bounded_clocks: bool,
 ) -> Vec<Violation> {
-    let mut found = judge(log, sent, lag_ms);
+    let mut found = judge(log, sent, bounded_clocks.then_some(LAG_MS));
     if found.is_empty() {
         found.extend(leap(log, sent));
     }

@@ -12,12 +12,11 @@ use crate::history::{ConnectionId, Operation, Outcome};
 use crate::model::{Executed, Model};
 use crate::value::Value;
 
-/// Judges a run. Where all clocks are kept in time, real time has a say in what a client may see of keys that end, but for so many
-/// milliseconds by which log time may lag; none: clocks say anything.
+/// Judges a run. Where all clocks are kept in time, real time has a say in what a client may see of keys that end.
 pub fn check(
     operations: &[Operation],
     log: &BTreeMap<u64, LogRecord>,
-    lag_ms: Option<u64>,
+    bounded_clocks: bool,
 ) -> Vec<Violation> {
     let mut model = Model::default();
     let mut executed: BTreeMap<ConnectionId, Vec<Executed>> = BTreeMap::new();
@@ -56,10 +55,10 @@ pub fn check(
         violations.push(Violation::new("exactly-once", text));
     }
     if violations.is_empty() {
-        violations.extend(log_time::check(log, &sent_until(operations, &places), lag_ms));
+        violations.extend(log_time::check(log, &sent_until(operations, &places), bounded_clocks));
     }
     if violations.is_empty() {
-        let reads = Reads { operations, model: &model, lag_ms };
+        let reads = Reads { operations, model: &model, bounded_clocks };
         violations.extend(reads.check(&places, &connections));
     }
     violations
@@ -215,10 +214,10 @@ pub struct Window {
 }
 
 impl Window {
-    fn of(operation: &Operation, lag_ms: u64) -> Self {
+    fn of(operation: &Operation) -> Self {
         let returned = operation.returned.unwrap_or(Duration::MAX / 2);
         Self {
-            from_ms: log_time::real_ms(operation.invoked).saturating_sub(lag_ms),
+            from_ms: log_time::real_ms(operation.invoked).saturating_sub(log_time::LAG_MS),
             to_ms: log_time::real_ms(returned) + log_time::deviation_ms(returned),
         }
     }
@@ -250,7 +249,7 @@ impl Returned {
 struct Reads<'a> {
     operations: &'a [Operation],
     model: &'a Model,
-    lag_ms: Option<u64>,
+    bounded_clocks: bool,
 }
 
 impl Reads<'_> {
@@ -347,7 +346,7 @@ impl Reads<'_> {
         let changes = self.model.changes(keys, floor, ceiling);
         let fitting = std::iter::once(floor).chain(changes);
         let fitting: Vec<u64> = fitting.filter(|index| *index <= ceiling).collect();
-        let real = self.lag_ms.map(|lag_ms| Window::of(operation, lag_ms));
+        let real = self.bounded_clocks.then(|| Window::of(operation));
         let fits = |index: u64, real| self.model.reads_as(call, index, reply, real);
         if let Some(index) = fitting.iter().find(|index| fits(**index, real)) {
             return Ok(*index);

@@ -52,19 +52,20 @@ fn misfit(planned: &Planned, plan: &Plan) -> Option<String> {
     if planned.fault.target() == Some(Target::Cause) && !has_cause {
         return Some("`cause` is nobody: its `when` waits for no node's doing".to_owned());
     }
-    match (&planned.when, &planned.fault) {
-        (When::Io { node, .. }, fault) if !stops(fault, *node) => Some(format!(
+    if let Some(Target::Node(id)) = planned.fault.target()
+        && spoils(&planned.fault)
+        && !rotten.contains(&id)
+    {
+        return Some(format!("node {id} is spared, for it is not in `rotten`"));
+    }
+    match &planned.when {
+        When::Io { node, .. } if !stops(&planned.fault, *node) => Some(format!(
             "its `when` stops node {node} inside an operation of its disk, so it must be the kill or the loss of power of that very node"
         )),
-        (When::Message { kind, .. }, _) if Message::kind_named(kind).is_none() => {
+        When::Message { kind, .. } if Message::kind_named(kind).is_none() => {
             Some(format!("raft has no message of type {kind}"))
         }
-        (_, fault) => match fault.target() {
-            Some(Target::Node(id)) if spoils(fault) && !rotten.contains(&id) => {
-                Some(format!("node {id} is spared, for it is not in `rotten`"))
-            }
-            _ => None,
-        },
+        _ => None,
     }
 }
 
