@@ -9,6 +9,7 @@ use steadfast_core::machine::{Outcome as Applied, Sink, StateMachine};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use steadfast_server::surroundings::LuaSurroundings;
+use steadfast_sim::check::log_time::Clocks;
 use steadfast_sim::check::{Opinions, final_state, witness};
 use steadfast_sim::draw::Draws;
 use steadfast_sim::evidence::LogRecord;
@@ -17,6 +18,9 @@ use steadfast_sim::model::{Item, Model, scripts};
 use steadfast_sim::ports::clock::EPOCH_MS;
 use steadfast_sim::value::{Value, argv};
 use steadfast_sim::workload::{Mix, expiry, registers};
+
+/// Clocks that say anything, and never stand still.
+const WILD: Clocks = Clocks::Wild { stood_still_ms: 0 };
 
 /// A log of one gateway, an entry a request.
 struct Log {
@@ -270,7 +274,7 @@ fn get(value: &[u8], sent: u64, answered: u64) -> Operation {
 }
 
 fn verdict(operations: &[Operation], log: &Log) -> Option<&'static str> {
-    witness::check(operations, &log.records, false).first().map(|violation| violation.check)
+    witness::check(operations, &log.records, WILD).first().map(|violation| violation.check)
 }
 
 fn ok() -> Outcome {
@@ -345,7 +349,8 @@ fn reads_of_keys_that_end_are_judged_by_real_time() {
             ..operation(request, Outcome::Reply(reply), 2, 2)
         };
         let operations = [operation(set, ok(), 1, 2), read];
-        let found = witness::check(&operations, &log.records, bounded_clocks);
+        let clocks = if bounded_clocks { Clocks::Kept } else { WILD };
+        let found = witness::check(&operations, &log.records, clocks);
         found.first().map(|violation| violation.check)
     };
     let get = || Request::command([b"GET", b"k"]);
@@ -443,7 +448,7 @@ fn judges_that_contradict_each_other_are_found() {
     log.request(7, &set(b"1"));
     let open = operation(set(b"1"), Outcome::Unknown("UNKNOWN".into()), 1, 2);
     let operations = [open, get(b"1", 2, 2)];
-    let witnessed = || witness::check(&operations, &log.records, false);
+    let witnessed = || witness::check(&operations, &log.records, WILD);
     assert_eq!(Opinions::of(&operations, witnessed(), false).together(), []);
     let found = Opinions::of(&operations, witnessed(), true).together();
     let checks: Vec<&str> = found.iter().map(|violation| violation.check).collect();

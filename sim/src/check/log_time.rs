@@ -2,8 +2,9 @@
 //! time and never far behind it: a log clock that lags and then jumps forward, as at a failover, would end locks before their time.
 //!
 //! Where wall clocks say anything, log time still runs at the pace of the leaders' monotonic clocks: a wall clock that jumps moves it
-//! by no more than the slewing rate. That holds within a term, and from one to the next as well if no node started twice: whoever has
-//! been there knows log time from others, of all earlier terms.
+//! by no more than the slewing rate. That holds within a term. From one to the next it holds as well if no node started twice, for
+//! whoever has been there knows log time from others; but a leader whose machine stood still with its clocks lags from then on, and
+//! whoever leads next need not.
 //!
 //! When a leader made a stamp is not seen. It was after the last request that stands in the log up to there was sent, and before
 //! the entry was first applied.
@@ -15,6 +16,7 @@ use steadfast_core::entry::{self, Op};
 
 use crate::check::Violation;
 use crate::evidence::LogRecord;
+use crate::plan::{Fault, Plan, Planned};
 use crate::ports::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS};
 
 /// How far log time may lag behind real time: what a new leader last heard has been on its way, each time it changed hands.
@@ -35,15 +37,44 @@ pub fn real_ms(at: Duration) -> u64 {
     EPOCH_MS + at.as_millis() as u64
 }
 
+/// What a plan does to the clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clocks {
+    /// They are kept in time.
+    Kept,
+    /// They say anything, and machines stand still with them for so many milliseconds, all of them together.
+    Wild {
+        /// How many.
+        stood_still_ms: u64,
+    },
+}
+
+impl Clocks {
+    /// What this plan does.
+    pub fn of(plan: &Plan) -> Self {
+        if plan.head.class.keeps_time() {
+            return Self::Kept;
+        }
+        let stands = |planned: &&Planned| matches!(planned.fault, Fault::Suspend { .. });
+        let stood_still_ms = plan.faults.iter().filter(stands).map(|fault| fault.lasts_ms).sum();
+        Self::Wild { stood_still_ms }
+    }
+
+    /// Whether real time has a say.
+    pub fn are_kept(self) -> bool {
+        self == Self::Kept
+    }
+}
+
 /// Judges all stamps. `sent` says when the last of the requests in an entry was sent.
 pub fn check(
     log: &BTreeMap<u64, LogRecord>,
     sent: &BTreeMap<u64, Duration>,
-    bounded_clocks: bool,
+    clocks: Clocks,
 ) -> Vec<Violation> {
-    let mut found = judge(log, sent, bounded_clocks.then_some(LAG_MS));
+    let mut found = judge(log, sent, clocks.are_kept().then_some(LAG_MS));
     if found.is_empty() {
-        found.extend(leap(log, sent));
+        found.extend(leap(log, sent, clocks));
     }
     found
 }
@@ -63,22 +94,20 @@ fn is_restarted(log: &BTreeMap<u64, LogRecord>) -> bool {
 }
 
 /// How far log time was ahead of real time, at the most.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ahead {
     /// The term under way, and the bound in it: the lowest of all that its stamps show.
     term: Option<(u64, i64)>,
-    /// The highest of the earlier terms' bounds.
-    earlier: Option<i64>,
+    /// By how much a new leader may know better; none: all may have forgotten what was before it.
+    new_leader: Option<i64>,
 }
 
 impl Ahead {
-    /// The bound for a stamp in a term. A leader goes on from its own last stamp; a new one from the furthest that it has heard: a
-    /// leader whose machine stood still with its clocks lags, and whoever follows it need not.
-    fn bound(&self, term: u64, one_life: bool) -> Option<i64> {
-        match self.term {
-            Some((present, most)) if present == term => Some(most),
-            Some((_, most)) if one_life => Some(self.earlier.map_or(most, |known| known.max(most))),
-            _ => None,
+    /// The bound for a stamp in a term. A leader goes on from its own last stamp; a new one from the furthest that it has heard.
+    fn bound(&self, term: u64) -> Option<i64> {
+        match self.term? {
+            (present, most) if present == term => Some(most),
+            (_, most) => Some(most + self.new_leader?),
         }
     }
 
@@ -86,19 +115,23 @@ impl Ahead {
     fn note(&mut self, term: u64, most: i64) {
         self.term = match self.term {
             Some((present, known)) if present == term => Some((term, known.min(most))),
-            Some((_, known)) => {
-                self.earlier = Some(self.earlier.map_or(known, |earlier| earlier.max(known)));
-                Some((term, most))
-            }
-            None => Some((term, most)),
+            _ => Some((term, most)),
         };
     }
 }
 
 /// The first stamp by which log time has gained more on real time than any monotonic clock can.
-fn leap(log: &BTreeMap<u64, LogRecord>, sent: &BTreeMap<u64, Duration>) -> Option<Violation> {
-    let one_life = !is_restarted(log);
-    let mut ahead = Ahead::default();
+fn leap(
+    log: &BTreeMap<u64, LogRecord>,
+    sent: &BTreeMap<u64, Duration>,
+    clocks: Clocks,
+) -> Option<Violation> {
+    let stood_still = match clocks {
+        Clocks::Kept => 0,
+        Clocks::Wild { stood_still_ms } => stood_still_ms as i64,
+    };
+    let new_leader = Some(stood_still).filter(|_| !is_restarted(log));
+    let mut ahead = Ahead { term: None, new_leader };
     let mut latest_sent = Duration::ZERO;
     for (index, record) in log {
         let Ok((stamp, _)) = entry::decode_entry(&record.payload) else { continue };
@@ -107,7 +140,7 @@ fn leap(log: &BTreeMap<u64, LogRecord>, sent: &BTreeMap<u64, Duration>) -> Optio
         let applied = record.applied_at;
         let gained = applied.as_millis() as u64 * FAST_HUNDREDTHS / 100 + LAG_MS;
         let least = stamp - real_ms(applied) as i64;
-        let bound = ahead.bound(record.term, one_life);
+        let bound = ahead.bound(record.term);
         if let Some(by) = bound.map(|most| least - most).filter(|by| *by > gained as i64) {
             let text =
                 format!("entry {index}, stamp {stamp}: log time has jumped ahead by {by} ms");
@@ -169,7 +202,7 @@ mod tests {
     /// A stamp that jumps ahead is found whatever the wall clocks say, in a term, and also over terms if no node started twice.
     #[test]
     fn leaps_are_found() {
-        let leaps = |entries: &[(i64, u64)], starts: &[u64]| {
+        let leaps_beside = |stood_still_ms: u64, entries: &[(i64, u64)], starts: &[u64]| {
             let (mut log, mut sent) = (BTreeMap::new(), BTreeMap::new());
             for (index, ((stamp, term), start)) in (1..).zip(entries.iter().zip(starts)) {
                 let time = UnixMillis(EPOCH_MS.saturating_add_signed(*stamp));
@@ -180,18 +213,21 @@ mod tests {
                 log.insert(index, record);
                 sent.insert(index, Duration::from_millis(index * 100 - 10));
             }
-            leap(&log, &sent).is_some()
+            leap(&log, &sent, Clocks::Wild { stood_still_ms }).is_some()
         };
+        let leaps = |entries: &[(i64, u64)], starts: &[u64]| leaps_beside(0, entries, starts);
         assert!(!leaps(&[(700_000, 1), (700_100, 1), (700_190, 2)], &[1, 1, 1]));
         assert!(leaps(&[(0, 1), (100, 1), (3000, 1)], &[1, 2, 2]), "within a term");
         assert!(leaps(&[(0, 1), (100, 1), (3000, 2)], &[1, 1, 1]), "from a term to the next");
         assert!(!leaps(&[(0, 1), (100, 1), (3000, 2)], &[1, 1, 2]), "all may have forgotten it");
         assert!(!leaps(&[(0, 1), (-5000, 1), (-4900, 1)], &[1, 1, 1]), "`judge` finds that");
-        let lags = &[(100, 1), (-2000, 2), (400, 3)];
+        let lags = &[(100, 1), (-2000, 1), (400, 2)];
+        assert!(leaps(lags, &[1, 1, 1]));
         assert!(
-            !leaps(lags, &[1, 1, 1]),
-            "the second leader's machine stood still, the third's did not"
+            !leaps_beside(2200, lags, &[1, 1, 1]),
+            "the first leader's machine stood still meanwhile, the second's did not"
         );
+        assert!(leaps_beside(2200, &[(100, 1), (-2000, 1), (400, 1)], &[1, 1, 1]), "in one term");
     }
 
     /// Backwards, ahead, far behind: each is found. Entries that were applied late, and clocks that are wild by intention, are not.

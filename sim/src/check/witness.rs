@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::check::{Violation, log_time};
+use crate::check::Violation;
+use crate::check::log_time::{self, Clocks};
 use crate::evidence::LogRecord;
 use crate::history::{ConnectionId, Operation, Outcome};
 use crate::model::{Executed, Model};
@@ -16,7 +17,7 @@ use crate::value::Value;
 pub fn check(
     operations: &[Operation],
     log: &BTreeMap<u64, LogRecord>,
-    bounded_clocks: bool,
+    clocks: Clocks,
 ) -> Vec<Violation> {
     let mut model = Model::default();
     let mut executed: BTreeMap<ConnectionId, Vec<Executed>> = BTreeMap::new();
@@ -55,10 +56,10 @@ pub fn check(
         violations.push(Violation::new("exactly-once", text));
     }
     if violations.is_empty() {
-        violations.extend(log_time::check(log, &sent_until(operations, &places), bounded_clocks));
+        violations.extend(log_time::check(log, &sent_until(operations, &places), clocks));
     }
     if violations.is_empty() {
-        let reads = Reads { operations, model: &model, bounded_clocks };
+        let reads = Reads { operations, model: &model, bounded_clocks: clocks.are_kept() };
         violations.extend(reads.check(&places, &connections));
     }
     violations

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use turmoil::Sim;
 
 use crate::canary::Planted;
+use crate::check::log_time::Clocks;
 use crate::check::promise::Promises;
 use crate::check::{Opinions, Violation, final_state, memory, quiet, room, service, witness};
 use crate::client::Notebook;
@@ -154,13 +155,12 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     let marks = marks.map(|(mark, times)| (mark.name().to_owned(), times.into())).collect();
     // With the world go its clients, which hold the notebook too.
     drop(world);
-    let keeps_time = plan.head.class.keeps_time();
     let (log, finals) = {
         let mut evidence = notebook.evidence.borrow_mut();
         (std::mem::take(&mut evidence.log), std::mem::take(&mut evidence.finals))
     };
     let operations = std::mem::take(&mut notebook.history.borrow_mut().operations);
-    let mut witnessed = witness::check(&operations, &log, keeps_time);
+    let mut witnessed = witness::check(&operations, &log, Clocks::of(plan));
     if planted.is_some_and(Planted::blinds_the_witness) {
         witnessed.clear();
     }
@@ -174,7 +174,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     violations.extend(quiet::check(plan, &leads, &operations));
     if all_healed {
         let healed = Duration::from_millis(plan.head.heal_ms);
-        violations.extend(service::check(&operations, healed, keeps_time));
+        violations.extend(service::check(&operations, healed, plan.head.class.keeps_time()));
     }
     let (counts, steps) = (shared.borrow().counts, shared.borrow().steps.clone());
     let mut trace = trace.lock().expect("no holder of the trace panics");
