@@ -84,6 +84,11 @@ impl Client {
         self.node
     }
 
+    /// The connection that it has, if it has one.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        self.connection.as_ref().map(|connection| connection.id)
+    }
+
     /// Goes to another node.
     pub fn move_to(&mut self, node: u64) {
         (self.node, self.connection) = (node, None);

@@ -37,10 +37,15 @@ impl Work {
             return; // two SETs of one key would make money
         }
         let watch = self.call(Request::command([b"WATCH", &from, &to])).await;
+        let watched_on = self.client.connection();
         let read = self.call(Request::command([b"MGET", &from, &to])).await;
         let (Some(_), Some(Value::Array(values))) = (watch.reply(), read.reply()) else {
             return;
         };
+        self.leave_abandoned_node();
+        if watched_on.is_none() || self.client.connection() != watched_on {
+            return; // nothing is watched any more
+        }
         let new = |at: usize, by: i64| {
             let old = match values.get(at) {
                 Some(Value::Bulk(text)) => String::from_utf8_lossy(text).parse().unwrap_or(0),
