@@ -48,6 +48,12 @@ pub(super) struct Holding {
     pub(super) until: Duration,
 }
 
+/// Streams that end after some bytes, again and again. A leader over them for ever carries heartbeats and no large value, and nobody
+/// can finish who has one to write; no quorum can tell that it should not lead.
+fn carries_heartbeats_only(broken: &Broken) -> bool {
+    matches!(broken, Broken::Streams(_, _, Trouble::Reset(_)))
+}
+
 impl World<'_> {
     /// Starts what has been down long enough, and undoes faults whose time is over.
     pub(super) fn mend(&mut self, now: Duration) {
@@ -74,7 +80,8 @@ impl World<'_> {
         let ids: Vec<u64> = self.nodes.iter().map(|node| node.id).collect();
         let is_abandoned = |at: usize| ids.get(at).is_some_and(|id| abandoned.contains(id));
         self.faults.iter_mut().for_each(|holding| {
-            holding.until = if is_abandoned(holding.node) { FOR_EVER } else { Duration::ZERO };
+            let stays = is_abandoned(holding.node) && !carries_heartbeats_only(&holding.broken);
+            holding.until = if stays { FOR_EVER } else { Duration::ZERO };
         });
         self.mend(Duration::ZERO);
         let lost = self.lost();
