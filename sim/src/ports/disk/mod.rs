@@ -28,7 +28,8 @@ pub use watch::{IoEvent, IoKind, IoTrigger, Moment};
 #[derive(Debug, Clone)]
 enum DirectoryOp {
     Create(String, u64),
-    Rename(String, String),
+    /// From, to, and the file that it was: another one may have that name where operations before it are lost.
+    Rename(String, String, u64),
     Remove(String),
 }
 
@@ -164,8 +165,8 @@ impl Platter {
     /// Files that have no name, will have none after a power cut, and are not open are gone.
     fn forget_unused(&mut self) {
         let created = self.pending.iter().filter_map(|(_, op)| match op {
-            DirectoryOp::Create(_, id) => Some(*id),
-            _ => None,
+            DirectoryOp::Create(_, id) | DirectoryOp::Rename(_, _, id) => Some(*id),
+            DirectoryOp::Remove(_) => None,
         });
         let named = self.names.values().chain(self.durable_names.values()).copied();
         let used: BTreeSet<u64> = named.chain(created).collect();
@@ -204,7 +205,7 @@ impl Platter {
         let replaced = match &op {
             DirectoryOp::Create(..) => None,
             DirectoryOp::Remove(name) => self.names.get(name),
-            DirectoryOp::Rename(from, to) => self.names.get(to).filter(|_| from != to),
+            DirectoryOp::Rename(from, to, _) => self.names.get(to).filter(|_| from != to),
         };
         let freed = replaced.and_then(|id| self.inodes.get(id)).map_or(0, |file| file.cached.len());
         self.give_room(freed);
@@ -264,10 +265,11 @@ fn perform(names: &mut BTreeMap<String, u64>, op: &DirectoryOp) {
         DirectoryOp::Create(name, id) => {
             names.insert(name.clone(), *id);
         }
-        DirectoryOp::Rename(from, to) => {
-            if let Some(id) = names.remove(from) {
-                names.insert(to.clone(), id);
+        DirectoryOp::Rename(from, to, id) => {
+            if names.get(from) == Some(id) {
+                names.remove(from);
             }
+            names.insert(to.clone(), *id);
         }
         DirectoryOp::Remove(name) => {
             names.remove(name);
@@ -449,8 +451,8 @@ impl ports::Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.at_once(IoKind::Rename, On::Name(from), (0, 0), |disk| {
-            disk.named(from)?;
-            disk.change(DirectoryOp::Rename(from.to_owned(), to.to_owned()));
+            let id = disk.named(from)?;
+            disk.change(DirectoryOp::Rename(from.to_owned(), to.to_owned(), id));
             Ok(())
         })
     }

@@ -265,6 +265,28 @@ fn disks_are_wiped_and_restored() {
     assert_eq!(bytes(&platter.mount(), "log-1").get(511..513), Some(&[2, 1][..]));
 }
 
+/// A rename that survives a loss of power is that of its file, also where another file has the old name because what came between
+/// is lost. Found by seed 11639 of the swarm at 712606a.
+#[test]
+fn a_rename_is_that_of_its_file() {
+    let mut renamed = 0;
+    for seed in 0..200 {
+        let (platter, disk, _file) = sound();
+        disk.remove("log-1").expect("it is there");
+        let mut file = disk.create("log-1").expect("its name is free");
+        file.write_at(&[7; 512], 0).expect("there is room");
+        now(file.sync()).expect("it syncs");
+        disk.rename("log-1", "log-2").expect("it is there");
+        platter.lock().power_cut(&mut Draws::new(seed, "power"));
+        let disk = platter.mount();
+        if disk.open("log-2").is_ok() {
+            assert_eq!(bytes(&disk, "log-2"), [7; 512], "seed {seed}");
+            renamed += 1;
+        }
+    }
+    assert!(renamed > 50, "{renamed}");
+}
+
 /// A file without a name lives as long as it is open, and takes no memory for longer.
 #[test]
 fn a_removed_file_lives_while_it_is_open() {
