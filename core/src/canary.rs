@@ -57,8 +57,22 @@ pub enum Canary {
     WipedNodeTaken,
 
     // ---- reads -----------------------------------------------------------------------------------------------------
-    /// Reads trust the leader's lease instead of a round to the quorum.
+    /// Where a quorum should be asked, raft trusts that whoever leads by its ticks still leads.
     ReadLease,
+    /// A lease holds for longer than voters abstain.
+    LeaseTooLong,
+    /// A lease runs from when its round was answered.
+    LeaseFromAnswer,
+    /// A new leader has a lease at once, before it knows what is committed.
+    LeaseAtElection,
+    /// A lease survives that leadership is handed over.
+    LeaseInTransfer,
+    /// A read does not look at the clock before it relies on a lease.
+    LeaseWithoutClock,
+    /// A read under a lease is served from what is applied, not from what is committed.
+    LeaseReadsApplied,
+    /// A node that has just started votes at once.
+    VoteAfterStart,
     /// Each round numbers its contexts from the beginning.
     ReadContextReused,
     /// An answer to an earlier round's context ends the round under way.

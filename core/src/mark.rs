@@ -90,6 +90,11 @@ marks! {
     ReadTakenAlong Common "read-taken-along" "A read that had not run went into the log with a write behind it.";
     ReadGivenUp Common "read-given-up" "A read that waited was refused: it found no quorum in time, or the node had to stop.";
 
+    PeersReadByLease Common "peers-read-by-lease" "A leader answered a follower's read from its lease.";
+    LeaseOver Common "lease-over" "A leader's read found that the lease had ended, and went the long way.";
+    LeaseGivenUp Common "lease-given-up" "A leader with a lease handed leadership over.";
+    VoteWithheld Common "vote-withheld" "A node did not vote because a leader may have relied on it.";
+
     // The disk.
     TornTailCut Common "torn-tail-cut" "A write that was under way at the end was cut off at the next start.";
     DamageFound Rare "damage-found" "Bytes on disk were not what had been written.";

@@ -59,6 +59,8 @@ pub struct ReplicationConfig {
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
+    /// Whether a leader answers reads by itself while its lease holds.
+    pub lease_reads: bool,
     /// All that is drawn comes from it.
     pub seed: u64,
 }
@@ -303,6 +305,8 @@ impl Driver {
             incarnation: self.meta.incarnation,
             election_ticks: self.config.election_ticks,
             heartbeat_ticks: self.config.heartbeat_ticks,
+            tick: self.config.tick,
+            lease_reads: self.config.lease_reads,
             snapshot_log_bytes: self.config.snapshot_log_bytes,
             tail_bytes: self.config.tail_bytes,
             seed: self.config.seed,
@@ -670,6 +674,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         status.set_snapshot_index(node.snapshot_index());
         status.set_log_bytes(node.log_bytes());
         status.set_sole_voter(node.is_sole_leader());
+        status.set_lease(node.lease_until());
         status.set_log_time_ms(&self.clock, node.log_time_ms(self.clock.monotonic()));
         if changed && node.role() == Role::Leader {
             tracing::info!("node {} leads in term {}", self.node_id, node.term());

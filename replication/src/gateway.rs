@@ -4,8 +4,10 @@
 //! the number of messages under way is bounded by protocol, so that a full channel is a broken invariant.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use steadfast_core::canary::{Canary, is_planted};
 
 use crate::ports::Clock;
 
@@ -138,6 +140,8 @@ pub struct Status {
     /// Log time minus the local monotonic clock, in milliseconds: with it any thread can tell log time without a message.
     log_time_offset_ms: AtomicI64,
     sole_voter: AtomicBool,
+    /// End of the leader's lease on the monotonic clock, in microseconds; 0 without one.
+    lease_until_us: AtomicU64,
     disk_full: AtomicBool,
     waiting: std::sync::Mutex<String>,
 }
@@ -190,6 +194,29 @@ impl Status {
     /// Publishes it.
     pub fn set_sole_voter(&self, sole: bool) {
         self.sole_voter.store(sole, Ordering::Release);
+    }
+
+    /// The index that a read may be served at without asking anybody: on a leader whose lease holds, its commit index.
+    ///
+    /// The order matters. The lease is loaded first: it was published after the commit index that it stands for, and withdrawn
+    /// before any message that another leader could come from. The clock is read last, so at the moment of the first load
+    /// nobody else could lead, and the commit index loaded since covers all that was acknowledged until then.
+    pub fn lease_index(&self, clock: &impl Clock) -> Option<u64> {
+        let until = self.lease_until_us.load(Ordering::Acquire);
+        if until == 0 {
+            return None;
+        }
+        let index = self.commit_index();
+        let holds = is_planted(Canary::LeaseWithoutClock)
+            || clock.monotonic() < Duration::from_micros(until);
+        holds.then_some(index)
+    }
+
+    /// Publishes until when the lease holds. The commit index must have been published before.
+    pub fn set_lease(&self, until: Option<Duration>) {
+        // Rounded down: a lease may end early.
+        let micros = until.map_or(0, |until| u64::try_from(until.as_micros()).unwrap_or(0));
+        self.lease_until_us.store(micros, Ordering::Release);
     }
 
     /// Whether client writes are refused because the disk has no room beyond the reserve.

@@ -13,6 +13,7 @@ pub mod storage;
 pub mod transport;
 pub mod wire;
 
+mod lease;
 mod log_bridge;
 mod log_clock;
 mod log_view;

@@ -47,19 +47,33 @@ impl ReadRound {
             None => {}
         }
         self.asked = Some((leader, term, tick));
-        self.counter += 1;
-        let words = [self.node_id, self.incarnation, self.counter];
-        Some(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+        Some(self.fresh_context())
     }
 
-    /// The round that an answered context belongs to, if it is the one under way; it is then over.
-    pub(crate) fn answered(&mut self, context: &[u8]) -> Option<u64> {
+    /// A context that was never used.
+    pub(crate) fn fresh_context(&mut self) -> Vec<u8> {
+        self.counter += 1;
+        let words = [self.node_id, self.incarnation, self.counter];
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// The number of an own context.
+    pub(crate) fn counter_of(&self, context: &[u8]) -> Option<u64> {
         let mut words = context.chunks_exact(8).map(|word| word.try_into().map(u64::from_le_bytes));
         let mut word = || words.next()?.ok();
         let own = word()? == self.node_id && word()? == self.incarnation;
-        let counter = word()?;
+        word().filter(|_| own)
+    }
+
+    /// The own context of that number was answered: if the round under way had begun when it was sent, the round is over.
+    pub(crate) fn answered(&mut self, counter: u64) -> Option<u64> {
         let first = if is_planted(Canary::EarlierReadAnswer) { 0 } else { self.first };
-        if own && counter >= first { self.round.take() } else { None }
+        if counter >= first { self.end() } else { None }
+    }
+
+    /// Ends the round under way, if there is one.
+    pub(crate) fn end(&mut self) -> Option<u64> {
+        self.round.take()
     }
 }
 
@@ -78,12 +92,25 @@ mod tests {
         let second = read.context(2, 2, 1).expect("another leader is asked");
         let third = read.context(2, 2, 3).expect("silence");
         assert!(first != second && second != third);
-        assert_eq!(read.answered(&second), Some(1));
-        assert_eq!(read.answered(&third), None, "it was answered");
+        let [second, third] = [second, third].map(|context| read.counter_of(&context));
+        assert_eq!(read.answered(second.expect("an own one")), Some(1));
+        assert_eq!(read.answered(third.expect("an own one")), None, "it was answered");
         read.want(2);
-        assert_eq!(read.answered(&third), None, "asked before this round began");
+        assert_eq!(read.answered(third.expect("see above")), None, "asked before it began");
         let fourth = read.context(2, 2, 3).expect("asked at once");
-        assert_eq!(read.answered(b"garbage"), None);
-        assert_eq!(read.answered(&fourth), Some(2));
+        let fourth = read.counter_of(&fourth).expect("an own one");
+        assert_eq!(read.answered(fourth), Some(2));
+    }
+
+    /// Contexts of other nodes, of other starts and garbage are not the own ones.
+    #[test]
+    fn only_own_contexts_count() {
+        let mut read = ReadRound::new(1, 7);
+        let own = read.fresh_context();
+        assert_eq!(read.counter_of(&own), Some(1));
+        for other in [ReadRound::new(2, 7), ReadRound::new(1, 8)].iter_mut() {
+            assert_eq!(read.counter_of(&other.fresh_context()), None);
+        }
+        assert_eq!(read.counter_of(b"garbage"), None);
     }
 }

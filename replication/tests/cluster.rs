@@ -19,6 +19,8 @@ use world::Machine;
 
 const VOTERS: [u64; 3] = [1, 2, 3];
 const STEPS: u64 = 6000;
+/// About how often a node is ticked.
+const TICK: Duration = Duration::from_millis(30);
 
 /// A draw for each number (SplitMix64).
 struct Draw(u64);
@@ -67,6 +69,8 @@ struct Process {
     in_turn: bool,
     /// Its disk has no room.
     full: bool,
+    /// Its lease and commit index as they were published at the end of its last turn.
+    published: (Option<Duration>, u64),
 }
 
 struct World {
@@ -122,6 +126,8 @@ impl World {
             incarnation: *incarnation,
             election_ticks: 10,
             heartbeat_ticks: 2,
+            tick: TICK,
+            lease_reads: true,
             snapshot_log_bytes: 3000,
             tail_bytes: 500,
             seed: id * 1000 + *incarnation,
@@ -141,6 +147,7 @@ impl World {
             round: 0,
             in_turn: false,
             full: false,
+            published: (None, 0),
         };
         self.processes.insert(id, process);
     }
@@ -162,6 +169,7 @@ impl World {
         };
         process.in_turn = false;
         process.node.turn(now, wall);
+        process.published = (process.node.lease_until(), process.node.commit_index());
         self.carry_out(id);
     }
 
@@ -175,7 +183,7 @@ impl World {
         let ahead = stamp.time.0.saturating_sub(self.now);
         let first = *self.log_time.get_or_insert(ahead);
         assert!(
-            !self.fast_clock || ahead <= first + 2000,
+            !self.fast_clock || ahead <= first + STEPS, // the first may have been applied late
             "log time jumped by {} ms",
             ahead - first
         );
@@ -338,6 +346,21 @@ impl World {
         Some((id, round, applied))
     }
 
+    /// Under a lease that holds, the commit index covers what was applied anywhere. Answers how many leases hold.
+    fn check_leases(&self, seed: u64) -> u64 {
+        let now = Duration::from_millis(self.now);
+        let applied = self.processes.values().map(|process| process.machine.index).max();
+        let mut holding = 0;
+        for (id, process) in &self.processes {
+            let (until, index) = process.published;
+            if until.is_some_and(|until| now < until) {
+                assert!(Some(index) >= applied, "seed {seed}: the lease of node {id} is void");
+                holding += 1;
+            }
+        }
+        holding
+    }
+
     fn deliver(&mut self, lossy: bool) {
         if self.network.is_empty() {
             return;
@@ -410,10 +433,11 @@ impl World {
     }
 }
 
-/// Runs one seed; answers (entries applied, crashes, snapshots installed).
-fn run_seed(seed: u64) -> (u64, u64, u64) {
+/// Runs one seed; answers (entries applied, crashes, snapshots installed, steps under a lease).
+fn run_seed(seed: u64) -> (u64, u64, u64, u64) {
     let mut world = World::new(seed);
     let mut reads: Vec<(u64, u64, u64)> = Vec::new();
+    let mut leased = 0;
     let (crash_rate, slow_disk, slow_apply) =
         (world.draw.below(4), 1 + world.draw.below(4), 1 + world.draw.below(4));
     for step in 0..STEPS {
@@ -445,6 +469,7 @@ fn run_seed(seed: u64) -> (u64, u64, u64) {
         if world.draw.below(4) == 0 {
             world.end_turn(id);
         }
+        leased += world.check_leases(seed);
         reads.retain(|(of, round, applied)| {
             let answered = &world.processes.get(of).expect("it runs").answered;
             let answer = answered.iter().find(|(known, _)| known == round);
@@ -456,7 +481,7 @@ fn run_seed(seed: u64) -> (u64, u64, u64) {
     }
     VOTERS.into_iter().for_each(|id| world.set_full(id, false));
     settle(seed, &mut world);
-    (world.log.len() as u64, world.crashes, world.installs)
+    (world.log.len() as u64, world.crashes, world.installs, leased)
 }
 
 /// Without faults all parcels are applied once, everywhere, and what was acknowledged is among them.
@@ -486,14 +511,16 @@ fn settle(seed: u64, world: &mut World) {
 /// everybody agrees. The seeds as a whole must have seen what they are for.
 #[test]
 fn three_nodes_agree_whatever_happens() {
-    let (mut entries, mut crashes, mut installs) = (0, 0, 0);
+    let (mut entries, mut crashes, mut installs, mut leased) = (0, 0, 0, 0);
     for seed in 0..600 {
         let seen = run_seed(seed);
         entries += seen.0;
         crashes += seen.1;
         installs += seen.2;
+        leased += seen.3;
     }
     assert!(entries > 2000 && crashes > 100 && installs > 10, "{entries} {crashes} {installs}");
+    assert!(leased > 600 * STEPS / 4, "{leased}");
 }
 
 /// A node that learned of its full disk before it led steps aside once that keeps it from writing: the others have room.

@@ -38,6 +38,15 @@ pub enum FsyncArg {
     No,
 }
 
+/// A switch as Redis writes it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum YesNo {
+    /// On.
+    Yes,
+    /// Off.
+    No,
+}
+
 /// Flags of `steadfast server`.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
@@ -81,6 +90,10 @@ pub struct ServerArgs {
     /// Bytes of one log segment.
     #[arg(long, default_value = "16mb", value_parser = bytes)]
     segment_bytes: u64,
+    /// Whether a leader answers reads by itself while its lease holds. It trusts the clocks of two nodes to run apart by less than a
+    /// tenth; say no where they do not, and each read asks a quorum.
+    #[arg(long, value_enum, default_value_t = YesNo::Yes)]
+    lease_reads: YesNo,
 }
 
 /// An amount of memory on the command line.
@@ -163,6 +176,7 @@ impl ServerArgs {
             requirepass: self.requirepass,
             snapshot_log_bytes: self.snapshot_log_bytes,
             segment_bytes: self.segment_bytes,
+            lease_reads: matches!(self.lease_reads, YesNo::Yes),
             ..Config::default()
         };
         config.validate()?;

@@ -15,7 +15,7 @@ use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 
 use crate::resp::{Protocol, encode};
-use crate::session::Session;
+use crate::session::{Consistency, Session};
 
 /// Replies owed at the most before the connection's input is left unread: a pipeline's depth is bounded by it.
 pub(crate) const LINE_PLACES_MAX: usize = 16 * 1024;
@@ -42,6 +42,8 @@ pub(crate) struct WaitingRead {
     pub(crate) protocol: Protocol,
     pub(crate) db: usize,
     pub(crate) argv: Vec<Vec<u8>>,
+    /// What it may miss.
+    pub(crate) consistency: Consistency,
     /// Whether this is WATCH, whose answer is a precondition kept in the session.
     pub(crate) watch: bool,
     /// The applied index that it needs, once its read round has been answered.
@@ -358,6 +360,7 @@ mod tests {
             protocol: Protocol::Resp2,
             db: 0,
             argv: vec![word.to_vec()],
+            consistency: Consistency::Linearizable,
             watch: false,
             index: None,
             tick: None,

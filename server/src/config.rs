@@ -48,6 +48,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Length of a raft tick.
     pub tick: Duration,
+    /// Whether a leader answers reads by itself while its lease holds.
+    pub lease_reads: bool,
 }
 
 impl Default for Config {
@@ -68,6 +70,7 @@ impl Default for Config {
             snapshot_log_bytes: 64 << 20,
             segment_bytes: 16 << 20,
             tick: Duration::from_millis(50),
+            lease_reads: true,
         }
     }
 }
@@ -168,12 +171,13 @@ impl Config {
             tick: self.tick,
             election_ticks: ELECTION_TICKS,
             heartbeat_ticks: HEARTBEAT_TICKS,
+            lease_reads: self.lease_reads,
             seed,
         }
     }
 
     /// Every setting with its value, as CONFIG GET names them; sorted.
-    fn all(&self) -> [(&'static str, String); 24] {
+    fn all(&self) -> [(&'static str, String); 25] {
         let fsync = match self.appendfsync {
             Fsync::Always => "always",
             Fsync::EverySecond => "everysec",
@@ -189,6 +193,7 @@ impl Config {
             ("cluster-enabled", "no".to_owned()),
             ("databases", "16".to_owned()),
             ("dir", self.dir.clone()),
+            ("lease-reads", if self.lease_reads { "yes" } else { "no" }.to_owned()),
             ("max-request", self.max_request.to_string()),
             ("maxclients", self.maxclients.to_string()),
             ("maxmemory", "0".to_owned()),

@@ -17,7 +17,7 @@ use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::commands::{Found, LocalHandler, LocalOutcome, find, selected_database};
 use crate::refusal;
 use crate::resp::Protocol;
-use crate::session::QueuedCall;
+use crate::session::{Consistency, QueuedCall};
 use crate::shell::Shell;
 use crate::surroundings::contain_read;
 
@@ -28,6 +28,7 @@ const MAKES_ROOM: [&str; 4] = ["DEL", "UNLINK", "FLUSHDB", "FLUSHALL"];
 struct Facts {
     protocol: Protocol,
     db: usize,
+    consistency: Consistency,
     in_multi: bool,
     authenticated: bool,
 }
@@ -44,6 +45,7 @@ impl<C: Clock> Shell<C> {
             Facts {
                 protocol: session.protocol,
                 db: session.db,
+                consistency: session.consistency,
                 in_multi: session.multi.is_some(),
                 authenticated: session.authenticated,
             }
@@ -131,10 +133,12 @@ impl<C: Clock> Shell<C> {
 
     /// The hot path: parse, look up, append to the output; no channel, no lock, no allocation.
     fn read(&mut self, client: &Rc<Client>, facts: &Facts, handler: ReadHandler, argv: &[&[u8]]) {
-        if self.reads_at_once() {
+        let index = self.index_at_once(facts.consistency);
+        if index.is_some_and(|index| index <= self.machine.applied_index()) {
             let mut line = client.line.borrow_mut();
             if line.is_empty() || is_planted(Canary::KnownRepliesOvertake) {
-                let (clock, seed) = (self.log_time(), self.figures.read_seed());
+                let (clock, seed) =
+                    (self.reading_time(facts.consistency), self.figures.read_seed());
                 let read = || self.machine.read_by(handler, facts.db, argv, clock, seed);
                 if let ReadOutcome::Reply(reply) = contain_read(read) {
                     line.answer(facts.protocol, &reply);
@@ -302,7 +306,8 @@ fn leaves_multi(found: Found) -> bool {
 
 fn waiting_read(facts: &Facts, argv: &[&[u8]], watch: bool) -> WaitingRead {
     let argv = argv.iter().map(|word| word.to_vec()).collect();
-    WaitingRead { protocol: facts.protocol, db: facts.db, argv, watch, index: None, tick: None }
+    let (protocol, db, consistency) = (facts.protocol, facts.db, facts.consistency);
+    WaitingRead { protocol, db, argv, consistency, watch, index: None, tick: None }
 }
 
 fn answer(client: &Rc<Client>, facts: &Facts, reply: &Reply<'_>) {

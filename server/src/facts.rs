@@ -67,6 +67,10 @@ impl<C: Clock> NodeFacts for Shell<C> {
         self.serving
     }
 
+    fn has_lease(&self) -> bool {
+        self.status.lease_index(&self.clock).is_some()
+    }
+
     fn log_time(&self) -> UnixMillis {
         Self::log_time(self)
     }

@@ -119,6 +119,7 @@ fn raft(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     };
     write!(out, "raft_node_id:{}\r\nraft_role:{role}\r\n", node.node_id())?;
     write!(out, "raft_leader_id:{}\r\nraft_term:{}\r\n", status.leader_id(), status.term())?;
+    write!(out, "raft_lease:{}\r\n", if node.has_lease() { "held" } else { "none" })?;
     write!(out, "raft_commit_index:{}\r\n", status.commit_index())?;
     write!(out, "raft_last_index:{}\r\n", status.last_index())?;
     write!(out, "raft_applied_index:{}\r\n", machine.applied_index())?;

@@ -67,6 +67,15 @@ impl<R> Rounds<R> {
         self.confirmed.insert(at, (index, reads));
     }
 
+    /// A read whose index is known from the beginning.
+    pub(crate) fn await_index(&mut self, index: u64, deadline: Duration, read: R) {
+        let at = self.confirmed.partition_point(|(other, _)| *other <= index);
+        match at.checked_sub(1).and_then(|last| self.confirmed.get_mut(last)) {
+            Some((other, reads)) if *other == index => reads.push((deadline, read)),
+            _ => self.confirmed.insert(at, (index, vec![(deadline, read)])),
+        }
+    }
+
     /// The state is at `applied`: the next batch of reads that can run, if there is one.
     pub(crate) fn reached(&mut self, applied: u64) -> Option<impl Iterator<Item = R> + use<R>> {
         self.confirmed.front().filter(|(wanted, _)| *wanted <= applied)?;
@@ -200,5 +209,21 @@ mod tests {
         assert_eq!(overdue(&mut rounds, 1), ["sooner"]);
         assert_eq!(overdue(&mut rounds, 2), ["under way", "gathering", "ticking"]);
         assert_eq!(overdue(&mut rounds, 3), ["new"]);
+    }
+
+    /// A read whose index is known waits for that index only, beside those of rounds.
+    #[test]
+    fn known_indexes_need_no_round() {
+        let mut rounds = Rounds::new();
+        for (index, read) in [(7, "seven"), (5, "five"), (7, "seven too")] {
+            rounds.await_index(index, at(index), read);
+        }
+        assert_eq!(rounds.begin(), None, "nobody is to be asked");
+        assert_eq!(reached(&mut rounds, 4), [""; 0]);
+        assert_eq!(reached(&mut rounds, 6), ["five"]);
+        assert_eq!(overdue(&mut rounds, 6), [""; 0]);
+        assert_eq!(reached(&mut rounds, 7), ["seven", "seven too"]);
+        rounds.await_index(9, at(1), "late");
+        assert_eq!(overdue(&mut rounds, 1), ["late"]);
     }
 }

@@ -14,6 +14,16 @@ const WORD_OVERHEAD_BYTES: usize = 24;
 /// Calls kept for one EXEC.
 const QUEUED_CALLS_MAX: usize = 1 << 20;
 
+/// What reads of a connection may miss.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Nothing that was acknowledged before they were sent, on any node.
+    #[default]
+    Linearizable,
+    /// What this node has not applied yet; it answers without asking anybody, also if it is cut off from the others.
+    Stale,
+}
+
 /// See the file's head.
 #[derive(Debug)]
 pub struct Session {
@@ -25,6 +35,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether commands may run.
     pub authenticated: bool,
+    /// CLIENT CONSISTENCY.
+    pub consistency: Consistency,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO LIB-NAME.
@@ -73,6 +85,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            consistency: Consistency::Linearizable,
             name: Vec::new(),
             library: Vec::new(),
             library_version: Vec::new(),

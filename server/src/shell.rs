@@ -28,6 +28,7 @@ use crate::connection::Reader;
 use crate::reads::Rounds;
 use crate::refusal;
 use crate::run::Observer;
+use crate::session::Consistency;
 use crate::surroundings::{LuaSurroundings, contain_read};
 
 /// Parcels under way at once. One is being synced while the next gathers; more would only make each one smaller.
@@ -154,10 +155,26 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    /// Whether applied state answers reads at once: this node alone is the quorum, so nothing is acknowledged
-    /// that it has not applied.
-    pub(crate) fn reads_at_once(&self) -> bool {
-        self.status.sole_voter() || is_planted(Canary::ReadWithoutIndex)
+    /// The applied index at which a read that comes now may run without asking anybody; none if it needs a round. A node that
+    /// is the quorum alone acknowledges nothing that it has not applied. A leader under its lease knows what is committed, which
+    /// may be more than it has applied: another node may have acknowledged it already.
+    pub(crate) fn index_at_once(&self, consistency: Consistency) -> Option<u64> {
+        let any = consistency == Consistency::Stale
+            || self.status.sole_voter()
+            || is_planted(Canary::ReadWithoutIndex);
+        if any {
+            return Some(0);
+        }
+        let index = self.status.lease_index(&self.clock)?;
+        Some(if is_planted(Canary::LeaseReadsApplied) { 0 } else { index })
+    }
+
+    /// The time that a read goes by. One that may be stale sees the state as the last applied entry left it.
+    pub(crate) fn reading_time(&self, consistency: Consistency) -> UnixMillis {
+        match consistency {
+            Consistency::Linearizable => self.log_time(),
+            Consistency::Stale => self.machine.last_stamp().time,
+        }
     }
 
     // ---- writes ----------------------------------------------------------------------------------------------
@@ -207,8 +224,11 @@ impl<C: Clock> Shell<C> {
         if let Some(round) = self.rounds.begin() {
             self.send(Intake::Read { round });
         }
-        let underway_max =
-            if self.reads_at_once() { PARCELS_UNDERWAY_ALONE } else { PARCELS_UNDERWAY_CLUSTER };
+        let underway_max = if self.status.sole_voter() {
+            PARCELS_UNDERWAY_ALONE
+        } else {
+            PARCELS_UNDERWAY_CLUSTER
+        };
         while self.serving
             && self.status.leader_id() != 0
             && self.batches.has_waiting()
@@ -245,28 +265,35 @@ impl<C: Clock> Shell<C> {
 
     // ---- reads -----------------------------------------------------------------------------------------------
 
-    /// A read that can't run at once takes its place, and joins the next round unless applied state will do.
+    /// A read that can't run at once takes its place: it waits for its index to be applied, or joins the next round for one.
     pub(crate) fn enqueue_read(&mut self, client: &Rc<Client>, mut read: WaitingRead) {
-        let at_once = self.reads_at_once();
-        read.index = at_once.then_some(0);
+        read.index = self.index_at_once(read.consistency);
+        let index = read.index;
         let ticket = client.line.borrow_mut().stand(Place::Read(Box::new(read)));
-        if at_once {
-            self.run_reads(client);
-        } else {
-            self.rounds.join(self.deadline(), (Rc::clone(client), ticket));
-            self.wakes.flush.notify_one();
+        match index {
+            Some(index) if index <= self.machine.applied_index() => self.run_reads(client),
+            Some(index) => {
+                self.rounds.await_index(index, self.deadline(), (Rc::clone(client), ticket));
+            }
+            None => {
+                if self.status.role() == Role::Leader {
+                    mark::reached(Mark::LeaseOver);
+                }
+                self.rounds.join(self.deadline(), (Rc::clone(client), ticket));
+                self.wakes.flush.notify_one();
+            }
         }
     }
 
     /// Runs the reads at the head of a client's line whose index the state has reached, in order.
     pub(crate) fn run_reads(&mut self, client: &Rc<Client>) {
-        let clock = self.log_time();
         let applied = self.machine.applied_index();
         let seed = self.figures.read_seed();
         let mut wait_for = None;
         let mut line = client.line.borrow_mut();
         while line.run_head(applied, |read| {
             let argv: Vec<&[u8]> = read.argv.iter().map(Vec::as_slice).collect();
+            let clock = self.reading_time(read.consistency);
             let outcome = if read.watch {
                 self.watch_keys(client, read.db, &argv, clock)
             } else {

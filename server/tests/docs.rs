@@ -14,7 +14,8 @@ const HEAD: &str = "\
 Made from the command tables; `server/tests/docs.rs` says how. \"Arguments\" is all that is supported. Arity counts the command's
 name; `-N` means N or more. \"Since\" is the Redis release whose form it is.
 
-What runs a command: a **read** is answered by the node that was asked, from state that a quorum confirmed after the read came.
+What runs a command: a **read** is answered by the node that was asked, from state that a quorum confirmed
+after the read came, or the leader under its lease.
 A **write** goes through the log and is applied on every node. **Node** commands are about the connection or the node that was
 asked, never enter the log and can't be called from scripts.
 
@@ -25,6 +26,10 @@ All times are log time, which follows the leader's wall clock at a bounded rate.
 
 /// How a command differs from Redis 7.0, beyond what the page says of all of them.
 const DIFFERENCES: &[(&str, &str)] = &[
+    (
+        "CLIENT|CONSISTENCY",
+        "is of this server: STALE reads see what the asked node has applied, and ask nobody; RESET goes back to LINEARIZABLE",
+    ),
     (
         "CLIENT|INFO",
         "has no fields about buffers, memory and file descriptors (`fd` is 0, `laddr` empty)",

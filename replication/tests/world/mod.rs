@@ -348,6 +348,7 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
         tick: Duration::from_millis(50),
         election_ticks: 14,
         heartbeat_ticks: 2,
+        lease_reads: true,
         seed: id * 77,
     }
 }

@@ -8,7 +8,7 @@ use steadfast_core::reply::Reply;
 use super::LocalHandler::{self, Plain};
 use super::{LocalOutcome, NodeFacts};
 use crate::resp::Protocol;
-use crate::session::Session;
+use crate::session::{Consistency, Session};
 
 type Result<T> = core::result::Result<T, ReplyError>;
 
@@ -31,6 +31,19 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
                 summary: "Authenticates the connection.",
                 syntax: "[username] password",
                 since: "1.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "CLIENT|CONSISTENCY",
+            arity: Arity::Exactly(3),
+            keys: Keys::None,
+            flags: Flags::STALE,
+            handler: Plain(client_consistency),
+            docs: Docs {
+                summary: "Sets what reads of the connection may miss.",
+                syntax: "LINEARIZABLE | STALE",
+                since: "7.0.0",
                 complexity: "O(1)",
             },
         },
@@ -221,6 +234,20 @@ fn log_in(
     }
     session.authenticated = true;
     Ok(())
+}
+
+fn client_consistency(
+    session: &mut Session,
+    _: &mut dyn NodeFacts,
+    argv: &[&[u8]],
+) -> LocalOutcome {
+    let word = argv.get(2).map(|word| word.to_ascii_uppercase());
+    session.consistency = match word.as_deref() {
+        Some(b"LINEARIZABLE") => Consistency::Linearizable,
+        Some(b"STALE") => Consistency::Stale,
+        _ => return Err(ReplyError::SYNTAX).into(),
+    };
+    LocalOutcome::Reply(Reply::Ok)
 }
 
 fn client_getname(session: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {

@@ -64,6 +64,8 @@ pub trait NodeFacts {
     fn node_id(&self) -> u64;
     /// Whether clients' commands are taken; before that they are answered `LOADING`.
     fn is_serving(&self) -> bool;
+    /// Whether reads are answered from a leader's lease now.
+    fn has_lease(&self) -> bool;
     /// Log time as estimated here.
     fn log_time(&self) -> UnixMillis;
     /// Wall clock, milliseconds.

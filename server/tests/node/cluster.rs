@@ -157,6 +157,7 @@ fn a_minority_is_honest() {
         let mut client = cluster.nodes[lonely].client();
         assert_eq!(client.call(&["SET", "k", "before"]).expect("it serves"), Reply::Ok);
         others.iter().for_each(|at| cluster.nodes[*at].pause());
+        cluster.nodes[lonely].outlive_lease();
 
         let read = client.refused(&["GET", "k"]);
         assert!(is_not_applied(&read), "a read without a quorum answered {read}");
@@ -203,6 +204,7 @@ fn a_shorter_time_out_holds_at_once() {
     let lonely = &cluster.nodes[0];
     let mut clients = [lonely.client(), lonely.client(), lonely.client()];
     cluster.nodes[1..].iter().for_each(Node::pause);
+    lonely.outlive_lease();
     clients[0].send(&["SET", "k", "waits"]).expect("the connection holds");
     clients[1].send(&["GET", "k"]).expect("the connection holds");
     let lower = ["CONFIG", "SET", "request-timeout", "100"];
@@ -244,6 +246,7 @@ fn waiting_reads_are_told_of_the_end() {
     cluster.nodes.iter().for_each(|node| drop(node.client()));
     let mut client = cluster.nodes[0].client();
     cluster.nodes[1..].iter().for_each(Node::pause);
+    cluster.nodes[0].outlive_lease();
     client.send(&["GET", "k"]).expect("the connection holds");
     cluster.nodes[0].signal("TERM");
     let reply = client.receive().expect("it is answered before the node ends");
@@ -270,6 +273,27 @@ fn replies_wait_for_slow_readers() {
         assert!(client.receive().expect("it answers") == Reply::bulk(large.as_bytes()));
         assert_eq!(client.receive().expect("it answers"), Reply::bulk(b"s"));
     }
+}
+
+/// A leader reads from its lease. A node that is cut off reads what it has if its client wants that, and nothing otherwise.
+#[test]
+fn reads_are_as_consistent_as_asked_for() {
+    let cluster = Cluster::start(&["--request-timeout", "500ms"]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let leader = cluster.leader();
+    let (mut client, mut other) = (cluster.nodes[leader].client(), cluster.nodes[leader].client());
+    assert_eq!(client.call(&["SET", "k", "v"]).expect("it serves"), Reply::Ok);
+    wait_for("the leader has a lease", || {
+        (cluster.nodes[leader].info("raft_lease")? == "held").then_some(())
+    });
+    (0..3).filter(|at| *at != leader).for_each(|at| cluster.nodes[at].pause());
+    cluster.nodes[leader].outlive_lease();
+    assert_eq!(client.call(&["CLIENT", "CONSISTENCY", "stale"]).expect("it holds"), Reply::Ok);
+    assert_eq!(client.call(&["GET", "k"]).expect("it asks nobody"), Reply::bulk(b"v"));
+    assert!(is_not_applied(&other.refused(&["GET", "k"])), "it asked for the state of now");
+    assert_eq!(client.call(&["RESET"]).expect("it holds"), Reply::status("RESET"));
+    assert!(is_not_applied(&client.refused(&["GET", "k"])), "RESET asks for the state of now");
+    assert_eq!(client.refused(&["CLIENT", "CONSISTENCY", "eventual"]), "ERR syntax error");
 }
 
 fn is_not_applied(refusal: &str) -> bool {

@@ -158,6 +158,11 @@ impl Node {
         }
     }
 
+    /// Waits until it has no lease any more: then it answers no read without a quorum.
+    pub(crate) fn outlive_lease(&self) {
+        wait_for("the lease ends", || (self.info("raft_lease")? == "none").then_some(()));
+    }
+
     /// Waits for the process to end; answers its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         wait_for("the process ends", || self.child.try_wait().expect("it is our child")).code()

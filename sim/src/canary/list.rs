@@ -282,6 +282,62 @@ pub const ALL: &[Entry] = &[
     .within(10)
     .scenario("paused-leader-read"),
     Entry::new(
+        "lease-too-long",
+        Planted::Inside(Canary::LeaseTooLong),
+        "a lease holds for longer than voters abstain",
+        &["stale-read", "linearizable"],
+    )
+    .within(10)
+    .scenario("lease-cut-off"),
+    Entry::new(
+        "lease-from-answer",
+        Planted::Inside(Canary::LeaseFromAnswer),
+        "a lease runs from when its round was answered",
+        &["stale-read", "linearizable"],
+    )
+    .within(10)
+    .scenario("lease-cut-off"),
+    Entry::new(
+        "lease-at-election",
+        Planted::Inside(Canary::LeaseAtElection),
+        "a new leader has a lease before it knows what is committed",
+        &["stale-read", "linearizable"],
+    )
+    .within(10)
+    .scenario("lease-at-election"),
+    Entry::new(
+        "lease-in-transfer",
+        Planted::Inside(Canary::LeaseInTransfer),
+        "a lease survives that leadership is handed over",
+        &["stale-read", "linearizable"],
+    )
+    .within(10)
+    .scenario("transfer-in-lease"),
+    Entry::new(
+        "lease-without-clock",
+        Planted::Inside(Canary::LeaseWithoutClock),
+        "a read relies on a lease without a look at the clock",
+        &["stale-read", "linearizable"],
+    )
+    .within(10)
+    .scenario("paused-leader-read"),
+    Entry::new(
+        "lease-reads-applied",
+        Planted::Inside(Canary::LeaseReadsApplied),
+        "a read under a lease is served from what is applied, not from what is committed",
+        &["stale-read", "linearizable"],
+    )
+    .within(10)
+    .scenario("lease-cut-off"),
+    Entry::new(
+        "vote-after-start",
+        Planted::Inside(Canary::VoteAfterStart),
+        "a node that has just started votes at once",
+        &["stale-read", "linearizable"],
+    )
+    .within(50)
+    .scenario("restart-in-lease"),
+    Entry::new(
         "read-context-reused",
         Planted::Inside(Canary::ReadContextReused),
         "each round numbers its contexts from the beginning",

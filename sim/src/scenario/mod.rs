@@ -16,6 +16,7 @@ mod figure_8;
 mod flapping_node;
 mod fsyncgate;
 mod full_disk;
+mod leases;
 mod lock_under_gc;
 mod paused_leader_read;
 mod paused_newcomer;
@@ -69,6 +70,26 @@ pub const ALL: &[Scenario] = &[
         name: "paused-leader-read",
         story: "a leader stands still while another is elected, and then meets the reads that waited for it",
         plan: paused_leader_read::plan,
+    },
+    Scenario {
+        name: "lease-cut-off",
+        story: "a leader is cut off while its lease runs, after answers that came late or writes that its own disk took late",
+        plan: leases::is_cut_off,
+    },
+    Scenario {
+        name: "transfer-in-lease",
+        story: "a leader hands over, its word comes late, and just then it is cut off",
+        plan: leases::hands_over,
+    },
+    Scenario {
+        name: "restart-in-lease",
+        story: "a voter that has just answered the leader starts again, and is asked for its vote",
+        plan: leases::voter_restarts,
+    },
+    Scenario {
+        name: "lease-at-election",
+        story: "leaders change over a slow network, and the next one does not know yet what is committed",
+        plan: leases::follows_another,
     },
     Scenario {
         name: "figure-8",

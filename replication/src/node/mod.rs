@@ -2,13 +2,17 @@
 //! randomness but the seed it was given. The driver's duties, in this order, are the order of the outputs:
 //! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
 //! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
+//! `compaction` holds what concerns own snapshots, `reads` what concerns read indexes and the lease.
+
+mod compaction;
+mod reads;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
-use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use raft::{CAMPAIGN_TRANSFER, Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::mark::{self, Mark};
@@ -16,6 +20,7 @@ use steadfast_core::stamp::{Stamp, UnixMillis};
 
 use crate::event::{Input, Output};
 use crate::gateway::{Committed, PARCEL_BYTES_MAX, Role};
+use crate::lease::{Abstention, Lease};
 use crate::log_clock::LogClock;
 use crate::log_view::LogView;
 use crate::milestones;
@@ -32,10 +37,6 @@ const COMMITTED_BYTES_MAX: u64 = 16 << 20;
 const INFLIGHT_MESSAGES_MAX: usize = 256;
 /// Readies that may wait for the disk; beyond them what peers send is dropped, as a network may.
 const UNPERSISTED_MAX: usize = 4096;
-/// Ticks before a snapshot is tried again that could not be saved, or made no room.
-const SNAPSHOT_RETRY_TICKS: u64 = 100;
-/// Log kept for members that are connected and behind, in multiples of what makes a snapshot due.
-const CONNECTED_TAIL_SNAPSHOTS: u64 = 4;
 
 /// Settings of a node.
 #[derive(Debug, Clone)]
@@ -48,6 +49,10 @@ pub struct NodeConfig {
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
+    /// Length of a tick. Ticks may come late, never early.
+    pub tick: Duration,
+    /// Whether a leader answers reads by itself while its lease holds.
+    pub lease_reads: bool,
     /// Bytes of log after which a snapshot is taken.
     pub snapshot_log_bytes: u64,
     /// Entries kept behind a snapshot for slow followers, in bytes.
@@ -84,6 +89,8 @@ pub struct Node {
     gathered: Vec<Bytes>,
     outbox: Outbox,
     read: ReadRound,
+    lease: Lease,
+    abstention: Abstention,
     /// Readies that are not durable yet, oldest first.
     unpersisted: VecDeque<Unpersisted>,
     /// A snapshot from the leader that raft has taken on and that waits for its ready.
@@ -124,11 +131,14 @@ impl Node {
         let mut clock = LogClock::default();
         start.entries.iter().filter_map(|e| stamp_of(&e.payload)).for_each(|s| clock.saw_stamp(s));
         let committed = (snapshot_index == 0).then(Sessions::default);
+        let election_timeout = config.tick * config.election_ticks as u32;
+        // What it answers a leader it does in a term that is on its disk by then.
+        let abstention = Abstention::new(election_timeout, start.hard_state.term == 0);
         let view = LogView::new(start.hard_state, start.membership, start.snapshot, start.entries);
         let raft_config = Config {
             id: config.node_id,
             election_tick: config.election_ticks,
-            heartbeat_tick: config.heartbeat_ticks,
+            heartbeat_tick: config.election_ticks - 1, // ours come more often, see `reads`
             applied: snapshot_index,
             max_size_per_msg: MESSAGE_BYTES_MAX,
             max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
@@ -148,6 +158,7 @@ impl Node {
                 format!("raft can't start from this log: {error}. Nothing was changed.")
             })?;
         let read = ReadRound::new(config.node_id, config.incarnation);
+        let lease = Lease::new(election_timeout, config.lease_reads);
         let mut node = Self {
             raw,
             config,
@@ -158,6 +169,8 @@ impl Node {
             gathered: Vec::new(),
             outbox: Outbox::default(),
             read,
+            lease,
+            abstention,
             unpersisted: VecDeque::new(),
             received: None,
             applied: snapshot_index,
@@ -230,6 +243,11 @@ impl Node {
         self.committed.iter().flat_map(Sessions::incarnations)
     }
 
+    /// The moment until which this node, as the leader, may answer reads from its commit index without asking anybody.
+    pub fn lease_until(&self) -> Option<Duration> {
+        self.lease.until()
+    }
+
     /// Whether this node alone is the quorum, and leads.
     pub fn is_sole_leader(&self) -> bool {
         self.is_sole_voter() && self.raw.raft.state == StateRole::Leader
@@ -244,8 +262,9 @@ impl Node {
     /// Takes one input. `now` is the monotonic clock, `wall_ms` the wall clock.
     pub fn step(&mut self, now: Duration, wall_ms: u64, input: Input) {
         self.clock.step(now);
+        self.abstention.step(now);
         match input {
-            Input::Tick => self.tick(),
+            Input::Tick => self.tick(now),
             Input::Peer { message, log_time_ms } => self.peer(now, message, log_time_ms),
             Input::Forwarded { from, ops } => ops.into_iter().for_each(|op| self.gather(from, op)),
             Input::Parcel { sequence, op } => self.outbox.push(sequence, op),
@@ -260,10 +279,7 @@ impl Node {
             Input::HandOver => self.hand_over(),
             Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
             Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
-            Input::SnapshotFailed => {
-                self.taking_snapshot = false;
-                self.snapshot_from = self.ticks + SNAPSHOT_RETRY_TICKS;
-            }
+            Input::SnapshotFailed => self.snapshot_failed(),
             Input::SnapshotReceived { message, meta, chunks } => {
                 self.snapshot_received(now, message, meta, chunks);
             }
@@ -276,16 +292,15 @@ impl Node {
         self.note_role(now, wall_ms);
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, now: Duration) {
         self.ticks += 1;
         let active = self.raw.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
         self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
-        if self.draw_timeout() {
+        if self.draw_timeout(now) {
             let before = self.raw.raft.state;
             self.raw.tick();
             milestones::ticked(before, &self.raw.raft);
-        } else {
-            mark::reached(Mark::LeadingForgone);
+            self.beat(now);
         }
         // A leader whose disk takes nothing more steps aside, again and again: others may have room, or be back by now.
         let waited = self.unpersisted.front().map_or(0, |first| self.ticks - first.since);
@@ -296,15 +311,22 @@ impl Node {
 
     /// Raft draws its election timeout from the thread's own randomness, again and again; ours replaces it before raft looks.
     /// Answers whether raft may count this tick: not the one that would make a node campaign that must not lead yet.
-    fn draw_timeout(&mut self) -> bool {
+    fn draw_timeout(&mut self, now: Duration) -> bool {
         let (term, role) = (self.raw.raft.term, self.raw.raft.state as u64);
         let ticks = self.config.election_ticks;
         let waits = self.raw.raft.state != StateRole::Leader && !self.may_lead();
-        let drawn = mix(self.config.seed ^ mix(term) ^ role) % ticks as u64;
+        // Not at the very end of the time for which the others abstain: they may have heard the leader a little later, and a request
+        // that comes too early costs another whole timeout.
+        let drawn = 2 + mix(self.config.seed ^ mix(term) ^ role) % (ticks as u64 - 2);
         // The longest one while it waits, so that it is past the time in which it would refuse others its vote.
         let drawn = if waits { ticks - 1 } else { drawn as usize };
         self.raw.raft.set_randomized_election_timeout(ticks + drawn);
-        !waits || self.raw.raft.election_elapsed + 1 < ticks + drawn
+        let campaigns = self.raw.raft.state != StateRole::Leader
+            && self.raw.raft.election_elapsed + 1 >= ticks + drawn;
+        if campaigns && waits {
+            mark::reached(Mark::LeadingForgone);
+        }
+        !campaigns || !waits && !self.abstention.binds(now)
     }
 
     /// Whether this node may stand for leader: its state is there. Until the newest snapshot has been restored and applied, raft
@@ -316,7 +338,11 @@ impl Node {
 
     fn peer(&mut self, now: Duration, message: RaftMessage, log_time_ms: u64) {
         let Some(message) = message.into_raft() else { return };
-        if self.unpersisted.len() >= UNPERSISTED_MAX || !self.is_for_now(message.get_msg_type()) {
+        if self.unpersisted.len() >= UNPERSISTED_MAX
+            || !self.is_for_now(message.get_msg_type())
+            || self.withholds_vote(now, &message)
+            || self.answer_peers_read(now, &message)
+        {
             return;
         }
         let last = self.raw.raft.raft_log.last_index();
@@ -332,18 +358,21 @@ impl Node {
                 message.commit, message.from
             ));
         }
-        if log_time_ms > 0 {
-            match message.get_msg_type() {
-                MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
-                    if message.term >= self.raw.raft.term =>
-                {
+        match message.get_msg_type() {
+            MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
+                if message.term >= self.raw.raft.term =>
+            {
+                self.abstention.heard_leader(now);
+                if log_time_ms > 0 {
                     self.clock.hear(now, log_time_ms);
                 }
-                MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
-                    self.clock.believe(now, log_time_ms);
-                }
-                _ => {}
             }
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse
+                if log_time_ms > 0 =>
+            {
+                self.clock.believe(now, log_time_ms);
+            }
+            _ => {}
         }
         let before = self.raw.raft.state;
         milestones::hears(&message, before);
@@ -362,8 +391,22 @@ impl Node {
             // Raft would pass it on to the leader in the asker's name; the asker asks again by itself.
             MessageType::MsgReadIndex => self.raw.raft.state == StateRole::Leader,
             MessageType::MsgTimeoutNow => self.may_lead(),
+            // Nodes hand over by themselves only: whoever leads must know of it, for it costs the lease.
+            MessageType::MsgTransferLeader => false,
             _ => true,
         }
+    }
+
+    /// Whether it is a candidate's request that this node must not grant: a leader may rely on that.
+    fn withholds_vote(&self, now: Duration, message: &eraftpb::Message) -> bool {
+        let kinds = [MessageType::MsgRequestVote, MessageType::MsgRequestPreVote];
+        let withheld = kinds.contains(&message.get_msg_type())
+            && &message.context[..] != CAMPAIGN_TRANSFER
+            && self.abstention.binds(now);
+        if withheld {
+            mark::reached(Mark::VoteWithheld);
+        }
+        withheld
     }
 
     /// The node must stop. It puts nothing out behind this.
@@ -469,6 +512,7 @@ impl Node {
         let peers = peers.filter(|(id, progress)| **id != own && progress.recent_active);
         let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
         if let Some(id) = best.map(|(id, _)| *id) {
+            self.lease.give_up();
             self.raw.transfer_leader(id);
             mark::reached(Mark::LeadershipOffered);
         }
@@ -492,66 +536,6 @@ impl Node {
         self.received = received.find(|(meta, _)| Some(meta.index) == taken);
     }
 
-    // ---- snapshots -------------------------------------------------------------------------------------------------
-
-    fn save_snapshot(&mut self, index: u64, chunks: Vec<Bytes>) {
-        use raft::Storage as _;
-        let store = self.raw.store();
-        let Ok(term) = store.term(index) else {
-            self.taking_snapshot = false;
-            return;
-        };
-        let meta = SnapshotMeta {
-            index,
-            term,
-            membership: store.membership().clone(),
-            bytes: 0,
-            checksum: 0,
-        };
-        let compact_to = self.tail_start(index);
-        self.outputs.push_back(Output::SaveSnapshot { meta, chunks, compact_to });
-    }
-
-    /// The index up to which entries may be forgotten when the state at `index` is safe: a tail is kept, and a leader keeps
-    /// a longer one for members that it hears of and that have not got so far, so that none of them needs snapshot after
-    /// snapshot under load.
-    fn tail_start(&self, index: u64) -> u64 {
-        let store = self.raw.store();
-        let leads = self.raw.raft.state == StateRole::Leader;
-        let patience = self.config.election_ticks as u64;
-        let heard = |id| self.heard.get(id).is_some_and(|at| at + patience > self.ticks);
-        let heard = self.raw.raft.prs().iter().filter(|(id, _)| leads && heard(*id));
-        let reached = heard.map(|(_, progress)| progress.matched.max(progress.pending_snapshot));
-        let needed = reached.min().unwrap_or(index);
-        let kept_max = self.config.snapshot_log_bytes * CONNECTED_TAIL_SNAPSHOTS;
-        let (mut kept, mut first) = (0, index);
-        for at in (store.base_index() + 1..=index).rev() {
-            kept += store.from(at).next().map_or(0, |entry| entry.data.len() as u64 + 16);
-            if kept > self.config.tail_bytes && (at <= needed || kept > kept_max) {
-                break;
-            }
-            first = at - 1;
-        }
-        first
-    }
-
-    fn snapshot_saved(&mut self, meta: SnapshotMeta) {
-        self.taking_snapshot = false;
-        self.snapshot_from = if self.no_space { self.ticks + SNAPSHOT_RETRY_TICKS } else { 0 };
-        if meta.index < self.raw.store().base_index() {
-            // A leader's snapshot was taken on while the own one was being saved: the log does not reach back to the own one.
-            mark::reached(Mark::SnapshotOvertaken);
-            return;
-        }
-        // Raft may still look at what it has not been told to be applied.
-        let compact_to = self.tail_start(meta.index).min(self.applied);
-        let store = self.raw.mut_store();
-        store.set_snapshot(meta);
-        store.compact(compact_to);
-        self.log_bytes = 0;
-        milestones::compacted(&self.raw.raft, compact_to);
-    }
-
     // ---- one turn --------------------------------------------------------------------------------------------------
 
     /// Ends a turn in which inputs were stepped: forms entries, hands on parcels, and makes raft's outputs ours.
@@ -569,9 +553,7 @@ impl Node {
             } else if !ops.is_empty() {
                 self.outputs.push_back(Output::Forward { to: leader, ops });
             }
-            if let Some(context) = self.read.context(leader, term, self.ticks) {
-                self.raw.read_index(context);
-            }
+            self.serve_reads(now, leader, term);
         }
         self.propose(now, wall_ms);
         while !self.ended && self.raw.has_ready() {
@@ -598,12 +580,14 @@ impl Node {
     fn note_role(&mut self, now: Duration, wall_ms: u64) {
         let leads = self.raw.raft.state == StateRole::Leader;
         if !leads {
+            self.lease.end();
             self.admitted = None;
             self.gathered.clear();
             self.clock.follow();
             self.tick_wanted = false;
             return;
         }
+        self.lease.lead(now, self.term());
         if self.admitted.is_some() {
             return;
         }
@@ -666,9 +650,7 @@ impl Node {
             self.send(now, message);
         }
         for state in ready.take_read_states() {
-            if let Some(round) = self.read.answered(&state.request_ctx) {
-                self.outputs.push_back(Output::ReadIndex { round, index: state.index });
-            }
+            self.index_known(now, &state.request_ctx, state.index);
         }
         let hard_state = ready.hs().map(|hs| {
             self.raw.mut_store().set_hard_state(hs);

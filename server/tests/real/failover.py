@@ -1,0 +1,134 @@
+"""How long a fail-over takes, and what clients of the other nodes see of it. Three nodes on loopback with default settings; the leader is
+killed, or told to end, again and again, while a client of each other node writes without pause.
+
+Usage: failover.py BINARY [ROUNDS]. Prints medians; asserts that nobody was refused, and that nothing acknowledged was lost or doubled."""
+
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from processes import answers, free_port, wait_until
+
+BINARY = sys.argv[1]
+ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
+
+
+class Client:
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.replies = self.socket.makefile("rb")
+
+    def call(self, *words):
+        request = b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words)
+        self.socket.sendall(b"*%d\r\n" % len(words) + request)
+        line = self.replies.readline().rstrip(b"\r\n").decode()
+        return self.replies.read(int(line[1:]) + 2)[:-2].decode() if line[:1] == "$" and line != "$-1" else line
+
+    def info(self, field):
+        lines = self.call("INFO", "everything").splitlines()
+        return next(line.split(":", 1)[1] for line in lines if line.startswith(f"{field}:"))
+
+
+class Cluster:
+    def __init__(self, directory):
+        self.ports = [free_port() for _ in range(3)]
+        members = ",".join(f"{node + 1}=127.0.0.1:{free_port()}" for node in range(3))
+        self.words = [
+            [BINARY, "server", "--node-id", str(node + 1), "--cluster", members, "--port", str(port), "--dir", f"{directory}/{node}"]
+            for node, port in enumerate(self.ports)
+        ]
+        self.processes = [None] * 3
+        for node in range(3):
+            self.start(node)
+        self.wait()
+
+    def start(self, node):
+        self.processes[node] = subprocess.Popen(self.words[node], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def wait(self):
+        for port in self.ports:
+            wait_until(f"a server answers on port {port}", lambda port=port: answers(port))
+
+    def leader(self):
+        found = []
+        wait_until("somebody leads", lambda: found.extend(n for n, port in enumerate(self.ports) if leads(port)) or found)
+        return found[0]
+
+
+def leads(port):
+    try:
+        return Client(port).info("raft_role") == "leader"
+    except OSError:
+        return False
+
+
+class Writer(threading.Thread):
+    """Counts without pause at one node, and notes when each answer came."""
+
+    def __init__(self, port, key):
+        super().__init__(daemon=True)
+        self.client, self.key, self.answered, self.refused, self.ends = Client(port), key, [], [], False
+        self.start()
+
+    def run(self):
+        while not self.ends:
+            sent = time.monotonic()
+            reply = self.client.call("INCR", self.key)
+            (self.answered if reply.startswith(":") else self.refused).append((sent, time.monotonic(), reply))
+
+    def end(self):
+        self.ends = True
+        self.join()
+
+
+def round_of(cluster, number, how):
+    """Ends the leader; answers the milliseconds from then to the first answer to a later write, and the longest gap, each the worse of
+    the two other nodes."""
+    leader = cluster.leader()
+    others = [node for node in range(3) if node != leader]
+    writers = [Writer(cluster.ports[node], f"{how.name}:{number}:{node}") for node in others]
+    wait_until("both write", lambda: all(len(writer.answered) > 20 for writer in writers))
+    ended = time.monotonic()
+    cluster.processes[leader].send_signal(how)
+    cluster.processes[leader].wait()
+    # Answers of the old leader may still be on their way: they count when their write was sent after its end.
+    ended = time.monotonic() if how == signal.SIGKILL else ended
+    wait_until("both write again", lambda: all(writer.answered[-1][0] > ended + 0.2 for writer in writers))
+    for writer in writers:
+        writer.end()
+        assert not writer.refused, f"a client of a node that stayed up was refused: {writer.refused[0]}"
+        count = len(writer.answered)
+        assert writer.client.call("GET", writer.key) == str(count), "an acknowledged write was lost or doubled"
+    first = max(min(done for sent, done, _ in writer.answered if done > ended) for writer in writers)
+    gaps = [max(b[1] - a[1] for a, b in zip(writer.answered, writer.answered[1:])) for writer in writers]
+    cluster.start(leader)
+    cluster.wait()
+    return (first - ended) * 1000, max(gaps) * 1000
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="steadfast-failover-") as directory:
+        cluster = Cluster(directory)
+        try:
+            for how, name in ((signal.SIGKILL, "killed"), (signal.SIGTERM, "told to end")):
+                rounds = [round_of(cluster, number, how) for number in range(ROUNDS)]
+                first, gaps = ([pair[at] for pair in rounds] for at in (0, 1))
+                print(
+                    f"the leader is {name}, {ROUNDS} rounds: first answer after {statistics.median(first):.0f} ms (median, "
+                    f"{min(first):.0f} to {max(first):.0f}); longest gap {statistics.median(gaps):.0f} ms (median, {min(gaps):.0f} to "
+                    f"{max(gaps):.0f}); nobody was refused",
+                    flush=True,
+                )
+        finally:
+            for process in cluster.processes:
+                process.kill()
+                process.wait()
+
+
+main()
