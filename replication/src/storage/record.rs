@@ -1,7 +1,7 @@
 //! Segment headers and records, byte by byte. All integers are little-endian.
 //!
 //! ```text
-//! segment = header · record* · zeroes
+//! segment = header · (record · zeroes up to a sector, now and then)* · zeroes
 //! header  = magic "SFSEG\0\0\1" · storage id u128 · segment u64 · first group u64 · file bytes u64 · crc32 u32 (of all before)
 //!           · zeroes up to 64 bytes
 //! record  = head · body · zeroes up to a multiple of 8
@@ -16,6 +16,9 @@
 //! has a checksum of its own, so that it can bear witness even where its body is torn; the storage id in it, which no client
 //! knows, keeps a payload that looks like a record from being taken for one.
 //!
+//! A record that is there to bear witness for the ones before it (a seal) begins a sector of its own: what takes their sector,
+//! which is the least that a disk loses at once, leaves it.
+//!
 //! Flag 1 is the hard state, flag 2 the *base* (an installed snapshot: the log before this group ends there, and nothing of
 //! it is kept), flag 4 the *reach* (the last index before this group). Each segment's first record has flags 1 and 4, so that
 //! the segments before it can be deleted, and so that a snapshot that is gone is noticed.
@@ -28,6 +31,8 @@ use super::{HardState, LogEntry, Reader};
 pub(super) const HEADER_BYTES: u64 = 64;
 pub(super) const RECORD_HEAD_BYTES: usize = 40;
 pub(super) const ALIGNMENT: usize = 8;
+/// What a disk writes, and loses, as one.
+pub(super) const SECTOR_BYTES: u64 = 512;
 const SEGMENT_MAGIC: &[u8; 8] = b"SFSEG\0\0\x01";
 /// Bytes of a head that its checksum covers, and the most that a prologue takes with its flags.
 const HEAD_COVERED: usize = 36;

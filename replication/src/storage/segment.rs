@@ -13,7 +13,9 @@ use steadfast_core::mark::{self, Mark};
 use crate::ports::{Disk, File};
 
 use super::files::remove_if_there;
-use super::record::{HEADER_BYTES, Place, Prologue, SegmentHeader, encode_group, group_bytes};
+use super::record::{
+    HEADER_BYTES, Place, Prologue, SECTOR_BYTES, SegmentHeader, encode_group, group_bytes,
+};
 use super::{
     Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError, reserve, snapshot,
 };
@@ -198,6 +200,14 @@ impl<D: Disk> LogStore<D> {
         let base = self.new_base.take().map(|(index, _)| index);
         self.reach = entries.last().map(|last| last.index).or(base).unwrap_or(self.reach);
         Ok(())
+    }
+
+    /// Writes an empty group that says how far the log was durable, in another sector than what it says it of.
+    pub(super) async fn write_seal(&mut self) -> Result<(), AppendError> {
+        if let Some(active) = self.active.as_mut().filter(|active| active.offset > HEADER_BYTES) {
+            active.offset = active.offset.next_multiple_of(SECTOR_BYTES);
+        }
+        self.write_group(None, &[]).await
     }
 
     /// Makes all groups written so far durable. An error is final.

@@ -376,7 +376,12 @@ impl<D: Disk> Writer<D> {
         hard_state: Option<HardState>,
         entries: &[LogEntry],
     ) -> Result<bool, StoreError> {
-        match self.store.write_group(hard_state, entries).await {
+        let written = self.store.write_group(hard_state, entries).await;
+        self.found_room(written).await
+    }
+
+    async fn found_room(&mut self, written: Result<(), AppendError>) -> Result<bool, StoreError> {
+        match written {
             Ok(()) => {
                 self.last_write = Instant::now();
                 Ok(true)
@@ -423,7 +428,8 @@ impl<D: Disk> Writer<D> {
 
     /// Adds a record that says how far the log was durable.
     async fn seal(&mut self) -> Result<(), StoreError> {
-        if self.write_group(None, &[]).await? {
+        let written = self.store.write_seal().await;
+        if self.found_room(written).await? {
             self.sync().await?;
             self.sealed = self.store.group;
         }
