@@ -132,6 +132,8 @@ marks! {
     VotersBelieved Rare "voters-believed" "A node that had been stopped believed the voters that answered it.";
     LedByOwnClock Common "led-by-own-clock" "A leader whose log has stamps had heard nothing of log time, and went on from its own wall clock.";
     StampHeldBack Common "stamp-held-back" "A new leader's time was behind the last stamp of its log.";
+    LogTimeBehind Common "log-time-behind" "A node's estimate of log time was later than its leader can be, and went back.";
+    WallWithinBounds Common "wall-within-bounds" "A new leader's wall clock counted where words about log time left room.";
 
     // What commands do.
     ExpiredAtDeadline Common "expired-at-deadline" "A key ended in the very millisecond of its deadline.";

@@ -55,7 +55,7 @@ pub struct ReplicationConfig {
     pub tail_bytes: u64,
     /// Length of a tick.
     pub tick: Duration,
-    /// Ticks without a leader before an election (up to twice as many, drawn).
+    /// Ticks in the election timeout, see `NodeConfig`.
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
@@ -300,17 +300,7 @@ impl Driver {
             return Ok(());
         }
         status.set_waiting("");
-        let node_config = NodeConfig {
-            node_id: self.meta.node_id,
-            incarnation: self.meta.incarnation,
-            election_ticks: self.config.election_ticks,
-            heartbeat_ticks: self.config.heartbeat_ticks,
-            tick: self.config.tick,
-            lease_reads: self.config.lease_reads,
-            snapshot_log_bytes: self.config.snapshot_log_bytes,
-            tail_bytes: self.config.tail_bytes,
-            seed: self.config.seed,
-        };
+        let node_config = self.node_config();
         let restored_index = self.start.snapshot.as_ref().map_or(0, |meta| meta.index);
         let node = Node::new(node_config, self.start)?;
         let mut running = Running {
@@ -360,6 +350,20 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    fn node_config(&self) -> NodeConfig {
+        NodeConfig {
+            node_id: self.meta.node_id,
+            incarnation: self.meta.incarnation,
+            election_ticks: self.config.election_ticks,
+            heartbeat_ticks: self.config.heartbeat_ticks,
+            tick: self.config.tick,
+            lease_reads: self.config.lease_reads,
+            snapshot_log_bytes: self.config.snapshot_log_bytes,
+            tail_bytes: self.config.tail_bytes,
+            seed: self.config.seed,
+        }
     }
 
     fn identity(&self) -> Identity {
@@ -528,11 +532,12 @@ impl<N: Net, C: Clock> Running<N, C> {
         match event {
             PeerEvent::Heard { .. } => {}
             PeerEvent::Frame { from, frame } => {
+                let word = frame.word();
                 if !frame.ops.is_empty() {
                     self.step(Input::Forwarded { from, ops: frame.ops });
                 }
                 if let Some(message) = frame.raft {
-                    self.step(Input::Peer { message, log_time_ms: frame.log_time_ms });
+                    self.step(Input::Peer { message, word });
                 }
             }
             PeerEvent::Down { peer } => self.step(Input::Unreachable { peer }),
@@ -690,9 +695,9 @@ impl<N: Net, C: Clock> Running<N, C> {
             Output::Install { number, meta, chunks, hard_state } => {
                 self.ask_log(LogRequest::Install { number, meta, chunks, hard_state })?;
             }
-            Output::Send { message, log_time_ms } => {
+            Output::Send { message, word } => {
                 let to = message.to;
-                let frame = PeerFrame { raft: Some(message), ops: Vec::new(), log_time_ms };
+                let frame = PeerFrame { raft: Some(message), ..PeerFrame::telling(word) };
                 self.links.send(to, &frame);
             }
             Output::Forward { to, ops } => self.forward(to, ops),
@@ -726,7 +731,7 @@ impl<N: Net, C: Clock> Running<N, C> {
                 bytes += op.len();
                 batch.push(op);
             }
-            self.links.send(to, &PeerFrame { raft: None, ops: batch, log_time_ms: 0 });
+            self.links.send(to, &PeerFrame { ops: batch, ..PeerFrame::default() });
         }
     }
 

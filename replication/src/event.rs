@@ -1,10 +1,23 @@
 //! What goes into the node and what comes out of it. Closed enums: the node's behaviour can be read in one place.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::gateway::Committed;
 use crate::storage::{HardState, LogEntry, SnapshotMeta};
 use crate::wire::RaftMessage;
+
+/// Log time as a message tells it. It was no earlier than this when the message left, and no later than this and the slack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeWord {
+    /// Milliseconds.
+    pub log_time_ms: u64,
+    /// How far its sender may be behind log time: nothing if it leads. None: it can't tell.
+    pub slack: Option<Duration>,
+    /// The receiver's own monotonic clock at some moment before the message left. None: nothing is known of its way.
+    pub left_after: Option<Duration>,
+}
 
 /// What happens to a node.
 #[derive(Debug)]
@@ -15,8 +28,8 @@ pub enum Input {
     Peer {
         /// The message.
         message: RaftMessage,
-        /// Log time at the sender, milliseconds; 0 if it did not say.
-        log_time_ms: u64,
+        /// Log time at the sender, if it said.
+        word: Option<TimeWord>,
     },
     /// Ops of a peer's gateway, for the leader.
     Forwarded {
@@ -132,8 +145,8 @@ pub enum Output {
     Send {
         /// The message (its receiver is in it).
         message: RaftMessage,
-        /// Log time, if this node leads or answers a candidate and knows it; 0 otherwise.
-        log_time_ms: u64,
+        /// Log time, if this node leads or answers a candidate and knows it.
+        word: Option<TimeWord>,
     },
     /// Send ops of the own gateway to the leader.
     Forward {

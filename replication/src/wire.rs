@@ -1,11 +1,14 @@
 //! What travels between nodes: prost structs of our own, field for field compatible with raft's `eraftpb` where they
 //! mirror it. The raft crate's types never reach network or disk: they are moved across at this border.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb;
 use steadfast_core::canary::{Canary, is_planted};
 
+use crate::event::TimeWord;
 use crate::storage::{LogEntry, Membership, SnapshotMeta};
 
 /// Mirror of `eraftpb::Entry`.
@@ -126,7 +129,17 @@ pub struct PeerFrame {
     /// Log time at the sender in milliseconds, if it leads or answers a candidate and knows it; 0 otherwise.
     #[prost(uint64, tag = "3")]
     pub log_time_ms: u64,
+    /// How much later log time may be than that, milliseconds: 0 of a leader, `SLACK_UNKNOWN` of who can't tell.
+    #[prost(uint64, tag = "4")]
+    pub slack_ms: u64,
+    /// The receiver's own clock, in microseconds, as the sender last read it on this stream; 0 if it has not. It tells how long this frame
+    /// may have been on its way.
+    #[prost(uint64, tag = "5")]
+    pub echo_us: u64,
 }
+
+/// No upper bound is known.
+pub const SLACK_UNKNOWN: u64 = u64::MAX;
 
 impl RaftMessage {
     /// From raft's own type.
@@ -302,6 +315,23 @@ impl PeerFrame {
     /// Its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode_to_vec()
+    }
+
+    /// An empty frame that tells log time, if anything is known of it. What it was sent after is filled in as it leaves.
+    pub fn telling(word: Option<TimeWord>) -> Self {
+        let Some(word) = word else { return Self::default() };
+        let whole_ms = |slack: Duration| u64::try_from(slack.as_micros().div_ceil(1000)).ok();
+        let slack_ms = word.slack.and_then(whole_ms).unwrap_or(SLACK_UNKNOWN);
+        Self { log_time_ms: word.log_time_ms, slack_ms, ..Self::default() }
+    }
+
+    /// What it tells of log time.
+    pub fn word(&self) -> Option<TimeWord> {
+        (self.log_time_ms > 0).then(|| TimeWord {
+            log_time_ms: self.log_time_ms,
+            slack: (self.slack_ms != SLACK_UNKNOWN).then(|| Duration::from_millis(self.slack_ms)),
+            left_after: (self.echo_us > 0).then(|| Duration::from_micros(self.echo_us)),
+        })
     }
 }
 

@@ -215,9 +215,9 @@ impl World {
                 Output::SaveSnapshot { meta, chunks, compact_to } => {
                     process.requests.push_back(Request::Save(meta, chunks, compact_to));
                 }
-                Output::Send { message, log_time_ms } => {
+                Output::Send { message, word } => {
                     assert_eq!(message.from, id, "nobody speaks in another's name");
-                    self.network.push((message.to, Input::Peer { message, log_time_ms }));
+                    self.network.push((message.to, Input::Peer { message, word }));
                 }
                 Output::Forward { to, ops } => {
                     self.network.push((to, Input::Forwarded { from: id, ops }));
@@ -370,8 +370,8 @@ impl World {
         let fate = self.draw.below(100);
         let lost = lossy && fate < 6;
         let again = match &input {
-            Input::Peer { message, log_time_ms } => {
-                Some(Input::Peer { message: message.clone(), log_time_ms: *log_time_ms })
+            Input::Peer { message, word } => {
+                Some(Input::Peer { message: message.clone(), word: *word })
             }
             Input::Forwarded { from, ops } => {
                 Some(Input::Forwarded { from: *from, ops: ops.clone() })
@@ -618,7 +618,7 @@ fn appended(index: u64, log_term: u64, data: &[u8]) -> Input {
     let entry = wire::Entry { term: 5, index, data, ..wire::Entry::default() };
     let (index, entries) = (index - 1, vec![entry]);
     let message = RaftMessage { msg_type: APPEND, log_term, index, entries, ..of_leader() };
-    Input::Peer { message, log_time_ms: 0 }
+    Input::Peer { message, word: None }
 }
 
 /// A snapshot and entries behind it may come in one turn: that the snapshot is durable does not confirm the entries.

@@ -19,8 +19,8 @@ use steadfast_sim::ports::clock::EPOCH_MS;
 use steadfast_sim::value::{Value, argv};
 use steadfast_sim::workload::{Mix, expiry, registers};
 
-/// Clocks that say anything, and never stand still.
-const WILD: Clocks = Clocks::Wild { stood_still_ms: 0 };
+/// Clocks that say anything.
+const WILD: Clocks = Clocks::Wild { new_leader_ms: 0 };
 
 /// A log of one gateway, an entry a request.
 struct Log {

@@ -18,7 +18,7 @@ use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::mark::{self, Mark};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
-use crate::event::{Input, Output};
+use crate::event::{Input, Output, TimeWord};
 use crate::gateway::{Committed, PARCEL_BYTES_MAX, Role};
 use crate::lease::{Abstention, Lease};
 use crate::log_clock::LogClock;
@@ -45,7 +45,8 @@ pub struct NodeConfig {
     pub node_id: u64,
     /// This start's incarnation.
     pub incarnation: u64,
-    /// Ticks without a leader before an election (up to twice as many, drawn).
+    /// Ticks in the election timeout, 3 at the least. An election begins after two more, or up to twice as many, drawn. Leases rely on all
+    /// nodes having the same.
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
@@ -131,6 +132,11 @@ impl Node {
         let mut clock = LogClock::default();
         start.entries.iter().filter_map(|e| stamp_of(&e.payload)).for_each(|s| clock.saw_stamp(s));
         let committed = (snapshot_index == 0).then(Sessions::default);
+        if config.election_ticks < 3 {
+            return Err(
+                "an election timeout has 3 ticks at the least. Nothing was changed.".to_owned()
+            );
+        }
         let election_timeout = config.tick * config.election_ticks as u32;
         // What it answers a leader it does in a term that is on its disk by then.
         let abstention = Abstention::new(election_timeout, start.hard_state.term == 0);
@@ -265,7 +271,7 @@ impl Node {
         self.abstention.step(now);
         match input {
             Input::Tick => self.tick(now),
-            Input::Peer { message, log_time_ms } => self.peer(now, message, log_time_ms),
+            Input::Peer { message, word } => self.peer(now, message, word),
             Input::Forwarded { from, ops } => ops.into_iter().for_each(|op| self.gather(from, op)),
             Input::Parcel { sequence, op } => self.outbox.push(sequence, op),
             Input::Read { round } => self.read.want(round),
@@ -336,7 +342,7 @@ impl Node {
         self.committed.is_some() && applied >= self.raw.store().base_index()
     }
 
-    fn peer(&mut self, now: Duration, message: RaftMessage, log_time_ms: u64) {
+    fn peer(&mut self, now: Duration, message: RaftMessage, word: Option<TimeWord>) {
         let Some(message) = message.into_raft() else { return };
         if self.unpersisted.len() >= UNPERSISTED_MAX
             || !self.is_for_now(message.get_msg_type())
@@ -363,14 +369,12 @@ impl Node {
                 if message.term >= self.raw.raft.term =>
             {
                 self.abstention.heard_leader(now);
-                if log_time_ms > 0 {
-                    self.clock.hear(now, log_time_ms);
+                if let Some(word) = word {
+                    self.clock.hear(now, word);
                 }
             }
-            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse
-                if log_time_ms > 0 =>
-            {
-                self.clock.believe(now, log_time_ms);
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
+                word.into_iter().for_each(|word| self.clock.believe(now, word));
             }
             _ => {}
         }
@@ -512,7 +516,6 @@ impl Node {
         let peers = peers.filter(|(id, progress)| **id != own && progress.recent_active);
         let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
         if let Some(id) = best.map(|(id, _)| *id) {
-            self.lease.give_up();
             self.raw.transfer_leader(id);
             mark::reached(Mark::LeadershipOffered);
         }
@@ -529,7 +532,7 @@ impl Node {
         if earlier.is_some() {
             mark::reached(Mark::InstallSuperseded);
         }
-        self.peer(now, message, 0);
+        self.peer(now, message, None);
         // Raft takes on what is newer than all it has; what it took on in this very turn may be the earlier one.
         let taken = self.raw.snap().map(|snapshot| snapshot.get_metadata().index);
         let mut received = self.received.take().into_iter().chain(earlier);
@@ -733,19 +736,21 @@ impl Node {
     /// from there.
     fn send(&mut self, now: Duration, message: eraftpb::Message) {
         let kind = message.get_msg_type();
-        let log_time_ms = match kind {
+        let word = match kind {
             MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
-                self.clock.known_ms(now)
+                self.clock.word(now)
             }
-            _ if self.raw.raft.state == StateRole::Leader => self.clock.leading_ms(now),
+            _ if self.raw.raft.state == StateRole::Leader => self.clock.leaders_word(now),
             _ => None,
         };
-        let log_time_ms = log_time_ms.unwrap_or(0);
+        if kind == MessageType::MsgTimeoutNow {
+            self.lease.give_up(); // and that is published before the message leaves
+        }
         let message = RaftMessage::from_raft(message);
         self.outputs.push_back(if kind == MessageType::MsgSnapshot {
             Output::SendSnapshot { message }
         } else {
-            Output::Send { message, log_time_ms }
+            Output::Send { message, word }
         });
     }
 }

@@ -114,6 +114,7 @@ struct Shared<N: Net> {
     events: mpsc::Sender<PeerEvent>,
     /// Refusals that were logged already.
     told: RefCell<BTreeSet<(u64, String)>>,
+    monotonic: Monotonic,
 }
 
 /// The way into a peer's queue. It has two lanes, each in order and with room of its own: raft's messages pass the parcels of
@@ -142,16 +143,14 @@ impl Queued {
     }
 
     /// The frame as it leaves the queue now. A peer that has just started has no other word to measure this one by: were it old, it
-    /// might lead by it, and locks would end before their time when log time catches up.
-    fn leave(self, monotonic: &Monotonic) -> Vec<u8> {
+    /// might lead by it, and locks would end before their time when log time catches up. `echo_us` lets it tell how old it may be.
+    fn leave(self, monotonic: &Monotonic, echo_us: u64) -> Vec<u8> {
         let Self { mut bytes, log_time } = self;
         if let Some((log_time_ms, since)) = log_time {
             let waited_ms = monotonic().saturating_sub(since).as_millis() as u64;
-            if waited_ms > 0 {
-                let log_time_ms = log_time_ms.saturating_add(waited_ms);
-                // Of a field that comes twice the last one counts (protobuf, "Last One Wins").
-                bytes.extend(PeerFrame { log_time_ms, ..PeerFrame::default() }.to_bytes());
-            }
+            let log_time_ms = if waited_ms > 0 { log_time_ms.saturating_add(waited_ms) } else { 0 };
+            // Of a field that comes twice the last one counts (protobuf, "Last One Wins"); what is 0 does not come.
+            bytes.extend(PeerFrame { log_time_ms, echo_us, ..PeerFrame::default() }.to_bytes());
         }
         bytes
     }
@@ -167,6 +166,8 @@ struct Waiting {
     raft: LaneEnd,
     ops: LaneEnd,
     monotonic: Monotonic,
+    /// The peer's clock as its last sign of life on the present stream told it, in microseconds.
+    echo_us: Rc<Cell<u64>>,
 }
 
 struct LaneEnd {
@@ -177,7 +178,9 @@ struct LaneEnd {
 impl Queue {
     fn of(peer: Member, monotonic: Monotonic) -> (Self, Waiting) {
         let ((raft, raft_end), (ops, ops_end)) = (Lane::open(), Lane::open());
-        let waiting = Waiting { raft: raft_end, ops: ops_end, monotonic: Rc::clone(&monotonic) };
+        let clock = Rc::clone(&monotonic);
+        let echo_us = Rc::default();
+        let waiting = Waiting { raft: raft_end, ops: ops_end, monotonic: clock, echo_us };
         (Self { peer, raft, ops, monotonic }, waiting)
     }
 
@@ -210,12 +213,12 @@ impl Waiting {
             frame = self.raft.next() => frame,
             frame = self.ops.next() => frame,
         };
-        frame.map(|frame| frame.leave(&self.monotonic))
+        frame.map(|frame| frame.leave(&self.monotonic, self.echo_us.get()))
     }
 
     fn try_next(&mut self) -> Option<Vec<u8>> {
         let frame = self.raft.try_next().or_else(|| self.ops.try_next());
-        frame.map(|frame| frame.leave(&self.monotonic))
+        frame.map(|frame| frame.leave(&self.monotonic, self.echo_us.get()))
     }
 }
 
@@ -257,6 +260,7 @@ impl<N: Net> Links<N> {
         listener: Option<N::Listener>,
         events: mpsc::Sender<PeerEvent>,
     ) -> Self {
+        let monotonic: Monotonic = Rc::new(move || clock.monotonic());
         let shared = Rc::new(Shared {
             net,
             identity: RefCell::new(identity),
@@ -266,12 +270,12 @@ impl<N: Net> Links<N> {
             newest: RefCell::default(),
             events,
             told: RefCell::default(),
+            monotonic: Rc::clone(&monotonic),
         });
         let mut tasks = Vec::new();
         if let Some(listener) = listener {
             tasks.push(spawn_local(accept(Rc::clone(&shared), listener)));
         }
-        let monotonic: Monotonic = Rc::new(move || clock.monotonic());
         let mut queues = BTreeMap::new();
         for peer in peers {
             let (queue, waiting) = Queue::of(peer.clone(), Rc::clone(&monotonic));
@@ -400,7 +404,7 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
         let is_ping = body.as_ref().is_some_and(Bytes::is_empty);
         if is_ping || answered.elapsed() >= PING_EVERY {
             answered = Instant::now();
-            frame::write(&mut stream, &[], SILENCE_MAX).await?;
+            frame::write(&mut stream, &shared.clock_reading(), SILENCE_MAX).await?;
         }
         let Some(body) = body.filter(|_| !is_ping) else { continue };
         let frame = PeerFrame::decode(body).map_err(|_| invalid("a frame that is no message"))?;
@@ -524,7 +528,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     waiting: &mut Waiting,
 ) -> io::Error {
     let (reader, mut writer) = tokio::io::split(stream);
-    let mut listener = spawn_local(listen(reader));
+    waiting.echo_us.set(0);
+    let mut listener = spawn_local(listen(reader, Rc::clone(&waiting.echo_us)));
     let mut beat = interval(PING_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut out = Vec::new();
@@ -559,10 +564,14 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     error
 }
 
-/// Listens to signs of life; ends when the other end is gone or silent for too long.
-async fn listen<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>) {
+/// Listens to signs of life, and notes the clock that they tell; ends when the other end is gone or silent for too long.
+async fn listen<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>, echo_us: Rc<Cell<u64>>) {
     let mut incoming = Incoming::default();
-    while incoming.step(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await.is_ok() {}
+    while let Ok(sign) = incoming.step(&mut reader, FRAME_BYTES_MAX, SILENCE_MAX).await {
+        if let Some(reading) = sign.and_then(|sign| sign[..].try_into().ok()) {
+            echo_us.set(u64::from_le_bytes(reading));
+        }
+    }
 }
 
 async fn transfer<N: Net>(
@@ -598,6 +607,12 @@ impl<N: Net> Shared<N> {
     /// An error means that the driver is gone: then every stream ends.
     async fn tell(&self, event: PeerEvent) -> io::Result<()> {
         self.events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// What a sign of life says: the own clock, in microseconds.
+    fn clock_reading(&self) -> [u8; 8] {
+        let micros = u64::try_from((self.monotonic)().as_micros()).unwrap_or(0);
+        micros.to_le_bytes()
     }
 
     /// Names a new stream of a peer; older ones end.
@@ -674,7 +689,7 @@ mod tests {
 
     fn frame(raft: bool, ops: &[u8]) -> PeerFrame {
         let ops = vec![Bytes::copy_from_slice(ops)];
-        PeerFrame { raft: raft.then(RaftMessage::default), ops, log_time_ms: 0 }
+        PeerFrame { raft: raft.then(RaftMessage::default), ops, ..PeerFrame::default() }
     }
 
     fn queue(now: &Rc<Cell<Duration>>) -> (Queue, Waiting) {

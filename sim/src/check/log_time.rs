@@ -4,7 +4,7 @@
 //! Where wall clocks say anything, log time still runs at the pace of the leaders' monotonic clocks: a wall clock that jumps moves it
 //! by no more than the slewing rate. That holds within a term. From one to the next it holds as well if no node started twice, for
 //! whoever has been there knows log time from others; but a leader whose machine stood still with its clocks lags from then on, and
-//! whoever leads next need not.
+//! whoever leads next need not; and where words about log time were long on their way, a new leader's wall clock counts for as much.
 //!
 //! When a leader made a stamp is not seen. It was after the last request that stands in the log up to there was sent, and before
 //! the entry was first applied.
@@ -21,6 +21,8 @@ use crate::ports::clock::{DRIFT_PPM, EPOCH_MS, SKEW_MS};
 
 /// How far log time may lag behind real time: what a new leader last heard has been on its way, each time it changed hands.
 pub const LAG_MS: u64 = 100;
+/// What nobody knows of how long a word was on its way, in a network without delays: peers tell each other their clocks so often.
+const WAY_MS: u64 = 400;
 /// Rounding to milliseconds, at both ends.
 const ROUNDING_MS: u64 = 2;
 
@@ -42,10 +44,10 @@ pub fn real_ms(at: Duration) -> u64 {
 pub enum Clocks {
     /// They are kept in time.
     Kept,
-    /// They say anything, and machines stand still with them for so many milliseconds, all of them together.
+    /// They say anything.
     Wild {
-        /// How many.
-        stood_still_ms: u64,
+        /// How far a new leader may be ahead of the last one, in milliseconds.
+        new_leader_ms: u64,
     },
 }
 
@@ -56,8 +58,19 @@ impl Clocks {
             return Self::Kept;
         }
         let stands = |planned: &&Planned| matches!(planned.fault, Fault::Suspend { .. });
-        let stood_still_ms = plan.faults.iter().filter(stands).map(|fault| fault.lasts_ms).sum();
-        Self::Wild { stood_still_ms }
+        let stood_still_ms: u64 =
+            plan.faults.iter().filter(stands).map(|fault| fault.lasts_ms).sum();
+        let delays = |planned: &&Planned| {
+            matches!(
+                planned.fault,
+                Fault::Cut { held: true, .. }
+                    | Fault::SlowNetwork { .. }
+                    | Fault::Streams { .. }
+                    | Fault::Pause { .. }
+            )
+        };
+        let late_ms = plan.faults.iter().filter(delays).map(|fault| fault.lasts_ms).max();
+        Self::Wild { new_leader_ms: WAY_MS + stood_still_ms + late_ms.unwrap_or(0) }
     }
 
     /// Whether real time has a say.
@@ -126,11 +139,11 @@ fn leap(
     sent: &BTreeMap<u64, Duration>,
     clocks: Clocks,
 ) -> Option<Violation> {
-    let stood_still = match clocks {
+    let new_leader = match clocks {
         Clocks::Kept => 0,
-        Clocks::Wild { stood_still_ms } => stood_still_ms as i64,
+        Clocks::Wild { new_leader_ms } => new_leader_ms as i64,
     };
-    let new_leader = Some(stood_still).filter(|_| !is_restarted(log));
+    let new_leader = Some(new_leader).filter(|_| !is_restarted(log));
     let mut ahead = Ahead { term: None, new_leader };
     let mut latest_sent = Duration::ZERO;
     for (index, record) in log {
@@ -202,7 +215,7 @@ mod tests {
     /// A stamp that jumps ahead is found whatever the wall clocks say, in a term, and also over terms if no node started twice.
     #[test]
     fn leaps_are_found() {
-        let leaps_beside = |stood_still_ms: u64, entries: &[(i64, u64)], starts: &[u64]| {
+        let leaps_beside = |new_leader_ms: u64, entries: &[(i64, u64)], starts: &[u64]| {
             let (mut log, mut sent) = (BTreeMap::new(), BTreeMap::new());
             for (index, ((stamp, term), start)) in (1..).zip(entries.iter().zip(starts)) {
                 let time = UnixMillis(EPOCH_MS.saturating_add_signed(*stamp));
@@ -213,7 +226,7 @@ mod tests {
                 log.insert(index, record);
                 sent.insert(index, Duration::from_millis(index * 100 - 10));
             }
-            leap(&log, &sent, Clocks::Wild { stood_still_ms }).is_some()
+            leap(&log, &sent, Clocks::Wild { new_leader_ms }).is_some()
         };
         let leaps = |entries: &[(i64, u64)], starts: &[u64]| leaps_beside(0, entries, starts);
         assert!(!leaps(&[(700_000, 1), (700_100, 1), (700_190, 2)], &[1, 1, 1]));
