@@ -89,7 +89,7 @@ pub enum Outlet {
     ReadIndex {
         /// The round.
         round: u64,
-        /// Commit index that was confirmed by a quorum after the round began.
+        /// Commit index, confirmed after the round began: by a quorum, or by a leader's lease.
         index: u64,
     },
     /// Encode the state as it is now and send `Intake::Snapshot`.
@@ -127,7 +127,8 @@ pub enum Role {
     Learner = 3,
 }
 
-/// Figures that replication publishes for the event loop. Plain atomics: each stands for itself.
+/// Figures that replication publishes for the event loop. Plain atomics: each stands for itself, but for the lease and the commit index
+/// (see `lease_index`).
 #[derive(Debug, Default)]
 pub struct Status {
     role: AtomicU8,

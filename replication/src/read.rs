@@ -108,7 +108,7 @@ mod tests {
         let mut read = ReadRound::new(1, 7);
         let own = read.fresh_context();
         assert_eq!(read.counter_of(&own), Some(1));
-        for other in [ReadRound::new(2, 7), ReadRound::new(1, 8)].iter_mut() {
+        for other in &mut [ReadRound::new(2, 7), ReadRound::new(1, 8)] {
             assert_eq!(read.counter_of(&other.fresh_context()), None);
         }
         assert_eq!(read.counter_of(b"garbage"), None);

@@ -68,7 +68,7 @@ async fn greet(net: &MemoryNet, hello: &Hello) -> (Wire, Welcome) {
 }
 
 fn op(number: u8) -> PeerFrame {
-    PeerFrame { raft: None, ops: vec![Bytes::from(vec![number])], log_time_ms: 0 }
+    PeerFrame { ops: vec![Bytes::from(vec![number])], ..PeerFrame::default() }
 }
 
 async fn next_op(events: &mut mpsc::Receiver<PeerEvent>) -> u8 {
@@ -106,7 +106,7 @@ fn strangers_are_refused_in_words() {
             (Hello { to: 3, ..good.clone() }, "meant to reach node 3"),
             (Hello { from: 1, ..good.clone() }, "calls itself node 1"),
             (Hello { from: 0, ..good.clone() }, "calls itself node 0"),
-            (Hello { protocol: 2, ..good.clone() }, "version 2"),
+            (Hello { protocol: 1, ..good.clone() }, "version 1"),
             (Hello { record: other_record.into(), ..good.clone() }, "another cluster"),
             (Hello { record: Bytes::from_static(b"broken"), ..good.clone() }, "broken record"),
             (

@@ -91,7 +91,7 @@ pub struct ServerArgs {
     #[arg(long, default_value = "16mb", value_parser = bytes)]
     segment_bytes: u64,
     /// Whether a leader answers reads by itself while its lease holds. It trusts the clocks of two nodes to run apart by less than a
-    /// tenth; say no where they do not, and each read asks a quorum.
+    /// fifth, and to go on while a machine stands still; say no on every node where they do not, and each read asks a quorum.
     #[arg(long, value_enum, default_value_t = YesNo::Yes)]
     lease_reads: YesNo,
 }

@@ -306,7 +306,9 @@ fn leaves_multi(found: Found) -> bool {
 
 fn waiting_read(facts: &Facts, argv: &[&[u8]], watch: bool) -> WaitingRead {
     let argv = argv.iter().map(|word| word.to_vec()).collect();
-    let (protocol, db, consistency) = (facts.protocol, facts.db, facts.consistency);
+    let (protocol, db) = (facts.protocol, facts.db);
+    // An old precondition would only let EXEC fail.
+    let consistency = if watch { Consistency::Linearizable } else { facts.consistency };
     WaitingRead { protocol, db, argv, consistency, watch, index: None, tick: None }
 }
 

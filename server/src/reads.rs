@@ -102,6 +102,7 @@ impl<R> Rounds<R> {
             let due = reads.partition_point(|(deadline, _)| *deadline <= now);
             reads.drain(..due).for_each(|(_, read)| give_up(read));
         }
+        self.confirmed.retain(|(_, reads)| !reads.is_empty());
         let due = self.ticks.extract_if(.., |(_, deadline, _)| *deadline <= now);
         due.for_each(|(_, _, read)| give_up(read));
     }

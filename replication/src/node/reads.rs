@@ -1,5 +1,6 @@
 //! Read indexes: where the node gets them, and the rounds that its lease lives by. Every heartbeat is a round of raft's `ReadIndex`
-//! with a number of its own, so that its answers tell when they were asked for; raft's own heartbeats, which don't, are rare.
+//! with a number of its own, so that its answers tell when they were asked for; raft's own heartbeats, which carry the number of an
+//! earlier round if one is not answered yet, and none otherwise, are rare.
 
 use std::time::Duration;
 
