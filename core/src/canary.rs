@@ -135,7 +135,7 @@ pub enum Canary {
     LeaderTrustsItsClock,
     /// Log time follows a jump of the leader's wall clock at once.
     ClockFollowsJumps,
-    /// What was heard last of log time counts, not the highest of what was heard.
+    /// What was heard last of log time counts, as if it had had no way.
     LateWordsCount,
     /// A node that was stopped believes what waited in its buffers.
     OldWordsBelieved,
