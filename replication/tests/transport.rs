@@ -14,7 +14,7 @@ use steadfast_replication::wire::{PeerFrame, RaftMessage, Snapshot, SnapshotMeta
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use world::{MemoryNet, Wire, run};
+use world::{MemoryNet, TestClock, Wire, run};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -52,11 +52,20 @@ async fn links(
     own: u64,
     peer: u64,
 ) -> (Links<MemoryNet>, mpsc::Receiver<PeerEvent>) {
+    links_by(Still, net, own, peer).await
+}
+
+async fn links_by(
+    clock: impl Clock,
+    net: &MemoryNet,
+    own: u64,
+    peer: u64,
+) -> (Links<MemoryNet>, mpsc::Receiver<PeerEvent>) {
     let net = net.of(own);
     let listener = net.bind("", own as u16).await.expect("the port is free");
     let (sender, events) = mpsc::channel(1024);
     let peers = vec![member(peer)];
-    (Links::start(net, Still, identity(own), peers, Some(listener), sender), events)
+    (Links::start(net, clock, identity(own), peers, Some(listener), sender), events)
 }
 
 /// Says hello to node 1 by hand.
@@ -262,6 +271,44 @@ fn the_newest_stream_counts() {
         let _ = frame::write(&mut old, &op(3).to_bytes(), PATIENCE).await;
         frame::write(&mut new, &op(4).to_bytes(), PATIENCE).await.expect("it is read");
         assert_eq!(next_op(&mut events).await, 4);
+    });
+}
+
+/// Who hears of log time hears as well how long that may have been on its way, on its own clock, whatever the other's says.
+#[test]
+fn frames_tell_after_what_they_left() {
+    #[derive(Clone)]
+    struct Ahead(TestClock, Duration);
+    impl Clock for Ahead {
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic() + self.1
+        }
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+    run(async {
+        let net = MemoryNet::new();
+        let own = Ahead(TestClock::new(), Duration::from_secs(500));
+        let other = Ahead(TestClock::new(), Duration::from_secs(3));
+        let (_one, mut events) = links_by(own.clone(), &net, 1, 2).await;
+        let (two, _events) = links_by(other, &net, 2, 1).await;
+        sleep(PATIENCE).await;
+        two.send(1, &PeerFrame { log_time_ms: 7, slack_ms: 40, ..op(1) });
+        two.send(1, &op(2));
+        let mut words = Vec::new();
+        while words.len() < 2 {
+            let event = timeout(PATIENCE, events.recv()).await.expect("in time");
+            if let PeerEvent::Frame { frame, .. } = event.expect("links live") {
+                words.push(frame.word());
+            }
+        }
+        let word = words[0].expect("it tells log time");
+        assert_eq!((word.log_time_ms, word.slack), (7, Some(Duration::from_millis(40))));
+        let after = word.left_after.expect("there were signs of life");
+        let way = own.monotonic().checked_sub(after).expect("the clock was read before");
+        assert!(way <= Duration::from_millis(300), "{way:?}");
+        assert_eq!(words[1], None, "it tells none");
     });
 }
 
