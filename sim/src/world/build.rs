@@ -27,7 +27,7 @@ use crate::client::{Client, Notebook};
 use crate::draw::Draws;
 use crate::evidence::NodeObserver;
 use crate::happened::Happened;
-use crate::plan::{Class, ClockPlan, Head, Plan};
+use crate::plan::{ClockPlan, Head, Plan};
 use crate::ports::clock::{EPOCH_MS, SimClock};
 use crate::ports::disk::SharedPlatter;
 use crate::ports::heap;
@@ -65,7 +65,7 @@ impl World<'_> {
                     snapshot_log_bytes: head.snapshot_log_bytes,
                     request_timeout: Duration::from_millis(head.request_timeout_ms),
                     // Leases trust clocks: who does not, switches them off.
-                    lease_reads: head.class != Class::WildClocks,
+                    lease_reads: head.class.keeps_time(),
                     ..Config::default()
                 };
                 let handle = NodeHandle {
