@@ -4,7 +4,6 @@ killed, or told to end, again and again, while a client of each other node write
 Usage: failover.py BINARY [ROUNDS]. Prints medians; asserts that nobody was refused, and that nothing acknowledged was lost or doubled."""
 
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -13,26 +12,10 @@ import threading
 import time
 
 from processes import answers, free_port, wait_until
+from resp import Client
 
 BINARY = sys.argv[1]
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-
-
-class Client:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.replies = self.socket.makefile("rb")
-
-    def call(self, *words):
-        request = b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words)
-        self.socket.sendall(b"*%d\r\n" % len(words) + request)
-        line = self.replies.readline().rstrip(b"\r\n").decode()
-        return self.replies.read(int(line[1:]) + 2)[:-2].decode() if line[:1] == "$" and line != "$-1" else line
-
-    def info(self, field):
-        lines = self.call("INFO", "everything").splitlines()
-        return next(line.split(":", 1)[1] for line in lines if line.startswith(f"{field}:"))
 
 
 class Cluster:

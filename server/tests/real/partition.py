@@ -6,10 +6,10 @@ Usage: partition.py BINARY. Needs Linux, root and iproute2. Each check prints a 
 import contextlib
 import ctypes
 import os
-import socket
 import subprocess
 import sys
 
+import resp
 from processes import started, wait_until
 
 BINARY = sys.argv[1]
@@ -79,29 +79,10 @@ class Network:
         )
 
 
-class Client:
+class Client(resp.Client):
     def __init__(self, node):
         with inside(node):
-            self.socket = socket.create_connection(("127.0.0.1", CLIENTS), timeout=30)
-        self.replies = self.socket.makefile("rb")
-
-    def call(self, *words):
-        self.send(*words)
-        return self.receive()
-
-    def send(self, *words):
-        request = b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words)
-        self.socket.sendall(b"*%d\r\n" % len(words) + request)
-
-    def receive(self):
-        line = self.replies.readline().rstrip(b"\r\n").decode()
-        if line.startswith("$") and line != "$-1":
-            return self.replies.read(int(line[1:]) + 2)[:-2].decode()
-        return line
-
-    def info(self, field):
-        lines = self.call("INFO", "everything").splitlines()
-        return next(line.split(":", 1)[1] for line in lines if line.startswith(f"{field}:"))
+            super().__init__(CLIENTS)
 
 
 def is_not_applied(reply):
