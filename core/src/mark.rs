@@ -69,7 +69,7 @@ marks! {
     AppendRefused Common "append-refused" "A follower refused an append and hinted where its log ends.";
     FollowerLeftBehind Common "follower-left-behind" "A leader's log was compacted past what a follower has.";
     SnapshotOvertaken Rare "snapshot-overtaken" "A leader's snapshot was taken on while an own, older one was being saved.";
-    ConfirmedEntryLost VeryRare "confirmed-entry-lost" "A node found that its disk had lost what it had confirmed, and stopped.";
+    ConfirmedEntryLost Designed "confirmed-entry-lost" "A node found that its disk had lost what it had confirmed, and stopped.";
     HandedOutWhileRestoring Common "handed-out-while-restoring" "Entries were handed out while the state before them was restored.";
 
     // Gateways and their parcels.
@@ -105,7 +105,6 @@ marks! {
     PartRemoved Common "part-removed" "A snapshot or identity that was never finished was removed.";
     FirstStartRepeated Rare "first-start-repeated" "A directory was found whose first start had been cut short.";
     InstallUnlogged Rare "install-unlogged" "A snapshot was found that had been installed without a record in the log.";
-    HardStateRaised VeryRare "hard-state-raised" "The hard state was behind the log, and was raised to it.";
     UnsureRewritten Common "unsure-rewritten" "What nothing said was durable was written once more at a start.";
     SyncFailed Common "sync-failed" "A sync of the log failed.";
     LogStopped Common "log-stopped" "The log could not go on, and the node stopped.";

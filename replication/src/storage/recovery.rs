@@ -424,11 +424,11 @@ fn entries_after(
     Ok(contradicted || scan.reach < index)
 }
 
-/// A crash between an install and its hard state leaves that behind the snapshot.
+/// A crash between an install and its hard state leaves that behind the snapshot. Its term is behind only if no term had been entered
+/// durably for the install, which raft does before it takes a leader's snapshot; no vote was given in that term then.
 fn clamp(mut hard_state: HardState, index: u64, term: u64, entries: &[LogEntry]) -> HardState {
     let last_term = entries.last().map_or(term, |entry| entry.term);
     if hard_state.term < last_term {
-        mark::reached(Mark::HardStateRaised);
         hard_state = HardState { term: last_term, vote: 0, commit: hard_state.commit };
     }
     let last_index = entries.last().map_or(index, |entry| entry.index);

@@ -137,6 +137,11 @@ pub const ALL: &[Scenario] = &[
         plan: spoilt::is_rolled_back,
     },
     Scenario {
+        name: "found-out",
+        story: "a follower's volume is rolled back, and passes for the member's until the leader speaks to it",
+        plan: spoilt::is_found_out,
+    },
+    Scenario {
         name: "copied-back",
         story: "a node's directory is replaced by a copy of it when the two others need it most",
         plan: spoilt::is_copied_back,

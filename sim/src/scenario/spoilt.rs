@@ -44,6 +44,24 @@ pub(super) fn is_wiped(seed: u64) -> Plan {
     })
 }
 
+/// The volume of a follower is rolled back to what it was after the node's last start: nothing tells it from the member, and it starts.
+/// Both others are there, and have what it lacks: the leader knows that it had confirmed more, and it ends.
+pub(super) fn is_found_out(seed: u64) -> Plan {
+    let mut sketch = Sketch::new(seed, "found-out", 3);
+    sketch.head.class = Class::StorageRot;
+    let spoilt = sketch.node();
+    let node = Target::Node(spoilt);
+    sketch.head.rotten = vec![spoilt];
+    sketch.head.segment_bytes = 1 << 20;
+    sketch.head.snapshot_log_bytes = 4 << 20;
+    let away_ms = sketch.draws.between(1000, 1500); // if it led, another does
+    let starts = sketch.add(When::At(FORMED_MS), away_ms, Fault::Kill { node });
+    let back = Fault::PutBack { node, way: Back::RolledBack };
+    let ms = away_ms + sketch.draws.between(500, 1000);
+    sketch.after(starts, ms, COPY_MS, back);
+    sketch.plan()
+}
+
 /// `spoil` adds what befalls the node at a time; the other has missed the given milliseconds by then.
 fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64, u64)) -> Plan {
     let mut sketch = Sketch::new(seed, name, 3);
