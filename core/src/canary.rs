@@ -55,6 +55,9 @@ pub enum Canary {
     CopyTaken,
     /// A member with an empty disk is taken for the member that it was.
     WipedNodeTaken,
+    /// A leader whose newest snapshot can't be read waits until another is due anyhow. (This one was real; seed 13258 showed it at
+    /// commit b527f01.)
+    UnreadableSnapshotKept,
 
     // ---- reads -----------------------------------------------------------------------------------------------------
     /// Where a quorum should be asked, raft trusts that whoever leads by its ticks still leads.

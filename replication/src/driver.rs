@@ -638,6 +638,7 @@ impl<N: Net, C: Clock> Running<N, C> {
     fn send_snapshot(&mut self, to: u64, snapshot: Option<(SnapshotMeta, Vec<Bytes>)>) {
         let Some(mut message) = self.announced.remove(&to) else { return };
         let Some((meta, chunks)) = snapshot else {
+            self.step(Input::SnapshotUnreadable);
             return self.step(Input::SnapshotSent { to, arrived: false });
         };
         // The newest on disk may be newer than the one that raft announced.

@@ -95,6 +95,8 @@ pub enum Input {
     },
     /// The own snapshot could not be saved.
     SnapshotFailed,
+    /// The own newest snapshot can't be read: another is needed, however little log there is.
+    SnapshotUnreadable,
     /// A snapshot came from the leader, verified, with the message that announced it.
     SnapshotReceived {
         /// The message.

@@ -15,6 +15,13 @@ const SNAPSHOT_RETRY_TICKS: u64 = 100;
 const CONNECTED_TAIL_SNAPSHOTS: u64 = 4;
 
 impl Node {
+    /// Whether a snapshot of the state as it is now is of use. On a full disk it may be what makes room: after it the log can go.
+    pub(super) fn is_snapshot_due(&self) -> bool {
+        let is_long = self.log_bytes > self.config.snapshot_log_bytes || self.no_space;
+        let (applied, saved) = (self.applied, self.snapshot_index());
+        is_long && applied > saved || self.snapshot_wanted && applied >= saved
+    }
+
     /// The own state was encoded: has it written down.
     pub(super) fn save_snapshot(&mut self, index: u64, chunks: Vec<Bytes>) {
         let store = self.raw.store();

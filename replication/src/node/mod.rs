@@ -105,6 +105,8 @@ pub struct Node {
     tick_wanted: bool,
     no_space: bool,
     taking_snapshot: bool,
+    /// The newest one can't be read.
+    snapshot_wanted: bool,
     /// Tick before which no snapshot is asked for: the last one could not be saved.
     snapshot_from: u64,
     log_bytes: u64,
@@ -186,6 +188,7 @@ impl Node {
             tick_wanted: false,
             no_space: false,
             taking_snapshot: false,
+            snapshot_wanted: false,
             snapshot_from: 0,
             log_bytes,
             proposals: 0,
@@ -286,6 +289,9 @@ impl Node {
             Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
             Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
             Input::SnapshotFailed => self.snapshot_failed(),
+            Input::SnapshotUnreadable => {
+                self.snapshot_wanted = !is_planted(Canary::UnreadableSnapshotKept);
+            }
             Input::SnapshotReceived { message, meta, chunks } => {
                 self.snapshot_received(now, message, meta, chunks);
             }
@@ -563,13 +569,9 @@ impl Node {
             self.ready(now);
             self.note_role(now, wall_ms);
         }
-        // On a full disk a snapshot may be what makes room: after it the log can go.
-        if (self.log_bytes > self.config.snapshot_log_bytes || self.no_space)
-            && !self.taking_snapshot
-            && self.ticks >= self.snapshot_from
-            && self.applied > self.snapshot_index()
-        {
+        if self.is_snapshot_due() && !self.taking_snapshot && self.ticks >= self.snapshot_from {
             self.taking_snapshot = true;
+            self.snapshot_wanted = false;
             self.outputs.push_back(Output::TakeSnapshot);
         }
     }

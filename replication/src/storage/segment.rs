@@ -46,6 +46,8 @@ pub struct LogStore<D: Disk> {
     pub(super) new_base: Option<(u64, u64)>,
     /// Snapshots on disk, oldest first: the last good one is kept until the next is complete.
     pub(super) snapshots: Vec<snapshot::Head>,
+    /// The newest, if it could not be read when it was to be sent.
+    unreadable: Option<u64>,
     /// The last group when the directory was opened.
     pub(super) opened_at: u64,
     buffer: Vec<u8>,
@@ -121,6 +123,7 @@ impl<D: Disk> LogStore<D> {
             reach: 0,
             new_base: None,
             snapshots: Vec::new(),
+            unreadable: None,
             opened_at: 0,
             buffer: Vec::new(),
         }
@@ -308,9 +311,36 @@ impl<D: Disk> LogStore<D> {
     ) -> Result<(), StoreError> {
         self.sync().await.map_err(StoreError::made_final)?;
         snapshot::save(&self.disk, self.meta.storage_id, meta, self.group, chunks).await?;
-        self.snapshots.retain(|kept| kept.meta.index != meta.index);
+        let unreadable = self.unreadable.take();
+        let is_replaced = |index| index == meta.index || Some(index) == unreadable;
+        self.snapshots.retain(|kept| !is_replaced(kept.meta.index));
         self.snapshots.push(snapshot::Head { meta: meta.clone(), group: self.group });
         Ok(())
+    }
+
+    /// The newest snapshot. One that can't be read is replaced by the next that is saved: it does not count among those that are kept.
+    pub(super) fn load_snapshot(&mut self) -> Option<(SnapshotMeta, Vec<Bytes>)> {
+        let index = self.snapshots.last()?.meta.index;
+        match snapshot::load(&self.disk, self.meta.storage_id, index) {
+            Ok((head, chunks)) => {
+                self.unreadable = None;
+                Some((head.meta, chunks))
+            }
+            Err(error) => {
+                mark::reached(Mark::SnapshotUnreadable);
+                let why = match error {
+                    StoreError::Damaged { file, offset, why } => {
+                        format!("{file} is damaged at byte {offset}: {why}")
+                    }
+                    error => error.to_string(),
+                };
+                tracing::error!(
+                    "a snapshot can't be sent to a node that needs it, and is taken anew: {why}. Nothing is lost"
+                );
+                self.unreadable = Some(index);
+                None
+            }
+        }
     }
 
     /// Deletes what the kept snapshots make needless: older snapshots, and segments that hold nothing above `compact_to`.

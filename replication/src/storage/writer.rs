@@ -103,7 +103,7 @@ pub enum LogDone {
         /// Its state.
         chunks: Vec<Bytes>,
     },
-    /// A snapshot to send; none if there is none that can be read.
+    /// A snapshot to send; none if the newest can't be read: another is needed.
     SnapshotLoaded {
         /// Who it is for.
         to: u64,
@@ -298,14 +298,7 @@ impl<D: Disk> Writer<D> {
                 self.write().await?;
             }
             LogRequest::LoadSnapshot { to } => {
-                let newest = self.store.snapshots.last().map(|kept| kept.meta.index);
-                let (disk, id) = (&self.store.disk, self.store.meta.storage_id);
-                let loaded = newest.map(|index| snapshot::load(disk, id, index));
-                if let Some(Err(error)) = &loaded {
-                    tracing::error!("a snapshot can't be sent: {error}");
-                }
-                let loaded = loaded.and_then(Result::ok);
-                let snapshot = loaded.map(|(head, chunks)| (head.meta, chunks));
+                let snapshot = self.store.load_snapshot();
                 self.report(LogDone::SnapshotLoaded { to, snapshot }).await;
             }
             LogRequest::SaveMeta(meta) => {

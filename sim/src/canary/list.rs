@@ -272,6 +272,14 @@ pub const ALL: &[Entry] = &[
     )
     .within(10)
     .scenario("wiped-disk"),
+    Entry::new(
+        "unreadable-snapshot-kept",
+        Planted::Inside(Canary::UnreadableSnapshotKept),
+        "a leader whose newest snapshot can't be read waits until another is due",
+        &["progress", "service"],
+    )
+    .within(40)
+    .scenario("rotten-snapshot"),
     // ---- reads -------------------------------------------------------------------------------------------------------
     Entry::new(
         "read-lease",

@@ -142,6 +142,11 @@ pub const ALL: &[Scenario] = &[
         plan: spoilt::is_found_out,
     },
     Scenario {
+        name: "rotten-snapshot",
+        story: "the snapshot that a follower needs rots on the leader's disk, and nobody writes any more",
+        plan: spoilt::snapshot_rots,
+    },
+    Scenario {
         name: "copied-back",
         story: "a node's directory is replaced by a copy of it when the two others need it most",
         plan: spoilt::is_copied_back,

@@ -2,7 +2,7 @@
 //! entries, and the other is about to be gone. If the spoilt node takes part in an election as if nothing were missing, then what was
 //! acknowledged is lost.
 
-use super::sketch::{FORMED_MS, Sketch, cut};
+use super::sketch::{FORMED_MS, HEAL_MS, Sketch, cut};
 use crate::plan::{Back, Class, Fault, Files, Plan, Target, Ways, When};
 use crate::ports::disk::Rot;
 
@@ -59,6 +59,25 @@ pub(super) fn is_found_out(seed: u64) -> Plan {
     let back = Fault::PutBack { node, way: Back::RolledBack };
     let ms = away_ms + sketch.draws.between(500, 1000);
     sketch.after(starts, ms, COPY_MS, back);
+    sketch.plan()
+}
+
+/// The newest snapshot of a leader rots while a follower is away that will need it, and hardly anything is written afterwards. The two
+/// others end in such an order that the spoilt node leads.
+pub(super) fn snapshot_rots(seed: u64) -> Plan {
+    let mut sketch = Sketch::new(seed, "rotten-snapshot", 3);
+    sketch.head.class = Class::StorageRot;
+    let spoilt = sketch.node();
+    let (other, away) = (Target::Node(spoilt % 3 + 1), Target::Node((spoilt + 1) % 3 + 1));
+    sketch.head.rotten = vec![spoilt];
+    sketch.head.snapshot_log_bytes = sketch.draws.between(8, 32) * 1024;
+    let gone_ms = HEAL_MS - FORMED_MS;
+    let gone = sketch.add(When::At(FORMED_MS), gone_ms, Fault::Kill { node: away });
+    sketch.after(gone, 500, 50, Fault::Kill { node: other });
+    let rot = sketch.draws.pick(&[Rot::BitFlip, Rot::BadSectors, Rot::ZeroedSector]);
+    let rots = Fault::Rot { node: Target::Node(spoilt), rot, files: Files::Snapshots };
+    let before_ms = sketch.draws.between(50, 500);
+    sketch.after(gone, gone_ms - before_ms, 0, rots);
     sketch.plan()
 }
 
