@@ -7,20 +7,16 @@ use std::time::Duration;
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is said of a disk whose operations fail.
-const SAID_OF_ERRORS: [&str; 2] =
-    ["cannot use the data directory", "the disk of the data directory is full"];
+const SAID_OF_ERRORS: [&str; 2] = ["cannot use the data directory", IS_FULL];
 /// What is said of one that has rotted: what is read is wrong, or can't be read; or the last that was written is, which is no other than
 /// what a loss of power leaves, and then a leader knows that it was there.
 const SAID_OF_ROT: [&str; 3] =
     ["is damaged at byte", "cannot use the data directory: read", LOST_WHAT_IT_PROMISED];
 /// What is said of one that was put back or exchanged: by the node itself, by its peers, by a leader.
-const SAID_OF_COPIES: [&str; 4] = [
-    "this data directory is a copy",
-    "its disk went back in time",
-    LOST_WHAT_IT_PROMISED,
-    // An empty disk that is full at once holds no room for a start.
-    "the disk of the data directory is full: begin the log",
-];
+const SAID_OF_COPIES: [&str; 3] =
+    ["this data directory is a copy", "its disk went back in time", LOST_WHAT_IT_PROMISED];
+/// What is said of one without room. One that was exchanged may have become full before the node could keep some for a start.
+const IS_FULL: &str = "the disk of the data directory is full";
 const LOST_WHAT_IT_PROMISED: &str = "Its disk has lost what it promised";
 
 /// What was done to a disk behind its node's back.
@@ -30,13 +26,16 @@ pub(super) struct Spoils {
     pub(super) rotten: bool,
     /// It was put back to an older state, or emptied.
     pub(super) exchanged: bool,
+    /// Nothing on it is kept for a start without room.
+    pub(super) bare: bool,
 }
 
 impl Spoils {
     /// Whether a process may end and say this, at any time.
     fn excuses(self, said: &str) -> bool {
         let says = |known: &[&str]| known.iter().any(|known| said.contains(known));
-        self.rotten && says(&SAID_OF_ROT) || self.exchanged && says(&SAID_OF_COPIES)
+        self.rotten && says(&SAID_OF_ROT)
+            || self.exchanged && (says(&SAID_OF_COPIES) || self.bare && says(&[IS_FULL]))
     }
 }
 
@@ -86,6 +85,11 @@ mod tests {
     fn spoils_excuse_their_own() {
         let rotten = Spoils { rotten: true, ..Spoils::default() };
         let exchanged = Spoils { exchanged: true, ..Spoils::default() };
+        let bare = Spoils { bare: true, ..exchanged };
+        let said = "the disk of the data directory is full: write disk/meta: no";
+        for (spoils, excused) in [(bare, true), (exchanged, false), (rotten, false)] {
+            assert_eq!(Mishap::default().excuses(said, Some(spoils)), excused, "{spoils:?}");
+        }
         for (said, by_rot, by_copy) in [
             ("log-1 is damaged at byte 7: a checksum", true, false),
             ("this data directory is a copy: identity was made", false, true),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::World;
-use super::excuses::Mishap;
+use super::excuses::{Mishap, Spoils};
 use crate::check::Violation;
 use crate::happened;
 use crate::ports::disk::IoEvent;
@@ -169,6 +169,12 @@ impl World<'_> {
         }
     }
 
+    /// Whether a node's disk holds no room for a start on it when it is full.
+    fn is_bare(&self, at: usize) -> bool {
+        let keeps_room = |(name, bytes): &(String, u64)| name == "reserve" && *bytes > 0;
+        self.nodes.get(at).is_none_or(|node| !node.platter.lock().files().iter().any(keeps_room))
+    }
+
     /// Processes that ended by themselves: one whose disk failed it must, and is started again; no other may.
     pub(super) fn look_after(&mut self, now: Duration) {
         let trace = SharedTrace::clone(&self.notebook.trace);
@@ -199,7 +205,9 @@ impl World<'_> {
                 continue;
             }
             self.event(Who::Node(id), What::Gone(format!("ended by itself: {how}")));
-            if mishap.excuses(&how, self.spoilt.get(&id).copied()) {
+            let spoils = self.spoilt.get(&id);
+            let spoils = spoils.map(|spoils| Spoils { bare: self.is_bare(at), ..*spoils });
+            if mishap.excuses(&how, spoils) {
                 self.happened.count(happened::ENDED, 1);
                 self.sim.crash(self.name(at));
                 self.hold_node_to_promises(at);
