@@ -118,11 +118,10 @@ marks! {
     SnapshotWhileWriting Common "snapshot-while-writing" "A snapshot was taken while own requests were under way.";
     SnapshotWithDeadlines Common "snapshot-with-deadlines" "A snapshot held keys with deadlines.";
     SnapshotWithParts Designed "snapshot-with-parts" "A snapshot held a batch of which parts had come.";
-    SnapshotUnreadable Designed "snapshot-unreadable" "A leader could not read the snapshot that a follower needed, and took another.";
+    SnapshotUnreadable Rare "snapshot-unreadable" "A leader could not read the snapshot that a follower needed, and took another.";
     SnapshotNotSaved Common "snapshot-not-saved" "There was no room for a snapshot of the own state.";
     SnapshotNotDelivered Rare "snapshot-not-delivered" "A snapshot did not reach the follower that it was sent to.";
     InstallCutShort Rare "install-cut-short" "The stream of a snapshot ended before the snapshot was whole.";
-    InstallSuperseded VeryRare "install-superseded" "A received snapshot met another one that waited to be installed.";
     InstallAwaitedRoom VeryRare "install-awaited-room" "There was no room for a received snapshot.";
     InstalledOverState Common "installed-over-state" "A snapshot of the leader replaced the state of a running node.";
 

@@ -641,6 +641,27 @@ fn entries_behind_a_snapshot_are_confirmed_when_they_are_durable() {
     assert!(put_out(node).2.contains(&101));
 }
 
+/// Two snapshots may come in one turn, when the first was long under way. The one that raft takes on is installed, with its own state.
+#[test]
+fn of_two_snapshots_the_newer_is_installed() {
+    for order in [[100, 120], [120, 100]] {
+        let mut world = World::new(1);
+        let node = &mut world.processes.get_mut(&1).expect("it runs").node;
+        let now = Duration::from_secs(1);
+        for index in order {
+            let (message, meta) = announced(index);
+            let chunks = vec![Bytes::from(index.to_string())];
+            node.step(now, 1000, Input::SnapshotReceived { message, meta, chunks });
+        }
+        node.turn(now, 1000);
+        let installs = std::iter::from_fn(|| node.poll()).filter_map(|output| match output {
+            Output::Install { meta, chunks, .. } => Some((meta.index, chunks)),
+            _ => None,
+        });
+        assert_eq!(installs.collect::<Vec<_>>(), [(120, vec![Bytes::from("120")])]);
+    }
+}
+
 /// An own snapshot may still be on its way to the disk when a leader's newer one is taken on: it does not become the newest again. The log
 /// does not reach back to it, and with it the old state would be asked for at once, again and again.
 #[test]

@@ -535,9 +535,6 @@ impl Node {
         chunks: Vec<Bytes>,
     ) {
         let earlier = self.received.replace((meta, chunks));
-        if earlier.is_some() {
-            mark::reached(Mark::InstallSuperseded);
-        }
         self.peer(now, message, None);
         // Raft takes on what is newer than all it has; what it took on in this very turn may be the earlier one.
         let taken = self.raw.snap().map(|snapshot| snapshot.get_metadata().index);
