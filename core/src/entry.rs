@@ -5,7 +5,7 @@
 //! entry    = version u8 (1) · time u64 · seed u64 · op*
 //! op       = length u32 (of what follows) · kind u8 · body
 //!   1 bootstrap  cluster id u128 · hash key u64 u64
-//!   2 register   node u64 · incarnation u64
+//!   2 register   node u64 · incarnation u64 · announced client address (UTF-8 `host:port`, may be empty)
 //!   3 retire     node u64 · incarnation u64
 //!   4 tick       (empty)
 //!   5 parcel     node u64 · incarnation u64 · sequence u64 · part u8 (0 whole, 1 more follows, 2 last) · bytes
@@ -135,6 +135,8 @@ pub enum Op<'a> {
         node: u64,
         /// The new incarnation.
         incarnation: u64,
+        /// Where it says that clients find it, `host:port`; empty if it does not say.
+        announced: &'a str,
     },
     /// A gateway incarnation is given up by the leader.
     Retire {
@@ -324,10 +326,11 @@ pub fn encode_tick() -> Vec<u8> {
 }
 
 /// A registration as an encoded operation.
-pub fn encode_register(node: u64, incarnation: u64) -> Vec<u8> {
-    encode_op(2, 16, |op| {
+pub fn encode_register(node: u64, incarnation: u64, announced: &str) -> Vec<u8> {
+    encode_op(2, 16 + announced.len(), |op| {
         op.extend_from_slice(&node.to_le_bytes());
         op.extend_from_slice(&incarnation.to_le_bytes());
+        op.extend_from_slice(announced.as_bytes());
     })
 }
 
@@ -396,6 +399,12 @@ impl<'a> Reader<'a> {
     fn bytes(&mut self) -> Result<&'a [u8], EntryError> {
         let length = self.u32()?;
         self.take(usize::try_from(length).map_err(|_| EntryError::Truncated)?)
+    }
+
+    /// All that is left, as text.
+    fn text(&mut self) -> Result<&'a str, EntryError> {
+        let bytes = core::mem::take(&mut self.rest);
+        core::str::from_utf8(bytes).map_err(|_| EntryError::Malformed("a text that is no UTF-8"))
     }
 
     fn end(&self) -> Result<(), EntryError> {
@@ -473,7 +482,11 @@ impl<'a> Reader<'a> {
                 cluster_id: u128::from_le_bytes(body.array()?),
                 hash_key: [body.u64()?, body.u64()?],
             },
-            2 => Op::Register { node: body.u64()?, incarnation: body.u64()? },
+            2 => Op::Register {
+                node: body.u64()?,
+                incarnation: body.u64()?,
+                announced: body.text()?,
+            },
             3 => Op::Retire { node: body.u64()?, incarnation: body.u64()? },
             4 => Op::Tick,
             5 => Op::Parcel(Parcel {

@@ -6,7 +6,7 @@ use core::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 /// Slots per database, as in Redis Cluster.
-pub(crate) const SLOTS: usize = 16_384;
+pub const SLOTS: usize = 16_384;
 
 const CRC16: [u16; 256] = crc16_table();
 
@@ -31,7 +31,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 }
 
 /// The cluster hash slot of a key: CRC16 (XMODEM) of its hash tag, or of the whole key if it has none.
-pub(crate) fn slot_of(key: &[u8]) -> u16 {
+pub fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
         rest.iter()

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod entry;
 pub mod error;
 pub mod glob;
+pub mod hash;
 pub mod machine;
 pub mod mark;
 pub mod number;
@@ -20,7 +21,6 @@ pub mod stamp;
 
 mod digest;
 mod expiry;
-mod hash;
 mod keyspace;
 mod record;
 mod rng;

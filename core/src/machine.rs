@@ -3,6 +3,7 @@
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -20,6 +21,7 @@ use crate::record::NEVER;
 use crate::reply::Reply;
 use crate::rng::Rng;
 use crate::script::{ScriptEngine, Surroundings};
+use crate::slot::Slot;
 pub use crate::snapshot::SnapshotError;
 use crate::stamp::{Stamp, UnixMillis};
 
@@ -124,6 +126,8 @@ pub struct Statistics {
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     pub(crate) state: GatewayState,
+    /// Where its clients find it, as it last said.
+    pub(crate) announced: String,
     pub(crate) joined: Vec<u8>,
 }
 
@@ -231,7 +235,9 @@ impl StateMachine {
         for op in ops.flatten() {
             match op {
                 Op::Bootstrap { cluster_id, hash_key } => self.bootstrap(cluster_id, hash_key),
-                Op::Register { node, incarnation } => self.register(node, incarnation),
+                Op::Register { node, incarnation, announced } => {
+                    self.register(node, incarnation, announced);
+                }
                 Op::Retire { node, incarnation } => self.retire(node, incarnation),
                 Op::Tick => {}
                 Op::Parcel(parcel) => {
@@ -261,11 +267,12 @@ impl StateMachine {
     }
 
     /// The state keeps, per node id for ever, the highest incarnation.
-    fn register(&mut self, node: u64, incarnation: u64) {
+    fn register(&mut self, node: u64, incarnation: u64, announced: &str) {
         let known = self.gateways.get(&node).map_or(0, |gateway| gateway.state.incarnation);
         if incarnation > known {
             let state = GatewayState { incarnation, passed: 0, retired: false };
-            self.gateways.insert(node, Gateway { state, joined: Vec::new() });
+            let announced = String::from(announced);
+            self.gateways.insert(node, Gateway { state, announced, joined: Vec::new() });
         }
     }
 
@@ -521,6 +528,21 @@ impl StateMachine {
         self.gateways.iter().map(|(node, gateway)| (*node, gateway.state))
     }
 
+    /// Where clients find a node, `host:port`, as it said when it last started; none if it never said.
+    pub fn announced(&self, node: u64) -> Option<&str> {
+        let gateway = self.gateways.get(&node)?;
+        Some(&*gateway.announced).filter(|address| !address.is_empty())
+    }
+
+    /// The keys of a slot that live by the last stamp, `count` at the most, with the number of all of them. A cluster client
+    /// means database 0.
+    pub fn keys_of_slot(&self, slot: usize, count: usize) -> (Vec<&[u8]>, usize) {
+        let items = self.keyspace.databases[0].slot(slot).map_or(&[][..], Slot::items);
+        let now = self.stamp.time.0;
+        let live = items.iter().filter(|item| item.record.expires_at > now);
+        (live.clone().take(count).map(|item| &*item.key).collect(), live.count())
+    }
+
     /// The earliest deadline of any key, for the tick that the leader proposes.
     pub fn next_deadline(&self) -> Option<UnixMillis> {
         let firsts = self.keyspace.databases.iter().filter_map(|db| db.deadlines.first());
@@ -546,6 +568,7 @@ impl StateMachine {
             put(u128::from(gateway.state.incarnation));
             put(u128::from(gateway.state.passed));
             put(u128::from(gateway.state.retired));
+            put(xxh3_128(gateway.announced.as_bytes()));
             put(xxh3_128(&gateway.joined));
         }
         self.keyspace.scripts().keys().for_each(|sha| put(xxh3_128(sha)));

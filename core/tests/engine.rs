@@ -5,9 +5,10 @@ mod world;
 
 use steadfast_core::access::DATABASES;
 use steadfast_core::entry::{
-    EntryError, Part, Watched, encode_bootstrap, encode_entry, encode_parcel, encode_register,
-    encode_retire, encode_tick, push_command,
+    EntryError, Part, Watched, decode_op, encode_bootstrap, encode_entry, encode_parcel,
+    encode_register, encode_retire, encode_tick, push_command,
 };
+use steadfast_core::hash::slot_of;
 use steadfast_core::machine::{GatewayState, StateMachine, WatchOutcome};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use world::{Heard, NODE, Net, START, World, batch, words};
@@ -122,7 +123,7 @@ fn the_second_bootstrap_is_nothing() {
 #[test]
 fn a_late_bootstrap_keeps_every_key() {
     let mut world = World::empty();
-    world.entry(&[encode_register(NODE, 1)]);
+    world.entry(&[encode_register(NODE, 1, "")]);
     for number in 0..50 {
         world.say(&format!("SET {{t}}{number} x PX {}", 1000 + number));
     }
@@ -149,7 +150,7 @@ fn parcels_count_once() {
         world.machine.gateway(NODE),
         Some(GatewayState { incarnation: 1, passed: 3, retired: false })
     );
-    world.entry(&[encode_register(NODE, 4)]);
+    world.entry(&[encode_register(NODE, 4, "")]);
     assert_eq!(world.entry(&[parcel(1, 4), parcel(4, 4)]), Heard::default());
     assert_eq!(world.entry(&[parcel(4, 1)]).words(), [":4"]);
     let statistics = world.machine.statistics();
@@ -164,13 +165,52 @@ fn retired_gateways_are_fenced() {
     let mut world = World::new();
     world.entry(&[encode_retire(NODE, 2)]);
     assert_eq!(world.say("INCR n"), ":1");
-    world.entry(&[encode_retire(NODE, 1), encode_register(NODE, 1)]);
+    world.entry(&[encode_retire(NODE, 1), encode_register(NODE, 1, "")]);
     let parcel = world.parcel(&batch(0, &[words("INCR n")]));
     assert_eq!(world.entry(&[parcel]), Heard::default());
     assert!(world.machine.gateways().all(|(node, state)| node == NODE && state.retired));
-    world.entry(&[encode_register(NODE, 2)]);
+    world.entry(&[encode_register(NODE, 2, "")]);
     let parcel = encode_parcel(NODE, 2, 1, Part::Whole, &batch(0, &[words("INCR n")]));
     assert_eq!(world.entry(&[parcel]).words(), [":2"]);
+}
+
+/// A node's address is what it said when it last started; it is part of the state, and in the snapshot.
+#[test]
+fn addresses_are_announced() {
+    let mut world = World::new();
+    assert_eq!(world.machine.announced(NODE), None, "it said none");
+    let before = world.machine.digest();
+    world.entry(&[encode_register(NODE, 2, "redis-1:6379")]);
+    assert_eq!(world.machine.announced(NODE), Some("redis-1:6379"));
+    assert_ne!(world.machine.digest(), before);
+    world.entry(&[encode_register(NODE, 1, "older:1"), encode_register(7, 1, "[::1]:6380")]);
+    let mut chunks = Vec::new();
+    world.machine.snapshot(&mut |chunk| chunks.push(chunk));
+    let restored =
+        StateMachine::restore(&mut chunks.iter().map(Vec::as_slice)).expect("it is whole");
+    for machine in [&world.machine, &restored] {
+        assert_eq!(machine.announced(NODE), Some("redis-1:6379"));
+        assert_eq!((machine.announced(7), machine.announced(8)), (Some("[::1]:6380"), None));
+    }
+    let (mut malformed, word) = (encode_register(NODE, 3, "x"), "it is no text");
+    *malformed.last_mut().expect("it ends with the address") = 0xFF;
+    assert!(matches!(decode_op(&malformed), Err(EntryError::Malformed(_))), "{word}");
+}
+
+/// The keys of a cluster slot: those that live, in database 0.
+#[test]
+fn slots_tell_their_keys() {
+    let mut world = World::new();
+    world.say("SET {t}a 1");
+    world.say("SET {t}b 1 PX 50");
+    world.say("SET {t}c 1");
+    let slot = usize::from(slot_of(b"t"));
+    assert_eq!(world.machine.keys_of_slot(slot, 2), (vec![&b"{t}a"[..], b"{t}b"], 3));
+    world.now += 1000;
+    world.entry(&[encode_tick()]);
+    assert_eq!(world.machine.keys_of_slot(slot, 9).1, 2);
+    assert_eq!(world.machine.keys_of_slot(slot, 0), (vec![], 2));
+    assert_eq!(world.machine.keys_of_slot(slot + 1, 9), (vec![], 0));
 }
 
 /// A new incarnation drops the half of a batch that the old one left.
@@ -179,7 +219,7 @@ fn half_a_batch_dies_with_its_incarnation() {
     let mut world = World::new();
     let bytes = batch(0, &[words("SET a old")]);
     world.entry(&[encode_parcel(NODE, 1, 1, Part::More, &bytes[..10])]);
-    world.entry(&[encode_register(NODE, 2)]);
+    world.entry(&[encode_register(NODE, 2, "")]);
     let fresh = batch(0, &[words("SET a new")]);
     let heard = world.entry(&[
         encode_parcel(NODE, 2, 1, Part::More, &fresh[..7]),

@@ -104,7 +104,9 @@ fn op() -> impl Strategy<Value = Vec<u8>> {
     let part = select(vec![Part::Whole, Part::More, Part::Last]);
     prop_oneof![
         (any::<u128>(), any::<[u64; 2]>()).prop_map(|(id, key)| encode_bootstrap(id, key)),
-        (0_u64..3, 0_u64..4).prop_map(|(node, incarnation)| encode_register(node, incarnation)),
+        (0_u64..3, 0_u64..4, "[a-zä:0-9]{0,6}").prop_map(|(node, incarnation, announced)| {
+            encode_register(node, incarnation, &announced)
+        }),
         (0_u64..3, 0_u64..4).prop_map(|(node, incarnation)| encode_retire(node, incarnation)),
         Just(encode_tick()),
         (0_u64..3, 0_u64..4, 0_u64..4, part, vec(command(), 0..4)).prop_map(
@@ -157,7 +159,9 @@ proptest! {
         let again: Vec<Vec<u8>> = iter
             .map(|op| match op.expect("it was just encoded") {
                 Op::Bootstrap { cluster_id, hash_key } => encode_bootstrap(cluster_id, hash_key),
-                Op::Register { node, incarnation } => encode_register(node, incarnation),
+                Op::Register { node, incarnation, announced } => {
+                    encode_register(node, incarnation, announced)
+                }
                 Op::Retire { node, incarnation } => encode_retire(node, incarnation),
                 Op::Tick => encode_tick(),
                 Op::Parcel(Parcel { node, incarnation, sequence, part, bytes }) => {
@@ -392,7 +396,7 @@ proptest! {
         }
         prop_assume!((node, incarnation, sequence) != (NODE, 1, one.sequence + 1));
         let stray = encode_parcel(node, incarnation, sequence, part, &batch(0, &commands));
-        let heard = one.entry(&[stray, encode_register(NODE, 1), encode_register(NODE, 0)]);
+        let heard = one.entry(&[stray, encode_register(NODE, 1, ""), encode_register(NODE, 0, "")]);
         other.entry(&[encode_tick()]);
         prop_assert_eq!(heard, Heard::default());
         prop_assert_eq!(one.machine.digest(), other.machine.digest());

@@ -61,7 +61,7 @@ pub fn entry_decode(input: &[u8]) {
         assert_eq!(machine.digest(), before, "a refused entry changed something");
     }
     let parcel = entry::encode_parcel(1, 1, 1, Part::Whole, input);
-    let register = entry::encode_register(1, 1);
+    let register = entry::encode_register(1, 1, "");
     let stamp = Stamp { time: UnixMillis(1_000), seed: 7 };
     let payload = entry::encode_entry(stamp, [&register[..], &parcel[..]]);
     // Requests that can't be decoded make the whole entry so, on every replica alike, and nothing of it is applied.
@@ -134,7 +134,7 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
     );
     let ops = [
         entry::encode_bootstrap(9, [1, 2]),
-        entry::encode_register(1, 1),
+        entry::encode_register(1, 1, ""),
         entry::encode_parcel(1, 1, 1, Part::Whole, &batch),
         entry::encode_tick(),
     ];

@@ -45,6 +45,8 @@ pub struct ReplicationConfig {
     pub node_id: u64,
     /// All members, the own entry included; empty for a node on its own.
     pub members: Vec<Member>,
+    /// Where clients find this node, `host:port`; empty to say nothing. All nodes learn it.
+    pub announced: String,
     /// The log.
     pub log: LogConfig,
     /// Whether a member of a cluster of several may start from a copy of its data directory.
@@ -356,6 +358,7 @@ impl Driver {
         NodeConfig {
             node_id: self.meta.node_id,
             incarnation: self.meta.incarnation,
+            announced: self.config.announced.clone(),
             election_ticks: self.config.election_ticks,
             heartbeat_ticks: self.config.heartbeat_ticks,
             tick: self.config.tick,
@@ -540,7 +543,11 @@ impl<N: Net, C: Clock> Running<N, C> {
                     self.step(Input::Peer { message, word });
                 }
             }
-            PeerEvent::Down { peer } => self.step(Input::Unreachable { peer }),
+            PeerEvent::Up { peer } => self.status.set_connected(peer, true),
+            PeerEvent::Down { peer } => {
+                self.status.set_connected(peer, false);
+                self.step(Input::Unreachable { peer });
+            }
             PeerEvent::SnapshotReceived { message, meta, chunks } => {
                 self.step(Input::SnapshotReceived { message, meta, chunks });
             }
@@ -674,6 +681,9 @@ impl<N: Net, C: Clock> Running<N, C> {
             || node.is_sole_leader() != status.sole_voter();
         status.set_role(node.role());
         status.set_leader_id(node.leader_id());
+        if node.leader_id() != 0 {
+            status.set_last_leader_id(node.leader_id());
+        }
         status.set_term(node.term());
         status.set_commit_index(node.commit_index());
         status.set_last_index(node.last_index());

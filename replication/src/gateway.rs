@@ -3,6 +3,7 @@
 //! Batches cross once per turn of the loop. Neither side ever waits for the other while it holds something up:
 //! the number of messages under way is bounded by protocol, so that a full channel is a broken invariant.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -144,6 +145,10 @@ pub struct Status {
     /// End of the leader's lease on the monotonic clock, in microseconds; 0 without one.
     lease_until_us: AtomicU64,
     disk_full: AtomicBool,
+    /// The last leader that was known.
+    last_leader_id: AtomicU64,
+    /// The peers to which a link is up.
+    connected: std::sync::Mutex<BTreeSet<u64>>,
     waiting: std::sync::Mutex<String>,
 }
 
@@ -160,6 +165,8 @@ impl Status {
     figures! {
         /// The leader that this node follows (its own id on the leader), 0 if none is known.
         leader_id, set_leader_id;
+        /// The leader that was known last, for those who ask while there is none; 0 before the first.
+        last_leader_id, set_last_leader_id;
         /// Current term.
         term, set_term;
         /// Commit index known here.
@@ -240,6 +247,22 @@ impl Status {
     pub fn set_log_time_ms(&self, clock: &impl Clock, log_time_ms: u64) {
         let monotonic = clock.monotonic().as_millis() as i64;
         self.log_time_offset_ms.store(log_time_ms as i64 - monotonic, Ordering::Release);
+    }
+
+    /// Whether the link to a peer is up.
+    pub fn is_connected(&self, peer: u64) -> bool {
+        self.connected.lock().is_ok_and(|connected| connected.contains(&peer))
+    }
+
+    /// Publishes it.
+    pub fn set_connected(&self, peer: u64, up: bool) {
+        if let Ok(mut connected) = self.connected.lock() {
+            if up {
+                connected.insert(peer)
+            } else {
+                connected.remove(&peer)
+            };
+        }
     }
 
     /// Why this node cannot serve yet, for people (empty if nothing is amiss).

@@ -29,6 +29,10 @@ pub trait Net: Clone + Send + 'static {
         &self,
         listener: &mut Self::Listener,
     ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
+    /// The address at which an accepted stream has reached this node, if the network can tell.
+    fn own_address(&self, _stream: &Self::Stream) -> Option<SocketAddr> {
+        None
+    }
     /// Resolves the host anew, then connects. Callers wrap it in a timeout.
     fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>>;
 }

@@ -55,7 +55,7 @@ impl Sessions {
     pub(crate) fn admit(&mut self, op: &Op<'_>) -> bool {
         match op {
             Op::Bootstrap { .. } => !std::mem::replace(&mut self.bootstrapped, true),
-            Op::Register { node, incarnation } => {
+            Op::Register { node, incarnation, .. } => {
                 let known = self.gateways.get(node).map_or(0, |(known, _)| *known);
                 if *incarnation > known {
                     self.gateways.insert(*node, (*incarnation, 0));
@@ -118,12 +118,12 @@ mod tests {
             entry::encode_parcel(1, incarnation, sequence, Part::Whole, b"")
         };
         assert!(!admits(&mut sessions, &parcel(3, 1)), "not registered");
-        assert!(admits(&mut sessions, &entry::encode_register(1, 3)));
-        assert!(!admits(&mut sessions, &entry::encode_register(1, 3)), "once is enough");
+        assert!(admits(&mut sessions, &entry::encode_register(1, 3, "")));
+        assert!(!admits(&mut sessions, &entry::encode_register(1, 3, "")), "once is enough");
         assert!(!admits(&mut sessions, &parcel(3, 2)), "a gap");
         assert!(admits(&mut sessions, &parcel(3, 1)));
         assert!(!admits(&mut sessions, &parcel(3, 1)), "a duplicate");
-        assert!(admits(&mut sessions, &entry::encode_register(1, 4)));
+        assert!(admits(&mut sessions, &entry::encode_register(1, 4, "")));
         assert!(!admits(&mut sessions, &parcel(3, 2)), "an older incarnation");
         assert!(admits(&mut sessions, &parcel(4, 1)), "numbers begin anew");
     }

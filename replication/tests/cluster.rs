@@ -124,6 +124,7 @@ impl World {
         let config = NodeConfig {
             node_id: id,
             incarnation: *incarnation,
+            announced: String::new(),
             election_ticks: 10,
             heartbeat_ticks: 2,
             tick: TICK,

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steadfast_replication::storage::Fsync;
 
-use crate::config::{Config, parse_cluster, parse_duration, parse_memory};
+use crate::config::{Config, address, parse_cluster, parse_duration, parse_memory};
 
 /// A replicated cache behind the Redis protocol whose acknowledged writes and locks hold.
 #[derive(Debug, Parser)]
@@ -69,6 +69,19 @@ pub struct ServerArgs {
     /// All nodes and where they reach each other: 1=host:port,2=host:port,3=host:port.
     #[arg(long)]
     cluster: Option<String>,
+    /// Where clients find this node, host:port, for those that ask for a cluster or for sentinels. Without it: on its host in --cluster,
+    /// at --port; a node on its own is where its client has reached it.
+    #[arg(long)]
+    announce: Option<String>,
+    /// The host of --announce alone, as Redis calls it; also --replica-announce-ip.
+    #[arg(long, alias = "replica-announce-ip", conflicts_with = "announce")]
+    cluster_announce_ip: Option<String>,
+    /// The port of --announce alone, as Redis calls it; also --replica-announce-port.
+    #[arg(long, alias = "replica-announce-port", requires = "cluster_announce_ip")]
+    cluster_announce_port: Option<u16>,
+    /// The name that Sentinel clients ask for.
+    #[arg(long, default_value = "mymaster")]
+    sentinel_master: String,
     /// When a write is answered.
     #[arg(long, value_enum, default_value_t = FsyncArg::Always)]
     appendfsync: FsyncArg,
@@ -158,7 +171,11 @@ impl ServerArgs {
                 self.request_timeout
             )
         })?;
+        let announced_port = self.cluster_announce_port.unwrap_or(self.port);
+        let announced = self.cluster_announce_ip.map(|host| address(&host, announced_port));
         let config = Config {
+            announce: self.announce.or(announced).unwrap_or_default(),
+            sentinel_master: self.sentinel_master,
             bind: self.bind,
             port: self.port,
             dir: self.dir,

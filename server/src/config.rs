@@ -30,6 +30,10 @@ pub struct Config {
     pub node_id: u64,
     /// All nodes; empty for a node on its own.
     pub members: Vec<Member>,
+    /// Where clients find this node, `host:port`; empty to follow from the other settings.
+    pub announce: String,
+    /// The name that Sentinel clients know the cluster by.
+    pub sentinel_master: String,
     /// Durability.
     pub appendfsync: Fsync,
     /// How long a request may wait.
@@ -61,6 +65,8 @@ impl Default for Config {
             adopt_copy: false,
             node_id: 1,
             members: Vec::new(),
+            announce: String::new(),
+            sentinel_master: "mymaster".to_owned(),
             appendfsync: Fsync::Always,
             request_timeout: Duration::from_secs(10),
             max_request: 1 << 30,
@@ -94,6 +100,9 @@ impl Config {
                 "--max-request {} is more than this server can take on at once: it may be {MAX_REQUEST_MAX} bytes at the most",
                 self.max_request
             ));
+        }
+        if !self.announce.is_empty() && parse_address(&self.announce).is_none() {
+            return Err(format!("--announce {} is not of the form host:port", self.announce));
         }
         if self.members.len() == 1 {
             return Err(
@@ -136,6 +145,16 @@ impl Config {
         Ok(())
     }
 
+    /// Where this node says that clients find it, `host:port`. One of several is on the host that the others know; of a node on its own
+    /// only its clients can tell.
+    pub fn announced(&self) -> String {
+        let own = self.members.iter().find(|member| member.id == self.node_id);
+        match own {
+            Some(own) if self.announce.is_empty() => address(&own.host, self.port),
+            _ => self.announce.clone(),
+        }
+    }
+
     /// Address for clients.
     pub fn bind(&self) -> &str {
         &self.bind
@@ -161,6 +180,7 @@ impl Config {
         ReplicationConfig {
             node_id: self.node_id,
             members: self.members.clone(),
+            announced: self.announced(),
             log: LogConfig {
                 segment_bytes: self.segment_bytes,
                 fsync: self.appendfsync,
@@ -178,7 +198,7 @@ impl Config {
     }
 
     /// Every setting with its value, as CONFIG GET names them; sorted.
-    fn all(&self) -> [(&'static str, String); 25] {
+    fn all(&self) -> [(&'static str, String); 27] {
         let fsync = match self.appendfsync {
             Fsync::Always => "always",
             Fsync::EverySecond => "everysec",
@@ -187,11 +207,12 @@ impl Config {
         let cluster: Vec<String> =
             self.members.iter().map(|m| format!("{}={}:{}", m.id, m.host, m.port)).collect();
         [
+            ("announce", self.announce.clone()),
             ("appendfsync", fsync.to_owned()),
             ("appendonly", "yes".to_owned()),
             ("bind", self.bind.clone()),
             ("cluster", cluster.join(",")),
-            ("cluster-enabled", "no".to_owned()),
+            ("cluster-enabled", "yes".to_owned()),
             ("databases", "16".to_owned()),
             ("dir", self.dir.clone()),
             ("lease-reads", if self.lease_reads { "yes" } else { "no" }.to_owned()),
@@ -207,6 +228,7 @@ impl Config {
             ("requirepass", self.requirepass.clone()),
             ("save", String::new()),
             ("segment-bytes", self.segment_bytes.to_string()),
+            ("sentinel-master", self.sentinel_master.clone()),
             ("slave-read-only", "no".to_owned()),
             ("snapshot-log-bytes", self.snapshot_log_bytes.to_string()),
             ("tcp-keepalive", TCP_KEEPALIVE.as_secs().to_string()),
@@ -322,6 +344,20 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (millis > 0).then(|| Duration::from_millis(millis))
 }
 
+/// `host:port` for people and clients; an IPv6 address stands in brackets.
+pub fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The host and the port of `host:port` or `[host]:port`; none if it is neither.
+pub fn parse_address(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_host.then_some((host, port))
+}
+
 /// `1=host:port,2=host:port,3=host:port`.
 ///
 /// # Errors
@@ -329,10 +365,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 pub fn parse_cluster(text: &str) -> Result<Vec<Member>, String> {
     let member = |entry: &str| {
         let (id, address) = entry.split_once('=')?;
-        let (host, port) = address.rsplit_once(':')?;
+        let (host, port) = parse_address(address)?;
         let id = id.trim().parse().ok().filter(|id| *id > 0)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        (!host.is_empty()).then_some(Member { id, host, port: port.parse().ok()? })
+        Some(Member { id, host, port })
     };
     let entries = text.split(',').map(str::trim);
     entries
@@ -368,6 +403,23 @@ mod tests {
         refused(cluster("1=a:1,2=a:1,3=c:1"), "address twice");
         for wrong in ["x", "1=", "0=a:1", "1=a", "1=:5", "1=a:x"] {
             assert!(parse_cluster(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// Where clients find a node: as it is told, or else on the host that its peers know, at its own port.
+    #[test]
+    fn addresses_follow() {
+        assert_eq!(Config::default().announced(), "");
+        let three = cluster("1=a:1,2=[::1]:1,3=c:1");
+        assert_eq!(three.announced(), "a:6379");
+        let two = Config { node_id: 2, ..three.clone() };
+        assert_eq!(two.announced(), "[::1]:6379");
+        assert_eq!(parse_address(&two.announced()), Some(("::1".to_owned(), 6379)));
+        let told = Config { announce: "redis.example:7".to_owned(), ..three };
+        assert_eq!((told.announced().as_str(), told.validate()), ("redis.example:7", Ok(())));
+        for wrong in ["a", "a:", ":1", "a:x", "a:70000", "a b:1", "a:0"] {
+            let told = Config { announce: wrong.to_owned(), ..Config::default() };
+            assert!(told.validate().is_err_and(|why| why.contains(wrong)), "{wrong}");
         }
     }
 

@@ -4,7 +4,6 @@
 //! socket. A connection that waits with nothing unread has no input buffer: all connections of the thread pass one on.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::Client;
 use crate::resp::{Decoded, Decoder, Limits};
+use crate::session::Ends;
 use crate::shell::SharedShell;
 
 /// Bytes asked for in one read. Larger than most requests, so that a read that returns less says "nothing more".
@@ -32,9 +32,9 @@ const ARGUMENTS_INLINE: usize = 8;
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, C: Clock>(
     shell: SharedShell<C>,
     stream: S,
-    address: SocketAddr,
+    ends: Ends,
 ) {
-    let admitted = shell.borrow_mut().admit(address);
+    let admitted = shell.borrow_mut().admit(ends);
     let client = match admitted {
         Ok(client) => client,
         Err(refusal) => return refuse(stream, &refusal).await,
@@ -289,8 +289,8 @@ mod tests {
 
     /// A connection, and its client's end.
     fn connect(shell: &Shared) -> (Connection<DuplexStream, SystemClock>, DuplexStream) {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let client = shell.borrow_mut().admit(address).expect("there is room");
+        let ends = Ends { client: ([127, 0, 0, 1], 1).into(), own: None };
+        let client = shell.borrow_mut().admit(ends).expect("there is room");
         let (stream, peer) = duplex(1 << 20);
         let shell = Rc::clone(shell);
         (Connection { shell, client, stream, reader: None, sent: 0, ended: false }, peer)

@@ -1,6 +1,5 @@
 //! What the shell tells node-local commands about itself, and how connections come and go.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use steadfast_core::error::ReplyError;
@@ -13,7 +12,7 @@ use crate::client::Client;
 use crate::commands::NodeFacts;
 use crate::config::Config;
 use crate::refusal;
-use crate::session::Session;
+use crate::session::{Ends, Session};
 use crate::shell::Shell;
 
 impl<C: Clock> Shell<C> {
@@ -21,7 +20,7 @@ impl<C: Clock> Shell<C> {
     ///
     /// # Errors
     /// What the connection is told before it is closed.
-    pub(crate) fn admit(&mut self, address: SocketAddr) -> Result<Rc<Client>, ReplyError> {
+    pub(crate) fn admit(&mut self, ends: Ends) -> Result<Rc<Client>, ReplyError> {
         self.figures.connections_received += 1;
         if self.closing || self.clients.len() >= self.config.maxclients {
             self.figures.connections_rejected += 1;
@@ -31,7 +30,7 @@ impl<C: Clock> Shell<C> {
         let id = self.next_client;
         self.next_client += 1;
         let open = self.config.requirepass.is_empty();
-        let client = Rc::new(Client::new(Session::new(id, address, open, self.clock.wall_ms())));
+        let client = Rc::new(Client::new(Session::new(id, ends, open, self.clock.wall_ms())));
         self.clients.insert(id, Rc::clone(&client));
         Ok(client)
     }

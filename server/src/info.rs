@@ -11,7 +11,7 @@ pub(crate) const REDIS_VERSION: &str = "7.4.1";
 
 type Section = fn(&dyn NodeFacts, &mut String) -> std::fmt::Result;
 
-const SECTIONS: [(&str, Section); 8] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
@@ -19,6 +19,7 @@ const SECTIONS: [(&str, Section); 8] = [
     ("Stats", stats),
     ("Replication", replication),
     ("Raft", raft),
+    ("Cluster", cluster),
     ("Keyspace", keyspace),
 ];
 
@@ -124,6 +125,11 @@ fn raft(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     write!(out, "raft_last_index:{}\r\n", status.last_index())?;
     write!(out, "raft_applied_index:{}\r\n", machine.applied_index())?;
     write!(out, "raft_state_digest:{:032x}\r\n", machine.digest())
+}
+
+/// The nodes answer cluster clients, as one shard.
+fn cluster(_: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
+    write!(out, "cluster_enabled:1\r\n")
 }
 
 fn keyspace(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {

@@ -13,6 +13,7 @@ pub mod surroundings;
 mod batch;
 mod client;
 mod connection;
+mod discovery;
 mod dispatch;
 mod facts;
 mod figures;

@@ -4,6 +4,15 @@
 
 use steadfast_core::error::ReplyError;
 
+/// REPLICAOF and SLAVEOF.
+pub(crate) const NO_REPLICAOF: ReplyError = ReplyError::fixed(
+    "ERR REPLICAOF is not needed here and changes nothing: the nodes named by --cluster replicate by themselves, and each takes writes",
+);
+/// FAILOVER.
+pub(crate) const NO_FAILOVER: ReplyError = ReplyError::fixed(
+    "ERR FAILOVER is not needed here and changes nothing: a leader that is stopped (SIGTERM, SHUTDOWN) hands over first, and clients of \
+     the other nodes see no error",
+);
 /// WATCH between MULTI and EXEC.
 pub(crate) const WATCH_IN_MULTI: ReplyError =
     ReplyError::fixed("ERR WATCH inside MULTI is not allowed");

@@ -21,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::config::Config;
 use crate::connection;
+use crate::session::Ends;
 use crate::shell::{SharedShell, Shell};
 
 /// How often deadlines of requests and keys are looked at.
@@ -230,7 +231,8 @@ async fn accept<N: Net, C: Clock>(shell: SharedShell<C>, net: N, mut listener: N
                 if is_planted(Canary::AcceptEnds) && shell.borrow().clients.len() > 100 {
                     return;
                 }
-                drop(spawn_local(connection::serve(Rc::clone(&shell), stream, address)));
+                let ends = Ends { client: address, own: net.own_address(&stream) };
+                drop(spawn_local(connection::serve(Rc::clone(&shell), stream, ends)));
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}; trying again");

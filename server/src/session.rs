@@ -24,6 +24,15 @@ pub enum Consistency {
     Stale,
 }
 
+/// Where a connection goes from and to.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// Where the client is.
+    pub client: SocketAddr,
+    /// Where it has reached this node, if the network can tell.
+    pub own: Option<SocketAddr>,
+}
+
 /// See the file's head.
 #[derive(Debug)]
 pub struct Session {
@@ -45,6 +54,8 @@ pub struct Session {
     pub library_version: Vec<u8>,
     /// Where the client is.
     pub address: SocketAddr,
+    /// Where it has reached this node, if the network can tell.
+    pub own_address: Option<SocketAddr>,
     /// Wall clock at the start.
     pub created_ms: u64,
     /// Name of the last command.
@@ -79,7 +90,7 @@ pub struct QueuedCall {
 
 impl Session {
     /// A new connection.
-    pub fn new(id: u64, address: SocketAddr, authenticated: bool, created_ms: u64) -> Self {
+    pub fn new(id: u64, ends: Ends, authenticated: bool, created_ms: u64) -> Self {
         Self {
             id,
             db: 0,
@@ -89,7 +100,8 @@ impl Session {
             name: Vec::new(),
             library: Vec::new(),
             library_version: Vec::new(),
-            address,
+            address: ends.client,
+            own_address: ends.own,
             created_ms,
             last_command: "NULL",
             multi: None,
@@ -160,10 +172,8 @@ impl Session {
 
     /// RESET: as if newly connected.
     pub fn reset(&mut self, authenticated: bool) {
-        let old = std::mem::replace(
-            self,
-            Self::new(self.id, self.address, authenticated, self.created_ms),
-        );
+        let ends = Ends { client: self.address, own: self.own_address };
+        let old = std::mem::replace(self, Self::new(self.id, ends, authenticated, self.created_ms));
         (self.library, self.library_version) = (old.library, old.library_version);
     }
 
@@ -171,10 +181,11 @@ impl Session {
     pub fn line(&self, now_ms: u64) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         format!(
-            "id={} addr={} laddr= fd=0 name={} age={} idle=0 flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} cmd={} \
+            "id={} addr={} laddr={} fd=0 name={} age={} idle=0 flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} cmd={} \
              user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
             self.id,
             self.address,
+            self.own_address.map(|own| own.to_string()).unwrap_or_default(),
             text(&self.name),
             now_ms.saturating_sub(self.created_ms) / 1000,
             if self.multi.is_some() { "x" } else { "N" },
@@ -196,7 +207,12 @@ mod tests {
     /// A key that is watched again keeps its first precondition, in its own database.
     #[test]
     fn keys_are_watched_once() {
-        let mut session = Session::new(1, SocketAddr::from(([127, 0, 0, 1], 1)), true, 0);
+        let mut session = Session::new(
+            1,
+            Ends { client: SocketAddr::from(([127, 0, 0, 1], 1)), own: None },
+            true,
+            0,
+        );
         let token = |db, revision| Watched { db, present: true, revision, key: b"k".to_vec() };
         session.watch(vec![token(0, 1), token(1, 2)]);
         session.watch(vec![token(0, 3), token(1, 4)]);

@@ -30,14 +30,13 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "CLIENT|CONSISTENCY",
         "is of this server: STALE reads see what the asked node has applied, and ask nobody; RESET goes back to LINEARIZABLE",
     ),
-    (
-        "CLIENT|INFO",
-        "has no fields about buffers, memory and file descriptors (`fd` is 0, `laddr` empty)",
-    ),
+    ("CLIENT|INFO", "has no fields about buffers, memory and file descriptors (`fd` is 0)"),
     ("CLIENT|LIST", "lists the clients of this node"),
     ("CLIENT|NO-EVICT", "nothing is ever evicted: it has no effect"),
     ("CLIENT|NO-TOUCH", "is of Redis 7.2; there is no access time to touch: it has no effect"),
     ("CLIENT|SETINFO", "is of Redis 7.2"),
+    ("CLUSTER|COUNTKEYSINSLOT", "counts what the asked node has applied, in database 0"),
+    ("CLUSTER|GETKEYSINSLOT", "tells what the asked node has applied, in database 0"),
     ("COMMAND|DOCS", "arguments are words of the syntax, without types"),
     ("COMMAND|LIST", "has no FILTERBY"),
     ("CONFIG|GET", "knows the parameters of this server only"),
@@ -57,6 +56,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "SCRIPT|LOAD",
         "the cache is part of the state: loaded once, a script is known to every node and survives restarts",
     ),
+    ("ROLE", "on every node; the offset is the applied index"),
     (
         "SHUTDOWN",
         "SAVE, NOSAVE, NOW and FORCE are the same: every acknowledged write is in the log",
@@ -114,6 +114,8 @@ fn page() -> String {
         (Group::Transactions, "Transactions"),
         (Group::Connection, "Connections"),
         (Group::Server, "Server"),
+        (Group::Cluster, "Cluster"),
+        (Group::Sentinel, "Sentinel"),
     ];
     let (rows, mut page) = (rows(), HEAD.to_owned());
     let mut shown = 0;

@@ -76,7 +76,7 @@ impl Log {
             sequence: 0,
             stamp,
         };
-        log.append(&entry::encode_register(1, 1));
+        log.append(&entry::encode_register(1, 1, ""));
         log
     }
 

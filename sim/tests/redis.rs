@@ -126,7 +126,7 @@ fn the_model_answers_as_redis() {
     for seed in 0..30 {
         wire.ask(&argv([b"FLUSHALL"])).expect("Redis answers");
         let mut logged = Logged { model: Model::default(), index: 0 };
-        logged.apply(&entry::encode_register(1, 1));
+        logged.apply(&entry::encode_register(1, 1, ""));
         let mut draws = Draws::new(seed, "redis");
         for step in 0..500 {
             let request = request(&mut draws, &mix, step);

@@ -23,12 +23,16 @@ pub use lookup::{
 /// Redis's command groups, as `COMMAND DOCS` names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Group {
+    /// `cluster`
+    Cluster,
     /// `connection`
     Connection,
     /// `generic`
     Generic,
     /// `scripting`
     Scripting,
+    /// `sentinel`
+    Sentinel,
     /// `server`
     Server,
     /// `string`
@@ -168,6 +172,29 @@ pub const FAMILIES: &[Family] =
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told
 /// that it may not, instead of that there is no such command.
 pub const GATEWAY_COMMANDS: &[&str] = &[
-    "AUTH", "CLIENT", "COMMAND", "CONFIG", "DISCARD", "EXEC", "HELLO", "INFO", "MULTI", "QUIT",
-    "RESET", "SELECT", "SHUTDOWN", "TIME", "UNWATCH", "WATCH",
+    "ASKING",
+    "AUTH",
+    "CLIENT",
+    "CLUSTER",
+    "COMMAND",
+    "CONFIG",
+    "DISCARD",
+    "EXEC",
+    "FAILOVER",
+    "HELLO",
+    "INFO",
+    "MULTI",
+    "QUIT",
+    "READONLY",
+    "READWRITE",
+    "REPLICAOF",
+    "RESET",
+    "ROLE",
+    "SELECT",
+    "SENTINEL",
+    "SHUTDOWN",
+    "SLAVEOF",
+    "TIME",
+    "UNWATCH",
+    "WATCH",
 ];

@@ -1,10 +1,10 @@
-//! The snapshot format, version 1. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
+//! The snapshot format, version 2. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
 //!
 //! ```text
 //! snapshot = magic "SFSTATE" · version u8 · section* , the last one of kind 6
 //! section  = length u32 (of kind and body) · checksum u64 (XXH3 of kind and body) · kind u8 · body
 //!   1 machine   applied u64 · stamp time u64 · stamp seed u64 · cluster id u128 · revision u64 · hash key u64 u64
-//!   2 gateway   node u64 · incarnation u64 · passed u64 · retired u8 · joined bytes
+//!   2 gateway   node u64 · incarnation u64 · passed u64 · retired u8 · announced length u32 · announced address · joined bytes
 //!   3 script    body
 //!   4 database  db u8 · swapped at u64 · flushed at u64
 //!   5 slot      db u8 · slot u16 · deleted at u64 · (expires at u64 · changed u64 · granted u64 · type u8 · key length u32 ·
@@ -14,6 +14,7 @@
 //!
 //! All integers are little-endian. Decoding trusts nothing, never panics, and never reserves more than the input holds.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -30,7 +31,7 @@ use crate::script::sha1_hex;
 use crate::stamp::{Stamp, UnixMillis};
 
 const MAGIC: &[u8; 7] = b"SFSTATE";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHUNK_BYTES: usize = 256 * 1024;
 const TYPE_STRING: u8 = 1;
 
@@ -105,6 +106,8 @@ pub(crate) fn encode(machine: &StateMachine, emit: &mut dyn FnMut(Vec<u8>)) {
         out.section(2, |body| {
             put(body, &[*node, gateway.state.incarnation, gateway.state.passed]);
             body.push(u8::from(gateway.state.retired));
+            body.extend_from_slice(&(gateway.announced.len() as u32).to_le_bytes());
+            body.extend_from_slice(gateway.announced.as_bytes());
             if !is_planted(Canary::SnapshotLacksParts) {
                 if !gateway.joined.is_empty() {
                     mark::reached(Mark::SnapshotWithParts);
@@ -280,7 +283,11 @@ fn gateway_section(machine: &mut StateMachine, body: &mut Body<'_>) -> Result<()
     let node = body.u64()?;
     let (incarnation, passed) = (body.u64()?, body.u64()?);
     let state = GatewayState { incarnation, passed, retired: body.number(1)? == 1 };
-    machine.gateways.insert(node, Gateway { state, joined: body.0.to_vec() });
+    let length = body.number(4)? as usize;
+    let announced = core::str::from_utf8(body.take(length)?)
+        .map_err(|_| SnapshotError::Damaged("an address that is no text"))?;
+    let (announced, joined) = (String::from(announced), body.0.to_vec());
+    machine.gateways.insert(node, Gateway { state, announced, joined });
     Ok(())
 }
 

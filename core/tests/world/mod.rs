@@ -197,7 +197,7 @@ impl World {
     /// The same with an interpreter of the test's choice.
     pub fn with(net: Net) -> Self {
         let mut world = Self { net, ..Self::empty() };
-        let ops = [encode_bootstrap(0xC1, [11, 22]), encode_register(NODE, 1)];
+        let ops = [encode_bootstrap(0xC1, [11, 22]), encode_register(NODE, 1, "")];
         world.entry(&ops);
         world
     }

@@ -45,6 +45,8 @@ pub struct NodeConfig {
     pub node_id: u64,
     /// This start's incarnation.
     pub incarnation: u64,
+    /// Where clients find this node, `host:port`; empty to say nothing.
+    pub announced: String,
     /// Ticks in the election timeout, 3 at the least. An election begins after two more, or up to twice as many, drawn. Leases rely on all
     /// nodes having the same.
     pub election_ticks: usize,
@@ -552,7 +554,8 @@ impl Node {
             let (register, mut ops) = self.outbox.due(leader, term, self.ticks);
             if register {
                 let (node, incarnation) = (self.config.node_id, self.config.incarnation);
-                ops.insert(0, Bytes::from(entry::encode_register(node, incarnation)));
+                let announced = &self.config.announced;
+                ops.insert(0, entry::encode_register(node, incarnation, announced).into());
             }
             if leader == self.config.node_id {
                 ops.into_iter().for_each(|op| self.gather(leader, op));

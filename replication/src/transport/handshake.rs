@@ -8,7 +8,7 @@ use steadfast_core::mark::{self, Mark};
 use crate::formation::{Heard, Record};
 
 /// Version of frames and messages.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// What a node says when it dials.
 #[derive(Clone, PartialEq, prost::Message)]

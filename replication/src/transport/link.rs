@@ -63,6 +63,11 @@ pub enum PeerEvent {
         /// What it says.
         frame: PeerFrame,
     },
+    /// The link to a peer is up.
+    Up {
+        /// The peer.
+        peer: u64,
+    },
     /// The link to a peer is down.
     Down {
         /// The peer.
@@ -470,6 +475,9 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
         match greet(&shared, &peer, Purpose::Messages).await {
             Ok((stream, true)) => {
                 pause = RECONNECT_FIRST;
+                if shared.tell(PeerEvent::Up { peer: peer.id }).await.is_err() {
+                    return;
+                }
                 let error = talk(stream, &mut waiting).await;
                 tracing::debug!("the link to node {} ended: {error}", peer.id);
                 if shared.tell(PeerEvent::Down { peer: peer.id }).await.is_err() {

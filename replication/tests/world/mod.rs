@@ -252,7 +252,7 @@ impl Machine {
         for op in ops {
             match op.expect("the log holds what was proposed") {
                 Op::Bootstrap { .. } => self.bootstraps += 1,
-                Op::Register { node, incarnation } => {
+                Op::Register { node, incarnation, .. } => {
                     if self.gateways.get(&node).is_none_or(|(known, _)| *known < incarnation) {
                         self.gateways.insert(node, (incarnation, 0));
                     }
@@ -336,6 +336,7 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
     ReplicationConfig {
         node_id: id,
         members: members.iter().map(member).collect(),
+        announced: String::new(),
         log: LogConfig {
             segment_bytes: 64 << 10,
             fsync: Fsync::Always,

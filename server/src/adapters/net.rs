@@ -34,6 +34,10 @@ impl Net for TokioNet {
         Ok((stream, address))
     }
 
+    fn own_address(&self, stream: &TcpStream) -> Option<SocketAddr> {
+        stream.local_addr().ok()
+    }
+
     async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;

@@ -137,9 +137,11 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
         keys: spec.key_numbers(),
         categories: categories(group, spec.flags, write.filter(|_| touches_keys)),
         group: match group {
+            Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Scripting => "scripting",
+            Group::Sentinel => "sentinel",
             Group::Server => "server",
             Group::String => "string",
             Group::Transactions => "transactions",
@@ -152,9 +154,11 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
 fn categories(group: Group, flags: Flags, write: Option<bool>) -> Vec<&'static str> {
     let mut categories = match (group, write) {
         (Group::Connection, _) => vec!["@connection"],
-        (Group::Generic, _) | (Group::Server, Some(_)) => vec!["@keyspace"],
+        (Group::Generic, _) | (Group::Cluster | Group::Sentinel | Group::Server, Some(_)) => {
+            vec!["@keyspace"]
+        }
         (Group::Scripting, _) => vec!["@scripting"],
-        (Group::Server, None) => Vec::new(),
+        (Group::Cluster | Group::Sentinel | Group::Server, None) => Vec::new(),
         (Group::String, _) => vec!["@string"],
         (Group::Transactions, _) => vec!["@transaction"],
     };

@@ -3,7 +3,10 @@
 
 mod about;
 mod admin;
+mod cluster;
 mod connection;
+mod replication;
+mod sentinel;
 
 pub(crate) use connection::selected_database;
 
@@ -85,8 +88,15 @@ pub trait NodeFacts {
 }
 
 /// Every family of this table.
-pub const FAMILIES: &[Family<LocalHandler>] =
-    &[connection::FAMILY, TRANSACTIONS, about::FAMILY, admin::FAMILY];
+pub const FAMILIES: &[Family<LocalHandler>] = &[
+    connection::FAMILY,
+    TRANSACTIONS,
+    about::FAMILY,
+    admin::FAMILY,
+    replication::FAMILY,
+    cluster::FAMILY,
+    sentinel::FAMILY,
+];
 
 const fn transaction(
     name: &'static str,

@@ -2,8 +2,10 @@
 //! `STEADFAST_ROUNDS` raises the number of kills (the full check of `.ci/run`).
 
 mod cluster;
+mod discovery;
 mod durability;
 mod handshake;
 mod harness;
 mod input;
 mod pipelines;
+mod three_nodes;

@@ -5,50 +5,17 @@ Usage: failover.py BINARY [ROUNDS]. Prints medians; asserts that nobody was refu
 
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from processes import answers, free_port, wait_until
+from processes import wait_until
 from resp import Client
+from three_nodes import Cluster
 
 BINARY = sys.argv[1]
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-
-
-class Cluster:
-    def __init__(self, directory):
-        self.ports = [free_port() for _ in range(3)]
-        members = ",".join(f"{node + 1}=127.0.0.1:{free_port()}" for node in range(3))
-        self.words = [
-            [BINARY, "server", "--node-id", str(node + 1), "--cluster", members, "--port", str(port), "--dir", f"{directory}/{node}"]
-            for node, port in enumerate(self.ports)
-        ]
-        self.processes = [None] * 3
-        for node in range(3):
-            self.start(node)
-        self.wait()
-
-    def start(self, node):
-        self.processes[node] = subprocess.Popen(self.words[node], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def wait(self):
-        for port in self.ports:
-            wait_until(f"a server answers on port {port}", lambda port=port: answers(port))
-
-    def leader(self):
-        found = []
-        wait_until("somebody leads", lambda: found.extend(n for n, port in enumerate(self.ports) if leads(port)) or found)
-        return found[0]
-
-
-def leads(port):
-    try:
-        return Client(port).info("raft_role") == "leader"
-    except OSError:
-        return False
 
 
 class Writer(threading.Thread):
@@ -97,7 +64,7 @@ def round_of(cluster, number, how):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="steadfast-failover-") as directory:
-        cluster = Cluster(directory)
+        cluster = Cluster(BINARY, directory)
         try:
             for how, name in ((signal.SIGKILL, "killed"), (signal.SIGTERM, "told to end")):
                 rounds = [round_of(cluster, number, how) for number in range(ROUNDS)]
@@ -109,9 +76,7 @@ def main():
                     flush=True,
                 )
         finally:
-            for process in cluster.processes:
-                process.kill()
-                process.wait()
+            cluster.end()
 
 
 main()

@@ -98,7 +98,7 @@ fn is_restarted(log: &BTreeMap<u64, LogRecord>) -> bool {
     log.values().any(|record| {
         let Ok((_, ops)) = entry::decode_entry(&record.payload) else { return false };
         ops.flatten().any(|op| match op {
-            Op::Register { node, incarnation } => {
+            Op::Register { node, incarnation, .. } => {
                 starts.insert(node, incarnation).is_some_and(|known| known != incarnation)
             }
             _ => false,
@@ -203,8 +203,10 @@ mod tests {
         let (mut log, mut sent) = (BTreeMap::new(), BTreeMap::new());
         for (index, (stamp, asked, applied)) in (1..).zip(entries) {
             let time = UnixMillis(EPOCH_MS.saturating_add_signed(*stamp));
-            let payload =
-                entry::encode_entry(Stamp { time, seed: 0 }, [&entry::encode_register(1, 1)[..]]);
+            let payload = entry::encode_entry(
+                Stamp { time, seed: 0 },
+                [&entry::encode_register(1, 1, "")[..]],
+            );
             let applied_at = Duration::from_millis(*applied);
             log.insert(index, LogRecord { term: 1, payload, digest: 0, revision: 0, applied_at });
             sent.insert(index, Duration::from_millis(*asked));
@@ -219,7 +221,7 @@ mod tests {
             let (mut log, mut sent) = (BTreeMap::new(), BTreeMap::new());
             for (index, ((stamp, term), start)) in (1..).zip(entries.iter().zip(starts)) {
                 let time = UnixMillis(EPOCH_MS.saturating_add_signed(*stamp));
-                let register = entry::encode_register(1, *start);
+                let register = entry::encode_register(1, *start, "");
                 let payload = entry::encode_entry(Stamp { time, seed: 0 }, [&register[..]]);
                 let applied_at = Duration::from_millis(index * 100);
                 let record = LogRecord { term: *term, payload, digest: 0, revision: 0, applied_at };

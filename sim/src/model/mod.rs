@@ -102,7 +102,7 @@ impl Model {
             self.end_keys();
             for op in ops {
                 match op.map_err(wrong)? {
-                    Op::Register { node, incarnation } => self.register(node, incarnation),
+                    Op::Register { node, incarnation, .. } => self.register(node, incarnation),
                     Op::Parcel(parcel) => self.parcel(&parcel, &mut executed).map_err(wrong)?,
                     Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick => {}
                 }

@@ -1,0 +1,101 @@
+//! Commands about who leads and who follows. Table first; handlers below in the same order.
+
+use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, Keys};
+use steadfast_core::error::ReplyError;
+use steadfast_core::reply::Reply;
+use steadfast_replication::gateway::Role;
+
+use super::LocalHandler::{self, Plain};
+use super::{LocalOutcome, NodeFacts};
+use crate::discovery;
+use crate::refusal;
+use crate::session::Session;
+
+pub(super) const FAMILY: Family<LocalHandler> = Family {
+    group: Group::Server,
+    commands: &[
+        CommandSpec {
+            name: "FAILOVER",
+            arity: Arity::AtLeast(1),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::STALE),
+            handler: Plain(failover),
+            docs: Docs {
+                summary: "Is refused: leadership moves by itself, without loss.",
+                syntax: "",
+                since: "6.2.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "REPLICAOF",
+            arity: Arity::Exactly(3),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::STALE),
+            handler: Plain(replicaof),
+            docs: Docs {
+                summary: "Is refused: the nodes of a cluster replicate by themselves.",
+                syntax: "host port",
+                since: "5.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "ROLE",
+            arity: Arity::Exactly(1),
+            keys: Keys::None,
+            flags: Flags::FAST,
+            handler: Plain(role),
+            docs: Docs {
+                summary: "Returns whether the node leads, and where the leader or the others are.",
+                syntax: "",
+                since: "2.8.12",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "SLAVEOF",
+            arity: Arity::Exactly(3),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::STALE),
+            handler: Plain(replicaof),
+            docs: Docs {
+                summary: "Is refused, as REPLICAOF is.",
+                syntax: "host port",
+                since: "1.0.0",
+                complexity: "O(1)",
+            },
+        },
+    ],
+};
+
+fn failover(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    Err(refusal::NO_FAILOVER).into()
+}
+
+fn replicaof(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    Err(refusal::NO_REPLICAOF).into()
+}
+
+/// The offset is the applied index. What a follower's state is follows from whether it knows a leader.
+fn role(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    let text = |text: &str| Reply::bulk_owned(text);
+    let index = node.machine().applied_index();
+    let offset = i64::try_from(index).unwrap_or(i64::MAX);
+    let nodes = discovery::nodes(node, session);
+    let Some((leader, others)) = nodes.split_first() else {
+        return Err(ReplyError::fixed("ERR internal error: a node without nodes")).into();
+    };
+    LocalOutcome::Reply(Reply::Array(if leader.is_own {
+        let others = others.iter().map(|other| {
+            let words = [other.host.clone(), other.port.to_string(), index.to_string()];
+            Reply::Array(words.into_iter().map(Reply::bulk_owned).collect())
+        });
+        vec![text("master"), Reply::Int(offset), Reply::Array(others.collect())]
+    } else {
+        let follows = node.status().role() == Role::Follower && node.status().leader_id() != 0;
+        let state = if follows { "connected" } else { "connect" };
+        let port = Reply::Int(i64::from(leader.port));
+        vec![text("slave"), text(&leader.host), port, text(state), Reply::Int(offset)]
+    }))
+}

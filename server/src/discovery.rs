@@ -1,0 +1,77 @@
+//! Which nodes there are, where clients find them, and who leads: what CLUSTER, SENTINEL and ROLE answer from. To a client that asks
+//! for a cluster, they are one shard that owns all slots; to one that asks for sentinels, one master with replicas. Every node takes
+//! reads and writes all the same: whoever follows these answers saves a hop, and whoever does not misses nothing.
+
+use crate::commands::NodeFacts;
+use crate::config::{address, parse_address};
+use crate::session::Session;
+
+/// A node as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KnownNode {
+    /// Its id.
+    pub(crate) id: u64,
+    /// Where clients find it: the host.
+    pub(crate) host: String,
+    /// The port.
+    pub(crate) port: u16,
+    /// Whether it leads, or led last if nobody is known to.
+    pub(crate) leads: bool,
+    /// Whether it is the one that was asked.
+    pub(crate) is_own: bool,
+    /// Whether the node that was asked has a link to it.
+    pub(crate) is_up: bool,
+}
+
+impl KnownNode {
+    /// `host:port`.
+    pub(crate) fn address(&self) -> String {
+        address(&self.host, self.port)
+    }
+}
+
+/// All nodes, the leader first, then by id. There is one that leads.
+pub(crate) fn nodes(node: &dyn NodeFacts, session: &Session) -> Vec<KnownNode> {
+    let (config, own) = (node.config(), node.node_id());
+    let leader = match node.status().last_leader_id() {
+        0 => own, // a node that serves has known one
+        leader => leader,
+    };
+    let mut ids: Vec<u64> = config.members.iter().map(|member| member.id).collect();
+    if ids.is_empty() {
+        ids.push(own);
+    }
+    let known = |id| {
+        let (host, port) = if id == own { own_place(node, session) } else { place(node, id) };
+        let is_up = id == own || node.status().is_connected(id);
+        KnownNode { id, host, port, leads: id == leader, is_own: id == own, is_up }
+    };
+    let mut nodes: Vec<KnownNode> = ids.into_iter().map(known).collect();
+    nodes.sort_by_key(|node| (!node.leads, node.id));
+    nodes
+}
+
+/// Where another node is: as it said when it started, or else on its host, at the port that this one has.
+fn place(node: &dyn NodeFacts, id: u64) -> (String, u16) {
+    let announced = node.machine().announced(id).and_then(parse_address);
+    announced.unwrap_or_else(|| {
+        let member = node.config().members.iter().find(|member| member.id == id);
+        let host = member.map(|member| member.host.clone()).unwrap_or_default();
+        (host, node.config().port)
+    })
+}
+
+/// Where the own node is: as it announces itself, or else where this very client has reached it.
+fn own_place(node: &dyn NodeFacts, session: &Session) -> (String, u16) {
+    let config = node.config();
+    parse_address(&config.announced()).unwrap_or_else(|| match session.own_address {
+        Some(own) => (own.ip().to_string(), own.port()),
+        None => (config.bind.clone(), config.port),
+    })
+}
+
+/// The name of a node in cluster answers: 40 hexadecimal digits that are the same on every node.
+pub(crate) fn cluster_name(node: &dyn NodeFacts, id: u64) -> String {
+    // The low half of the cluster's id is as good as drawn; 8 digits hold every id that people give.
+    format!("{:032x}{:08x}", node.machine().cluster_id(), id & 0xFFFF_FFFF)
+}

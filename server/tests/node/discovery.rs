@@ -1,0 +1,130 @@
+//! What a node tells clients that ask for a cluster or for sentinels: itself, where they have reached it or where it was told to be,
+//! and the other nodes, the leader first.
+
+use steadfast_core::reply::Reply;
+
+use crate::harness::{Client, Node, TempDir, refusal, wait_for};
+use crate::three_nodes::Cluster;
+
+/// A reply as words, arrays in brackets.
+fn said(client: &mut Client, argv: &[&str]) -> String {
+    words(&client.call(argv).expect("the connection holds"))
+}
+
+fn words(reply: &Reply<'_>) -> String {
+    match reply {
+        Reply::Ok => "OK".to_owned(),
+        Reply::Bulk(text) | Reply::Status(text) => String::from_utf8_lossy(text).into_owned(),
+        Reply::Int(number) => number.to_string(),
+        Reply::Array(items) => {
+            format!("[{}]", items.iter().map(words).collect::<Vec<_>>().join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// A node on its own is where its client has reached it, or where it was told to be.
+#[test]
+fn a_node_alone_is_a_whole_cluster() {
+    let (dir, told_dir) = (TempDir::new(), TempDir::new());
+    let node = Node::start(dir.path(), &[]);
+    let told = Node::start(
+        told_dir.path(),
+        &[
+            "--cluster-announce-ip",
+            "cache.example",
+            "--cluster-announce-port",
+            "7",
+            "--sentinel-master",
+            "locks",
+        ],
+    );
+    let (mut client, mut other) = (node.client(), told.client());
+    let port = node.port;
+    let name = said(&mut client, &["CLUSTER", "MYID"]);
+    assert!(name.len() == 40 && name.chars().all(|c| c.is_ascii_hexdigit()), "{name}");
+    let slots = format!("[[0 16383 [127.0.0.1 {port} {name} []]]]");
+    assert_eq!(said(&mut client, &["CLUSTER", "SLOTS"]), slots);
+    let address = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"];
+    assert_eq!(said(&mut client, &address), format!("[127.0.0.1 {port}]"));
+    assert_eq!(said(&mut other, &address), "NilArray", "it has another name there");
+    assert_eq!(
+        said(&mut other, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "locks"]),
+        "[cache.example 7]"
+    );
+    assert!(
+        said(&mut other, &["CLUSTER", "NODES"]).contains(" cache.example:7@7 myself,master - ")
+    );
+    assert!(said(&mut client, &["ROLE"]).starts_with("[master "));
+    assert!(said(&mut client, &["CLIENT", "INFO"]).contains(&format!(" laddr=127.0.0.1:{port} ")));
+    for word in ["READONLY", "READWRITE", "ASKING"] {
+        assert_eq!(said(&mut client, &[word]), "OK");
+    }
+}
+
+/// Slots and their keys.
+#[test]
+fn slots_and_keys() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path(), &[]);
+    let mut client = node.client();
+    assert_eq!(said(&mut client, &["SET", "{foo}1", "x"]), "OK");
+    assert_eq!(said(&mut client, &["CLUSTER", "KEYSLOT", "{foo}1"]), "12182");
+    assert_eq!(said(&mut client, &["CLUSTER", "COUNTKEYSINSLOT", "12182"]), "1");
+    assert_eq!(said(&mut client, &["CLUSTER", "GETKEYSINSLOT", "12182", "9"]), "[{foo}1]");
+    for (words, text) in [
+        (&["CLUSTER", "COUNTKEYSINSLOT", "16384"][..], "ERR Invalid slot"),
+        (&["CLUSTER", "COUNTKEYSINSLOT", "x"], "ERR value is not an integer or out of range"),
+        (&["CLUSTER", "GETKEYSINSLOT", "0", "-1"], "ERR Invalid slot or number of keys"),
+        (&["SENTINEL", "MASTER", "nobody"], "ERR No such master with that name"),
+    ] {
+        assert_eq!(client.refused(words), text);
+    }
+    for words in [&["REPLICAOF", "NO", "ONE"][..], &["SLAVEOF", "a", "1"], &["FAILOVER"]] {
+        let text = client.refused(words);
+        assert!(text.contains("changes nothing"), "{text}");
+    }
+}
+
+/// Every node names all of them, where each has announced itself, and the same leader; one that is gone is said to be down.
+#[test]
+fn three_nodes_name_each_other() {
+    let mut cluster = Cluster::start(&[]);
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let leader = cluster.leader();
+    let place = |node: &Node| format!("[127.0.0.1 {}]", node.port);
+    for node in &cluster.nodes {
+        wait_for("every node is up, and known by its own port", || {
+            let mut client = node.client();
+            let slots = said(&mut client, &["CLUSTER", "SLOTS"]);
+            let all =
+                cluster.nodes.iter().all(|n| slots.contains(&format!("[127.0.0.1 {} ", n.port)));
+            let master = said(&mut client, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]);
+            let agreed = master == place(&cluster.nodes[leader]);
+            let quorum = said(&mut client, &["SENTINEL", "CKQUORUM", "mymaster"]);
+            (all && agreed && quorum.starts_with("OK 3 ")).then_some(())
+        });
+    }
+    let follower = (leader + 1) % 3;
+    let role = said(&mut cluster.nodes[follower].client(), &["ROLE"]);
+    let port = cluster.nodes[leader].port;
+    assert!(role.starts_with(&format!("[slave 127.0.0.1 {port} connected ")), "{role}");
+    cluster.nodes[follower].kill();
+    let gone = cluster.nodes[follower].port;
+    let mut client = cluster.nodes[leader].client();
+    wait_for("the node that is gone is said to be down", || {
+        let nodes = said(&mut client, &["CLUSTER", "NODES"]);
+        let line = nodes.lines().find(|line| line.contains(&format!(":{gone}@")))?;
+        let replicas = said(&mut client, &["SENTINEL", "REPLICAS", "mymaster"]);
+        (line.contains("slave,fail? ") && replicas.contains("s_down")).then_some(())
+    });
+}
+
+/// An address that nobody could use is refused at the start.
+#[test]
+fn addresses_that_are_none_are_refused() {
+    let dir = TempDir::new();
+    let path = dir.path().display().to_string();
+    let text = refusal(&["server", "--dir", &path, "--announce", "nowhere"]);
+    assert!(text.contains("--announce nowhere") && text.contains("host:port"), "{text}");
+}
