@@ -79,6 +79,12 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Store(error @ StoreError::Damaged { .. }) => write!(
+                f,
+                "{error}. This node does not start, so that it can't serve or vote on less than it promised; no file was changed. \
+                 If this is one of several nodes, the others hold the data: remove this node and add it anew with an empty \
+                 directory. If it is alone, restore a backup of the directory."
+            ),
             Self::Store(error) => error.fmt(f),
             Self::Mismatch(text) => f.write_str(text),
         }

@@ -117,7 +117,8 @@ impl Default for LogConfig {
     }
 }
 
-/// Why the data directory can't be opened. Displayed as: what happened, what was not lost, what to do.
+/// Why the data directory, or a file in it, can't be used. Displayed as what happened, what was not lost, and what to do; of damage only
+/// the first: what follows from it is for whoever met it to say.
 #[derive(Debug)]
 pub enum StoreError {
     /// The system refused.
@@ -177,12 +178,9 @@ impl std::fmt::Display for StoreError {
                 "cannot use the data directory: {doing}: {source}. Nothing acknowledged was lost. \
                  Check its permissions and the disk, or choose another --dir."
             ),
-            Self::Damaged { file, offset, why } => write!(
-                f,
-                "{file} is damaged at byte {offset}: {why}. This node does not start, so that it can't serve or vote on less \
-                 than it promised; no file was changed. If this is one of several nodes, the others hold the data: remove \
-                 this node and add it anew with an empty directory. If it is alone, restore a backup of the directory."
-            ),
+            Self::Damaged { file, offset, why } => {
+                write!(f, "{file} is damaged at byte {offset}: {why}")
+            }
             Self::Copied { file } => write!(
                 f,
                 "this data directory is a copy: {file} was made after the node had written it. A copy lacks what the node has \

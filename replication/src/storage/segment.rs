@@ -328,14 +328,8 @@ impl<D: Disk> LogStore<D> {
             }
             Err(error) => {
                 mark::reached(Mark::SnapshotUnreadable);
-                let why = match error {
-                    StoreError::Damaged { file, offset, why } => {
-                        format!("{file} is damaged at byte {offset}: {why}")
-                    }
-                    error => error.to_string(),
-                };
                 tracing::error!(
-                    "a snapshot can't be sent to a node that needs it, and is taken anew: {why}. Nothing is lost"
+                    "a snapshot can't be sent to a node that needs it, and is taken anew: {error}. Nothing is lost"
                 );
                 self.unreadable = Some(index);
                 None

@@ -1,6 +1,6 @@
-//! A node loses what it promised to keep, at the one moment at which it matters: of the two other nodes one has missed the last
-//! entries, and the other is about to be gone. If the spoilt node takes part in an election as if nothing were missing, then what was
-//! acknowledged is lost.
+//! One node of three loses what it promised to keep, at a moment at which it matters. In most of these stories one of the two others has
+//! missed the last entries, and the other is about to be gone: if the spoilt node takes part in an election as if nothing were
+//! missing, then what was acknowledged is lost. In the others its peers find out, or it leads without noticing.
 
 use super::sketch::{FORMED_MS, HEAL_MS, Sketch, cut};
 use crate::plan::{Back, Class, Fault, Files, Plan, Target, Ways, When};
@@ -47,11 +47,8 @@ pub(super) fn is_wiped(seed: u64) -> Plan {
 /// The volume of a follower is rolled back to what it was after the node's last start: nothing tells it from the member, and it starts.
 /// Both others are there, and have what it lacks: the leader knows that it had confirmed more, and it ends.
 pub(super) fn is_found_out(seed: u64) -> Plan {
-    let mut sketch = Sketch::new(seed, "found-out", 3);
-    sketch.head.class = Class::StorageRot;
-    let spoilt = sketch.node();
+    let (mut sketch, spoilt) = beginning(seed, "found-out");
     let node = Target::Node(spoilt);
-    sketch.head.rotten = vec![spoilt];
     sketch.head.segment_bytes = 1 << 20;
     sketch.head.snapshot_log_bytes = 4 << 20;
     let away_ms = sketch.draws.between(1000, 1500); // if it led, another does
@@ -65,11 +62,8 @@ pub(super) fn is_found_out(seed: u64) -> Plan {
 /// The newest snapshot of a leader rots while a follower is away that will need it, and hardly anything is written afterwards. The two
 /// others end in such an order that the spoilt node leads.
 pub(super) fn snapshot_rots(seed: u64) -> Plan {
-    let mut sketch = Sketch::new(seed, "rotten-snapshot", 3);
-    sketch.head.class = Class::StorageRot;
-    let spoilt = sketch.node();
+    let (mut sketch, spoilt) = beginning(seed, "rotten-snapshot");
     let (other, away) = (Target::Node(spoilt % 3 + 1), Target::Node((spoilt + 1) % 3 + 1));
-    sketch.head.rotten = vec![spoilt];
     sketch.head.snapshot_log_bytes = sketch.draws.between(8, 32) * 1024;
     let gone_ms = HEAL_MS - FORMED_MS;
     let gone = sketch.add(When::At(FORMED_MS), gone_ms, Fault::Kill { node: away });
@@ -81,13 +75,19 @@ pub(super) fn snapshot_rots(seed: u64) -> Plan {
     sketch.plan()
 }
 
-/// `spoil` adds what befalls the node at a time; the other has missed the given milliseconds by then.
-fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64, u64)) -> Plan {
+/// Three nodes, and the one that is spoilt.
+fn beginning(seed: u64, name: &str) -> (Sketch, u64) {
     let mut sketch = Sketch::new(seed, name, 3);
     sketch.head.class = Class::StorageRot;
     let spoilt = sketch.node();
-    let (missing, keeps) = (spoilt % 3 + 1, (spoilt + 1) % 3 + 1);
     sketch.head.rotten = vec![spoilt];
+    (sketch, spoilt)
+}
+
+/// `spoil` adds what befalls the node at a time; the other has missed the given milliseconds by then.
+fn story(seed: u64, name: &str, spoil: fn(&mut Sketch, Target, u64, u64)) -> Plan {
+    let (mut sketch, spoilt) = beginning(seed, name);
+    let (missing, keeps) = (spoilt % 3 + 1, (spoilt + 1) % 3 + 1);
     sketch.head.segment_bytes = 1 << 20; // the log is all there is: it rots where it is needed
     sketch.head.snapshot_log_bytes = 4 << 20;
     let at = FORMED_MS + sketch.draws.between(COPY_MS, 2 * COPY_MS);

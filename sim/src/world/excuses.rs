@@ -26,16 +26,14 @@ pub(super) struct Spoils {
     pub(super) rotten: bool,
     /// It was put back to an older state, or emptied.
     pub(super) exchanged: bool,
-    /// Nothing on it is kept for a start without room.
-    pub(super) bare: bool,
 }
 
 impl Spoils {
-    /// Whether a process may end and say this, at any time.
-    fn excuses(self, said: &str) -> bool {
+    /// Whether a process may end and say this, at any time. On a bare disk nothing is kept for a start without room.
+    fn excuses(self, said: &str, is_bare: bool) -> bool {
         let says = |known: &[&str]| known.iter().any(|known| said.contains(known));
         self.rotten && says(&SAID_OF_ROT)
-            || self.exchanged && (says(&SAID_OF_COPIES) || self.bare && says(&[IS_FULL]))
+            || self.exchanged && (says(&SAID_OF_COPIES) || is_bare && says(&[IS_FULL]))
     }
 }
 
@@ -50,10 +48,10 @@ impl Mishap {
         self.0 = if fails || is_paused && known.is_some() { Some(now) } else { known };
     }
 
-    /// Whether a process may end now and say this, with a disk that was spoilt or not.
-    pub(super) fn excuses(self, said: &str, spoils: Option<Spoils>) -> bool {
+    /// Whether a process may end now and say this, with a disk that was spoilt or not, and is bare or not.
+    pub(super) fn excuses(self, said: &str, spoils: Option<Spoils>, is_bare: bool) -> bool {
         self.0.is_some() && SAID_OF_ERRORS.iter().any(|known| said.contains(known))
-            || spoils.is_some_and(|spoils| spoils.excuses(said))
+            || spoils.is_some_and(|spoils| spoils.excuses(said, is_bare))
     }
 }
 
@@ -67,17 +65,17 @@ mod tests {
         let ms = Duration::from_millis;
         let said = "the log can't go on: cannot use the data directory: write disk/log-1: no";
         let mut mishap = Mishap::default();
-        assert!(!mishap.excuses(said, None));
+        assert!(!mishap.excuses(said, None, false));
         mishap.pass(ms(100), true, false);
         mishap.pass(ms(1000), false, false);
-        assert!(mishap.excuses(said, None) && !mishap.excuses("a task ended", None));
+        assert!(mishap.excuses(said, None, false) && !mishap.excuses("a task ended", None, false));
         for at in 10..50 {
             mishap.pass(ms(at * 100), false, true);
         }
         mishap.pass(ms(5500), false, false);
-        assert!(mishap.excuses(said, None), "it stood still");
+        assert!(mishap.excuses(said, None, false), "it stood still");
         mishap.pass(ms(6500), false, false);
-        assert!(!mishap.excuses(said, None));
+        assert!(!mishap.excuses(said, None, false));
     }
 
     /// A spoilt disk excuses at any time what is said of just that.
@@ -85,10 +83,12 @@ mod tests {
     fn spoils_excuse_their_own() {
         let rotten = Spoils { rotten: true, ..Spoils::default() };
         let exchanged = Spoils { exchanged: true, ..Spoils::default() };
-        let bare = Spoils { bare: true, ..exchanged };
         let said = "the disk of the data directory is full: write disk/meta: no";
-        for (spoils, excused) in [(bare, true), (exchanged, false), (rotten, false)] {
-            assert_eq!(Mishap::default().excuses(said, Some(spoils)), excused, "{spoils:?}");
+        for (spoils, bare, excused) in
+            [(exchanged, true, true), (exchanged, false, false), (rotten, true, false)]
+        {
+            let excuses = Mishap::default().excuses(said, Some(spoils), bare);
+            assert_eq!(excuses, excused, "{spoils:?} {bare}");
         }
         for (said, by_rot, by_copy) in [
             ("log-1 is damaged at byte 7: a checksum", true, false),
@@ -98,9 +98,9 @@ mod tests {
             ("a task ended", false, false),
         ] {
             let mishap = Mishap::default();
-            assert_eq!(mishap.excuses(said, Some(rotten)), by_rot, "{said}");
-            assert_eq!(mishap.excuses(said, Some(exchanged)), by_copy, "{said}");
-            assert!(!mishap.excuses(said, None), "{said}");
+            assert_eq!(mishap.excuses(said, Some(rotten), false), by_rot, "{said}");
+            assert_eq!(mishap.excuses(said, Some(exchanged), false), by_copy, "{said}");
+            assert!(!mishap.excuses(said, None, false), "{said}");
         }
     }
 }

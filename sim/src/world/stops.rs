@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::World;
-use super::excuses::{Mishap, Spoils};
+use super::excuses::Mishap;
 use crate::check::Violation;
 use crate::happened;
 use crate::ports::disk::IoEvent;
@@ -205,9 +205,8 @@ impl World<'_> {
                 continue;
             }
             self.event(Who::Node(id), What::Gone(format!("ended by itself: {how}")));
-            let spoils = self.spoilt.get(&id);
-            let spoils = spoils.map(|spoils| Spoils { bare: self.is_bare(at), ..*spoils });
-            if mishap.excuses(&how, spoils) {
+            let spoils = self.spoilt.get(&id).copied();
+            if mishap.excuses(&how, spoils, self.is_bare(at)) {
                 self.happened.count(happened::ENDED, 1);
                 self.sim.crash(self.name(at));
                 self.hold_node_to_promises(at);
