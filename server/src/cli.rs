@@ -79,6 +79,9 @@ pub struct ServerArgs {
     /// The port of --announce alone, as Redis calls it; also --replica-announce-port.
     #[arg(long, alias = "replica-announce-port", requires = "cluster_announce_ip")]
     cluster_announce_port: Option<u16>,
+    /// A second port for clients, for Sentinel clients that ask whether they have found a sentinel (redis-rs), such as 26379.
+    #[arg(long, default_value_t = 0)]
+    sentinel_port: u16,
     /// The name that Sentinel clients ask for.
     #[arg(long, default_value = "mymaster")]
     sentinel_master: String,
@@ -175,6 +178,7 @@ impl ServerArgs {
         let announced = self.cluster_announce_ip.map(|host| address(&host, announced_port));
         let config = Config {
             announce: self.announce.or(announced).unwrap_or_default(),
+            sentinel_port: self.sentinel_port,
             sentinel_master: self.sentinel_master,
             bind: self.bind,
             port: self.port,

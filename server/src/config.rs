@@ -32,6 +32,8 @@ pub struct Config {
     pub members: Vec<Member>,
     /// Where clients find this node, `host:port`; empty to follow from the other settings.
     pub announce: String,
+    /// A second port for clients, at which ROLE says `sentinel`; 0 for none.
+    pub sentinel_port: u16,
     /// The name that Sentinel clients know the cluster by.
     pub sentinel_master: String,
     /// Durability.
@@ -66,6 +68,7 @@ impl Default for Config {
             node_id: 1,
             members: Vec::new(),
             announce: String::new(),
+            sentinel_port: 0,
             sentinel_master: "mymaster".to_owned(),
             appendfsync: Fsync::Always,
             request_timeout: Duration::from_secs(10),
@@ -104,6 +107,12 @@ impl Config {
         if !self.announce.is_empty() && parse_address(&self.announce).is_none() {
             return Err(format!("--announce {} is not of the form host:port", self.announce));
         }
+        if self.sentinel_port == self.port && self.port != 0 {
+            return Err(format!(
+                "--sentinel-port {} is also --port, where Sentinel clients are answered in any case: choose another, or leave it out",
+                self.port
+            ));
+        }
         if self.members.len() == 1 {
             return Err(
                 "--cluster names one node only: leave it out for a node on its own".to_owned()
@@ -130,6 +139,12 @@ impl Config {
         addresses.dedup();
         if addresses.len() != self.members.len() {
             return Err("--cluster names an address twice".to_owned());
+        }
+        if own.port == self.sentinel_port {
+            return Err(format!(
+                "--sentinel-port {} is also this node's peer port in --cluster: clients and peers need a port each",
+                own.port
+            ));
         }
         if own.port == self.port {
             return Err(format!(
@@ -198,7 +213,7 @@ impl Config {
     }
 
     /// Every setting with its value, as CONFIG GET names them; sorted.
-    fn all(&self) -> [(&'static str, String); 27] {
+    fn all(&self) -> [(&'static str, String); 28] {
         let fsync = match self.appendfsync {
             Fsync::Always => "always",
             Fsync::EverySecond => "everysec",
@@ -229,6 +244,7 @@ impl Config {
             ("save", String::new()),
             ("segment-bytes", self.segment_bytes.to_string()),
             ("sentinel-master", self.sentinel_master.clone()),
+            ("sentinel-port", self.sentinel_port.to_string()),
             ("slave-read-only", "no".to_owned()),
             ("snapshot-log-bytes", self.snapshot_log_bytes.to_string()),
             ("tcp-keepalive", TCP_KEEPALIVE.as_secs().to_string()),
@@ -397,6 +413,8 @@ mod tests {
         refused(Config { node_id: 9, ..cluster(three) }, "9");
         refused(Config { appendfsync: Fsync::No, ..cluster(three) }, "appendfsync");
         refused(Config { port: 1, ..cluster(three) }, "peer port");
+        refused(Config { sentinel_port: 1, ..cluster(three) }, "peer port");
+        refused(Config { sentinel_port: 6379, ..cluster(three) }, "also --port");
         refused(cluster("1=a:1"), "one node");
         refused(Config { max_request: 8 << 30, ..Config::default() }, "max-request");
         refused(cluster("1=a:1,1=b:1,3=c:1"), "twice");

@@ -289,7 +289,7 @@ mod tests {
 
     /// A connection, and its client's end.
     fn connect(shell: &Shared) -> (Connection<DuplexStream, SystemClock>, DuplexStream) {
-        let ends = Ends { client: ([127, 0, 0, 1], 1).into(), own: None };
+        let ends = Ends { client: ([127, 0, 0, 1], 1).into(), own: None, at_sentinel: false };
         let client = shell.borrow_mut().admit(ends).expect("there is room");
         let (stream, peer) = duplex(1 << 20);
         let shell = Rc::clone(shell);

@@ -64,7 +64,8 @@ fn place(node: &dyn NodeFacts, id: u64) -> (String, u16) {
 /// Where the own node is: as it announces itself, or else where this very client has reached it.
 fn own_place(node: &dyn NodeFacts, session: &Session) -> (String, u16) {
     let config = node.config();
-    parse_address(&config.announced()).unwrap_or_else(|| match session.own_address {
+    parse_address(&config.announced()).unwrap_or_else(|| match session.ends.own {
+        Some(own) if session.ends.at_sentinel => (own.ip().to_string(), config.port),
         Some(own) => (own.ip().to_string(), own.port()),
         None => (config.bind.clone(), config.port),
     })

@@ -111,8 +111,11 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
 ) -> Result<(), RunError> {
     let Parts { net, disk, clock, seed, observer, placement } = parts;
     let (host, port) = (config.bind().to_owned(), config.port());
-    let bind = |source| RunError::Bind { address: format!("{host}:{port}"), source };
-    let listener = net.bind(&host, port).await.map_err(bind)?;
+    let listener = bind(&net, &host, port).await?;
+    let sentinel = match config.sentinel_port {
+        0 => None,
+        port => Some(bind(&net, &host, port).await?),
+    };
 
     let replication = config.replication(seed);
     let alone = replication.members.len() <= 1;
@@ -138,8 +141,9 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
         spawn_local(receive(Rc::clone(&shell), outlet_received)),
         spawn_local(flush_turns(Rc::clone(&shell), Rc::clone(&wakes.flush))),
         spawn_local(keep_house(Rc::clone(&shell))),
-        spawn_local(accept(Rc::clone(&shell), net, listener)),
+        spawn_local(accept(Rc::clone(&shell), net.clone(), listener, false)),
     ];
+    let sentinel = sentinel.map(|listener| spawn_local(accept(shell.clone(), net, listener, true)));
     tokio::select! {
         biased; // a fatal error must not be hidden by a shutdown that can't finish any more
         () = wakes.stopped.notified() => {}
@@ -148,7 +152,7 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
             wakes.stopped.notified().await;
         }
     }
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    tasks.iter().chain(&sentinel).for_each(tokio::task::JoinHandle::abort);
     let end = shell.borrow_mut().end();
     end.map_err(RunError::Fatal)
 }
@@ -224,14 +228,25 @@ async fn keep_house<C: Clock>(shell: SharedShell<C>) {
     }
 }
 
-async fn accept<N: Net, C: Clock>(shell: SharedShell<C>, net: N, mut listener: N::Listener) {
+async fn bind<N: Net>(net: &N, host: &str, port: u16) -> Result<N::Listener, RunError> {
+    let bound = net.bind(host, port).await;
+    bound.map_err(|source| RunError::Bind { address: format!("{host}:{port}"), source })
+}
+
+async fn accept<N: Net, C: Clock>(
+    shell: SharedShell<C>,
+    net: N,
+    mut listener: N::Listener,
+    at_sentinel: bool,
+) {
     loop {
         match net.accept(&mut listener).await {
             Ok((stream, address)) => {
                 if is_planted(Canary::AcceptEnds) && shell.borrow().clients.len() > 100 {
                     return;
                 }
-                let ends = Ends { client: address, own: net.own_address(&stream) };
+                let own = net.own_address(&stream);
+                let ends = Ends { client: address, own, at_sentinel };
                 drop(spawn_local(connection::serve(Rc::clone(&shell), stream, ends)));
             }
             Err(error) => {

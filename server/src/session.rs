@@ -25,12 +25,14 @@ pub enum Consistency {
 }
 
 /// Where a connection goes from and to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// Where the client is.
     pub client: SocketAddr,
     /// Where it has reached this node, if the network can tell.
     pub own: Option<SocketAddr>,
+    /// Whether that is the port of the sentinel.
+    pub at_sentinel: bool,
 }
 
 /// See the file's head.
@@ -52,10 +54,8 @@ pub struct Session {
     pub library: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
     pub library_version: Vec<u8>,
-    /// Where the client is.
-    pub address: SocketAddr,
-    /// Where it has reached this node, if the network can tell.
-    pub own_address: Option<SocketAddr>,
+    /// Where the client is, and where it has reached this node.
+    pub ends: Ends,
     /// Wall clock at the start.
     pub created_ms: u64,
     /// Name of the last command.
@@ -100,8 +100,7 @@ impl Session {
             name: Vec::new(),
             library: Vec::new(),
             library_version: Vec::new(),
-            address: ends.client,
-            own_address: ends.own,
+            ends,
             created_ms,
             last_command: "NULL",
             multi: None,
@@ -172,8 +171,8 @@ impl Session {
 
     /// RESET: as if newly connected.
     pub fn reset(&mut self, authenticated: bool) {
-        let ends = Ends { client: self.address, own: self.own_address };
-        let old = std::mem::replace(self, Self::new(self.id, ends, authenticated, self.created_ms));
+        let old =
+            std::mem::replace(self, Self::new(self.id, self.ends, authenticated, self.created_ms));
         (self.library, self.library_version) = (old.library, old.library_version);
     }
 
@@ -184,8 +183,8 @@ impl Session {
             "id={} addr={} laddr={} fd=0 name={} age={} idle=0 flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} cmd={} \
              user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
             self.id,
-            self.address,
-            self.own_address.map(|own| own.to_string()).unwrap_or_default(),
+            self.ends.client,
+            self.ends.own.map(|own| own.to_string()).unwrap_or_default(),
             text(&self.name),
             now_ms.saturating_sub(self.created_ms) / 1000,
             if self.multi.is_some() { "x" } else { "N" },
@@ -209,7 +208,7 @@ mod tests {
     fn keys_are_watched_once() {
         let mut session = Session::new(
             1,
-            Ends { client: SocketAddr::from(([127, 0, 0, 1], 1)), own: None },
+            Ends { client: SocketAddr::from(([127, 0, 0, 1], 1)), own: None, at_sentinel: false },
             true,
             0,
         );

@@ -56,7 +56,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "SCRIPT|LOAD",
         "the cache is part of the state: loaded once, a script is known to every node and survives restarts",
     ),
-    ("ROLE", "on every node; the offset is the applied index"),
+    ("ROLE", "the offset is the applied index; at `--sentinel-port` it says `sentinel`"),
     (
         "SHUTDOWN",
         "SAVE, NOSAVE, NOW and FORCE are the same: every acknowledged write is in the log",

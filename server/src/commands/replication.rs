@@ -77,9 +77,13 @@ fn replicaof(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcom
     Err(refusal::NO_REPLICAOF).into()
 }
 
-/// The offset is the applied index. What a follower's state is follows from whether it knows a leader.
+/// At its port a sentinel says that it is one. Otherwise the offset is the applied index. What a follower's state is follows from whether it knows a leader.
 fn role(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
     let text = |text: &str| Reply::bulk_owned(text);
+    if session.ends.at_sentinel {
+        let masters = Reply::Array(vec![text(&node.config().sentinel_master)]);
+        return LocalOutcome::Reply(Reply::Array(vec![text("sentinel"), masters]));
+    }
     let index = node.machine().applied_index();
     let offset = i64::try_from(index).unwrap_or(i64::MAX);
     let nodes = discovery::nodes(node, session);

@@ -1,9 +1,12 @@
 //! What a node tells clients that ask for a cluster or for sentinels: itself, where they have reached it or where it was told to be,
 //! and the other nodes, the leader first.
 
+use redis::Commands as _;
+use redis::cluster::ClusterClient;
+use redis::sentinel::Sentinel;
 use steadfast_core::reply::Reply;
 
-use crate::harness::{Client, Node, TempDir, refusal, wait_for};
+use crate::harness::{Client, Node, TempDir, free_port, refusal, wait_for};
 use crate::three_nodes::Cluster;
 
 /// A reply as words, arrays in brackets.
@@ -117,6 +120,42 @@ fn three_nodes_name_each_other() {
         let line = nodes.lines().find(|line| line.contains(&format!(":{gone}@")))?;
         let replicas = said(&mut client, &["SENTINEL", "REPLICAS", "mymaster"]);
         (line.contains("slave,fail? ") && replicas.contains("s_down")).then_some(())
+    });
+}
+
+/// redis-rs, as a cluster and by sentinels, over the death of the leader.
+#[test]
+fn redis_rs_finds_the_nodes() {
+    let mut cluster = Cluster::start(&[]);
+    let sentinels: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    for (node, port) in cluster.nodes.iter_mut().zip(&sentinels) {
+        node.kill();
+        node.restart_once_with(&["--sentinel-port", &port.to_string()]);
+    }
+    cluster.nodes.iter().for_each(|node| drop(node.client()));
+    let urls = |ports: &mut dyn Iterator<Item = u16>| -> Vec<String> {
+        ports.map(|port| format!("redis://127.0.0.1:{port}")).collect()
+    };
+    let addresses = urls(&mut cluster.nodes.iter().map(|node| node.port));
+    let client = ClusterClient::new(addresses).expect("the addresses are well formed");
+    let mut connection = client.get_connection().expect("a node answers");
+    let set: () = connection.mset(&[("{t}a", 1), ("{t}b", 2)]).expect("all slots are served");
+    let mut sentinel = Sentinel::build(urls(&mut sentinels.iter().copied()))
+        .expect("the addresses are well formed");
+    let mut master = || -> redis::RedisResult<redis::Connection> {
+        sentinel.master_for("mymaster", None)?.get_connection()
+    };
+    let sum: i64 = master().and_then(|mut master| master.incr("{t}a", 5)).expect("it leads");
+    assert_eq!((set, sum), ((), 6));
+    let leader = cluster.leader();
+    cluster.nodes[leader].kill();
+    wait_for("sentinels name another", || {
+        master().and_then(|mut m| m.incr("{t}b", 5)).ok() as Option<i64>
+    });
+    // It never asks for other nodes while its own refuses it (nor does it with Redis): a new connection does.
+    wait_for("the cluster client goes on", || {
+        let values: Vec<i64> = client.get_connection().ok()?.mget(&["{t}a", "{t}b"]).ok()?;
+        (values == [6, 7]).then_some(())
     });
 }
 

@@ -60,7 +60,9 @@ pub const ALL: &[Entry] = &[
         Planted::Inside(Canary::RestoreForgets),
         "a leader forgets what it handed out while its state was being restored",
         &["progress"],
-    ),
+    )
+    .within(600)
+    .scenario("snapshot-churn"),
     Entry::new(
         "sync-lies",
         Planted::SyncLies,
