@@ -527,7 +527,7 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.step(Input::Tick);
                 if let Some(beats) = &mut self.leaving {
                     *beats = beats.saturating_sub(1);
-                    self.step(Input::HandOver); // at first nobody may have been heard of lately
+                    self.step(Input::HandOver { to: None }); // at first nobody may have been heard of lately
                 }
             }
             Event::Peer(event) => self.take_peer(event),
@@ -578,9 +578,10 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(Intake::Snapshot { index, chunks }) => {
                 self.step(Input::StateEncoded { index, chunks });
             }
+            Some(Intake::HandOver { to }) => self.step(Input::HandOver { to }),
             Some(Intake::Shutdown) => {
                 // Otherwise the others would wait for a whole election timeout before they miss it.
-                self.step(Input::HandOver);
+                self.step(Input::HandOver { to: None });
                 self.leaving = Some(self.hand_over_beats);
             }
             None => self.ended = true,

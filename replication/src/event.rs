@@ -77,8 +77,11 @@ pub enum Input {
     },
     /// The log has no room (true) or has room again (false).
     NoSpace(bool),
-    /// This node is about to stop: if it leads, another is to lead.
-    HandOver,
+    /// This node is about to stop, or was asked to step down: if it leads, another is to lead.
+    HandOver {
+        /// Who; none for whoever has most of the log.
+        to: Option<u64>,
+    },
     /// The own state was encoded at this index.
     StateEncoded {
         /// Applied index of the state.

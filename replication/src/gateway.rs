@@ -67,6 +67,11 @@ pub enum Intake {
         /// The snapshot's bytes, in order.
         chunks: Vec<Bytes>,
     },
+    /// If this node leads, another is to lead, and this one goes on. Nothing happens if nobody can.
+    HandOver {
+        /// Who; none for whoever has most of the log.
+        to: Option<u64>,
+    },
     /// Sync, hand over what can be handed over, stop.
     Shutdown,
 }

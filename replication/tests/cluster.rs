@@ -462,7 +462,7 @@ fn run_seed(seed: u64) -> (u64, u64, u64, u64) {
             }
             99 if !calm => match world.draw.below(6) {
                 0..3 => world.set_full(id, world.draw.0.is_multiple_of(4)),
-                3 => world.input(id, Input::HandOver),
+                3 => world.input(id, Input::HandOver { to: None }),
                 _ => {}
             },
             _ => {}
@@ -531,7 +531,7 @@ fn a_leader_without_room_steps_aside() {
     settle(7, &mut world);
     let before = world.leader().expect("they have settled");
     world.input(if before == 1 { 2 } else { 1 }, Input::NoSpace(true));
-    world.input(before, Input::HandOver);
+    world.input(before, Input::HandOver { to: None });
     let mut rounds = 0..20_000;
     let full = loop {
         world.round(rounds.next().expect("it hands over"));

@@ -1,4 +1,4 @@
-//! The command line: `steadfast server` (also without a word) and `steadfast cli`.
+//! The command line: `steadfast server` (also without a word), `steadfast cluster` and `steadfast cli`.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steadfast_replication::storage::Fsync;
@@ -22,6 +22,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Run a node.
     Server(ServerArgs),
+    /// Look at a cluster, or have another node lead it.
+    Cluster(ClusterArgs),
     /// Talk to a server: one command, or a prompt.
     #[command(disable_help_flag = true)]
     Cli(CliArgs),
@@ -118,6 +120,37 @@ fn bytes(text: &str) -> Result<u64, String> {
     parse_memory(text)
         .filter(|_| starts_right)
         .ok_or_else(|| "an amount of memory looks like 65536, 64kb or 16mb".to_owned())
+}
+
+/// Flags of `steadfast cluster`.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Any node: the others are found from it.
+    #[arg(long, global = true, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Its port for clients.
+    #[arg(short, long, global = true, default_value_t = 6379)]
+    pub port: u16,
+    /// Password.
+    #[arg(short = 'a', long = "pass", global = true)]
+    pub password: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ClusterAction,
+}
+
+/// What `steadfast cluster` can do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ClusterAction {
+    /// Print the nodes, who leads, and how far each is. Fails if nobody leads.
+    Status,
+    /// Have the given node lead.
+    Transfer {
+        /// Its id in --cluster.
+        node: u64,
+    },
+    /// Have another node lead than the one that does.
+    Stepdown,
 }
 
 /// Flags of `steadfast cli`.

@@ -36,15 +36,19 @@ pub fn run(args: &CliArgs) -> ExitCode {
     }
 }
 
-struct Connection {
+/// A blocking connection to a server.
+pub(crate) struct Connection {
     stream: TcpStream,
     input: Vec<u8>,
 }
 
 impl Connection {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, input: Vec::new() }
+    }
+
     fn open(args: &CliArgs) -> io::Result<Self> {
-        let stream = TcpStream::connect((args.host.as_str(), args.port))?;
-        let mut connection = Self { stream, input: Vec::new() };
+        let mut connection = Self::new(TcpStream::connect((args.host.as_str(), args.port))?);
         let word = |text: &str| text.as_bytes().to_vec();
         let mut greetings = Vec::new();
         if let Some(password) = &args.password {
@@ -64,7 +68,7 @@ impl Connection {
         Ok(connection)
     }
 
-    fn call(&mut self, argv: &[Vec<u8>]) -> io::Result<Reply<'static>> {
+    pub(crate) fn call(&mut self, argv: &[Vec<u8>]) -> io::Result<Reply<'static>> {
         let mut request = format!("*{}\r\n", argv.len()).into_bytes();
         for word in argv {
             request.extend(format!("${}\r\n", word.len()).into_bytes());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
 use steadfast_core::stamp::UnixMillis;
-use steadfast_replication::gateway::Status;
+use steadfast_replication::gateway::{Intake, Status};
 use steadfast_replication::ports::Clock;
 
 use crate::client::Client;
@@ -105,6 +105,10 @@ impl<C: Clock> NodeFacts for Shell<C> {
         let figures = &mut self.figures;
         (figures.connections_received, figures.connections_rejected) = (0, 0);
         figures.commands_received = 0;
+    }
+
+    fn hand_over(&mut self, to: Option<u64>) {
+        self.send(Intake::HandOver { to });
     }
 
     fn shut_down(&mut self) {

@@ -4,6 +4,7 @@
 pub mod adapters;
 pub mod cli;
 pub mod client_tool;
+pub mod cluster_tool;
 pub mod commands;
 pub mod config;
 pub mod resp;

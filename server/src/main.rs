@@ -8,7 +8,7 @@ use clap::Parser;
 use steadfast_server::adapters::{FileDisk, SystemClock, TokioNet, draw_entropy, fit_open_files};
 use steadfast_server::cli::{Command, CommandLine};
 use steadfast_server::config::Config;
-use steadfast_server::{Parts, Placement, client_tool, run};
+use steadfast_server::{Parts, Placement, client_tool, cluster_tool, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     match line.command {
         Some(Command::Cli(args)) => client_tool::run(&args),
+        Some(Command::Cluster(args)) => cluster_tool::run(&args),
         Some(Command::Server(args)) => serve(args.config()),
         None => serve(line.server.config()),
     }

@@ -10,9 +10,30 @@ pub(crate) const NO_REPLICAOF: ReplyError = ReplyError::fixed(
 );
 /// FAILOVER.
 pub(crate) const NO_FAILOVER: ReplyError = ReplyError::fixed(
-    "ERR FAILOVER is not needed here and changes nothing: a leader that is stopped (SIGTERM, SHUTDOWN) hands over first, and clients of \
-     the other nodes see no error",
+    "ERR FAILOVER is not needed here and changes nothing: `steadfast cluster stepdown` has another node lead, and a leader that is \
+     stopped (SIGTERM, SHUTDOWN) hands over first",
 );
+/// RAFT STEPDOWN of a node on its own.
+pub(crate) const NOBODY_ELSE: ReplyError =
+    ReplyError::fixed("ERR this node is on its own: nobody else can lead. Nothing was changed");
+/// RAFT TRANSFER.
+pub(crate) const NO_SUCH_NODE: ReplyError = ReplyError::fixed(
+    "ERR no node has that id: CLUSTER NODES and INFO raft tell them. Nothing was changed",
+);
+/// RAFT TRANSFER.
+pub(crate) const NODE_OUT_OF_REACH: ReplyError = ReplyError::fixed(
+    "ERR the leader has no link to that node: start it, or mend the network between them. Nothing was changed",
+);
+
+/// RAFT STEPDOWN and TRANSFER.
+pub(crate) fn does_not_lead(leader: u64) -> ReplyError {
+    let who = match leader {
+        0 => "nobody is known to lead".to_owned(),
+        leader => format!("node {leader} does: ask it"),
+    };
+    ReplyError::made(format!("ERR this node does not lead, {who}. Nothing was changed"))
+}
+
 /// WATCH between MULTI and EXEC.
 pub(crate) const WATCH_IN_MULTI: ReplyError =
     ReplyError::fixed("ERR WATCH inside MULTI is not allowed");

@@ -248,7 +248,7 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    fn send(&mut self, message: Intake) {
+    pub(crate) fn send(&mut self, message: Intake) {
         if let Err(error) = self.intake.try_send(message) {
             self.not_sent(&error);
         }

@@ -56,6 +56,8 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "SCRIPT|LOAD",
         "the cache is part of the state: loaded once, a script is known to every node and survives restarts",
     ),
+    ("RAFT|STEPDOWN", OWN),
+    ("RAFT|TRANSFER", OWN),
     ("ROLE", "the offset is the applied index; at `--sentinel-port` it says `sentinel`"),
     (
         "SHUTDOWN",
@@ -65,6 +67,9 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("TOUCH", "there is no access time to touch: it counts keys"),
     ("UNLINK", "is DEL"),
 ];
+
+const OWN: &str =
+    "is of this server; `steadfast cluster` finds the leader and waits until another leads";
 
 const SCRIPTS: &str = "is stopped by a budget of instructions and memory, and then writes nothing, instead of by time; no `cjson`, \
     `cmsgpack`, `struct` and `bit`; `redis.setresp` and `redis.set_repl` have no effect; node commands (SELECT, TIME, INFO) can't be \

@@ -185,6 +185,7 @@ pub const GATEWAY_COMMANDS: &[&str] = &[
     "INFO",
     "MULTI",
     "QUIT",
+    "RAFT",
     "READONLY",
     "READWRITE",
     "REPLICAOF",

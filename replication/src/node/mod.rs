@@ -287,7 +287,7 @@ impl Node {
             }
             Input::Persisted { number } => self.persisted(now, number),
             Input::NoSpace(none) => self.space(none),
-            Input::HandOver => self.hand_over(),
+            Input::HandOver { to } => self.hand_over(to),
             Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
             Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
             Input::SnapshotFailed => self.snapshot_failed(),
@@ -319,7 +319,7 @@ impl Node {
         // A leader whose disk takes nothing more steps aside, again and again: others may have room, or be back by now.
         let waited = self.unpersisted.front().map_or(0, |first| self.ticks - first.since);
         if self.no_space && waited >= self.config.election_ticks as u64 {
-            self.hand_over();
+            self.hand_over(None);
         }
     }
 
@@ -510,18 +510,19 @@ impl Node {
     fn space(&mut self, none: bool) {
         self.no_space = none;
         if none {
-            self.hand_over();
+            self.hand_over(None);
         }
     }
 
-    /// A leader hands over to the peer that has most of the log, of those that it hears of.
-    fn hand_over(&mut self) {
+    /// A leader hands over to the given peer, or to the one that has most of the log, of those that it hears of.
+    fn hand_over(&mut self, to: Option<u64>) {
         if self.raw.raft.state != StateRole::Leader {
             return;
         }
         let own = self.config.node_id;
         let peers = self.raw.raft.prs().iter();
         let peers = peers.filter(|(id, progress)| **id != own && progress.recent_active);
+        let peers = peers.filter(|(id, _)| to.is_none_or(|to| **id == to));
         let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
         if let Some(id) = best.map(|(id, _)| *id) {
             self.raw.transfer_leader(id);

@@ -83,6 +83,8 @@ pub trait NodeFacts {
     fn counters(&self) -> (u64, u64, u64);
     /// CONFIG RESETSTAT.
     fn reset_counters(&mut self);
+    /// If this node leads, has another one lead: the given one, or whichever has most of the log.
+    fn hand_over(&mut self, to: Option<u64>);
     /// SHUTDOWN.
     fn shut_down(&mut self);
 }

@@ -2,6 +2,7 @@
 
 use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, Keys};
 use steadfast_core::error::ReplyError;
+use steadfast_core::number::parse_int;
 use steadfast_core::reply::Reply;
 use steadfast_replication::gateway::Role;
 
@@ -24,6 +25,32 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
                 summary: "Is refused: leadership moves by itself, without loss.",
                 syntax: "",
                 since: "6.2.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "RAFT|STEPDOWN",
+            arity: Arity::Exactly(2),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::NO_MULTI),
+            handler: Plain(stepdown),
+            docs: Docs {
+                summary: "Has another node lead; asked of the leader.",
+                syntax: "",
+                since: "7.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "RAFT|TRANSFER",
+            arity: Arity::Exactly(3),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::NO_MULTI),
+            handler: Plain(transfer),
+            docs: Docs {
+                summary: "Has the given node lead; asked of the leader.",
+                syntax: "node-id",
+                since: "7.0.0",
                 complexity: "O(1)",
             },
         },
@@ -71,6 +98,42 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
 
 fn failover(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
     Err(refusal::NO_FAILOVER).into()
+}
+
+/// The answer says that it was asked for: who leads then, `INFO raft` tells.
+fn stepdown(_: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    let asked = check_leads(node).and_then(|()| {
+        if node.config().members.is_empty() {
+            return Err(refusal::NOBODY_ELSE);
+        }
+        node.hand_over(None);
+        Ok(Reply::Ok)
+    });
+    asked.into()
+}
+
+fn transfer(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let id = argv.get(2).and_then(|word| parse_int(word)).and_then(|id| u64::try_from(id).ok());
+    let members = &node.config().members;
+    let known = id.filter(|id| *id == node.node_id() || members.iter().any(|m| m.id == *id));
+    let asked = check_leads(node).and_then(|()| {
+        let Some(id) = known else { return Err(refusal::NO_SUCH_NODE) };
+        if id != node.node_id() {
+            if !node.status().is_connected(id) {
+                return Err(refusal::NODE_OUT_OF_REACH);
+            }
+            node.hand_over(Some(id));
+        }
+        Ok(Reply::Ok)
+    });
+    asked.into()
+}
+
+fn check_leads(node: &dyn NodeFacts) -> Result<(), ReplyError> {
+    if node.status().role() == Role::Leader {
+        return Ok(());
+    }
+    Err(refusal::does_not_lead(node.status().leader_id()))
 }
 
 fn replicaof(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {

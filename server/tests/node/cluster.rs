@@ -9,27 +9,7 @@ use std::time::Instant;
 use steadfast_core::reply::Reply;
 
 use crate::harness::{Client, Node, rounds, wait_for};
-use crate::three_nodes::Cluster;
-
-/// Counts on one node until told to stop; answers (acknowledged, unknown outcomes). Errors of a killed node's clients
-/// are unknown outcomes; `must_hold` clients may not see any.
-fn count(node: &Node, key: &str, stop: &AtomicBool, acknowledged: &AtomicU64) -> u64 {
-    let mut client = node.client();
-    let mut unknown = 0;
-    while !stop.load(Ordering::Relaxed) {
-        match client.call(&["INCR", key]) {
-            Ok(Reply::Int(_)) => {
-                acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(other) => panic!("{key}: INCR answered {other:?}"),
-            Err(_) => {
-                unknown += 1;
-                client = node.client();
-            }
-        }
-    }
-    unknown
-}
+use crate::three_nodes::{Cluster, count};
 
 /// The leader is killed again and again under load: clients of the surviving nodes get no error, and every counter ends
 /// at exactly the number of acknowledged increments (for those of killed nodes: up to the unknown ones more).

@@ -7,5 +7,6 @@ mod durability;
 mod handshake;
 mod harness;
 mod input;
+mod leadership;
 mod pipelines;
 mod three_nodes;

@@ -1,5 +1,9 @@
 //! Three nodes as processes.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use steadfast_core::reply::Reply;
+
 use crate::harness::{Node, TempDir, free_port, wait_for};
 
 /// Three nodes, and their directories.
@@ -43,4 +47,23 @@ impl Cluster {
             states.all(|state| state.as_ref() == Some(&first)).then_some(())
         });
     }
+}
+
+/// Counts on one node until told to stop; answers how many outcomes are unknown, for the connection broke. Nobody may be refused.
+pub(crate) fn count(node: &Node, key: &str, stop: &AtomicBool, acknowledged: &AtomicU64) -> u64 {
+    let mut client = node.client();
+    let mut unknown = 0;
+    while !stop.load(Ordering::Relaxed) {
+        match client.call(&["INCR", key]) {
+            Ok(Reply::Int(_)) => {
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(other) => panic!("{key}: INCR answered {other:?}"),
+            Err(_) => {
+                unknown += 1;
+                client = node.client();
+            }
+        }
+    }
+    unknown
 }

@@ -1,9 +1,8 @@
 """How long a fail-over takes, and what clients of the other nodes see of it. Three nodes on loopback with default settings; the leader is
-killed, or told to end, again and again, while a client of each other node writes without pause.
+killed, told to end, or asked to step down, again and again, while a client of each node that stays up writes without pause.
 
 Usage: failover.py BINARY [ROUNDS]. Prints medians; asserts that nobody was refused, and that nothing acknowledged was lost or doubled."""
 
-import signal
 import statistics
 import sys
 import tempfile
@@ -37,19 +36,34 @@ class Writer(threading.Thread):
         self.join()
 
 
-def round_of(cluster, number, how):
-    """Ends the leader; answers the milliseconds from then to the first answer to a later write, and the longest gap, each the worse of
-    the two other nodes."""
-    leader = cluster.leader()
-    others = [node for node in range(3) if node != leader]
-    writers = [Writer(cluster.ports[node], f"{how.name}:{number}:{node}") for node in others]
-    wait_until("both write", lambda: all(len(writer.answered) > 20 for writer in writers))
-    ended = time.monotonic()
-    cluster.processes[leader].send_signal(how)
+def asked_to_step_down(cluster, leader):
+    assert Client(cluster.ports[leader]).call("RAFT", "STEPDOWN") == "+OK"
+    wait_until("another leads", lambda: cluster.leader() != leader)
+
+
+def killed(cluster, leader):
+    cluster.processes[leader].kill()
     cluster.processes[leader].wait()
-    # Answers of the old leader may still be on their way: they count when their write was sent after its end.
-    ended = time.monotonic() if how == signal.SIGKILL else ended
-    wait_until("both write again", lambda: all(writer.answered[-1][0] > ended + 0.2 for writer in writers))
+
+
+def told_to_end(cluster, leader):
+    cluster.processes[leader].terminate()
+    cluster.processes[leader].wait()
+
+
+def round_of(cluster, number, end):
+    """Ends the leader, or its leadership; answers the milliseconds from then to the first answer to a later write, and the longest gap,
+    each the worst of the nodes that stay up."""
+    leader = cluster.leader()
+    stays = end is asked_to_step_down
+    nodes = [node for node in range(3) if node != leader or stays]
+    writers = [Writer(cluster.ports[node], f"{end.__name__}:{number}:{node}") for node in nodes]
+    wait_until("all write", lambda: all(len(writer.answered) > 20 for writer in writers))
+    ended = time.monotonic()
+    end(cluster, leader)
+    # Answers of a killed leader may still be on their way: they count when their write was sent after its end.
+    ended = time.monotonic() if end is killed else ended
+    wait_until("all write again", lambda: all(writer.answered[-1][0] > ended + 0.2 for writer in writers))
     for writer in writers:
         writer.end()
         assert not writer.refused, f"a client of a node that stayed up was refused: {writer.refused[0]}"
@@ -57,8 +71,9 @@ def round_of(cluster, number, how):
         assert writer.client.call("GET", writer.key) == str(count), "an acknowledged write was lost or doubled"
     first = max(min(done for sent, done, _ in writer.answered if done > ended) for writer in writers)
     gaps = [max(b[1] - a[1] for a, b in zip(writer.answered, writer.answered[1:])) for writer in writers]
-    cluster.start(leader)
-    cluster.wait()
+    if not stays:
+        cluster.start(leader)
+        cluster.wait()
     return (first - ended) * 1000, max(gaps) * 1000
 
 
@@ -66,11 +81,11 @@ def main():
     with tempfile.TemporaryDirectory(prefix="steadfast-failover-") as directory:
         cluster = Cluster(BINARY, directory)
         try:
-            for how, name in ((signal.SIGKILL, "killed"), (signal.SIGTERM, "told to end")):
-                rounds = [round_of(cluster, number, how) for number in range(ROUNDS)]
+            for end in (killed, told_to_end, asked_to_step_down):
+                rounds = [round_of(cluster, number, end) for number in range(ROUNDS)]
                 first, gaps = ([pair[at] for pair in rounds] for at in (0, 1))
                 print(
-                    f"the leader is {name}, {ROUNDS} rounds: first answer after {statistics.median(first):.0f} ms (median, "
+                    f"the leader is {end.__name__.replace('_', ' ')}, {ROUNDS} rounds: first answer after {statistics.median(first):.0f} ms (median, "
                     f"{min(first):.0f} to {max(first):.0f}); longest gap {statistics.median(gaps):.0f} ms (median, {min(gaps):.0f} to "
                     f"{max(gaps):.0f}); nobody was refused",
                     flush=True,
