@@ -25,6 +25,8 @@ pub enum Canary {
     /// A leader restarted from a snapshot forgets the parcels that it handed out while the state was being restored, and takes
     /// the gateways' next ones for gaps, for ever. (This one was real; seeds 9, 22, 77 and 230 showed it at commit 36edf18.)
     RestoreForgets,
+    /// Answers to heartbeats wait for what is being written.
+    BeatsAwaitDisk,
 
     // ---- elections and the log among peers ---------------------------------------------------------------------
     /// Votes, and requests for them, leave before the hard state is durable; answers to appends wait for it.

@@ -524,6 +524,30 @@ fn three_nodes_agree_whatever_happens() {
     assert!(leased > 600 * STEPS / 4, "{leased}");
 }
 
+/// Disks of both followers stand still for many election timeouts: nothing is committed, and the leader goes on leading.
+#[test]
+fn slow_disks_elect_nobody() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        settle(seed, &mut world);
+        let leader = world.leader().expect("they have settled");
+        let term = world.processes[&leader].node.term();
+        let followers = || VOTERS.into_iter().filter(|id| *id != leader);
+        for id in followers() {
+            world.processes.get_mut(&id).expect("it runs").full = true;
+        }
+        world.submit(leader);
+        for round in 0..3000 {
+            world.round(round);
+        }
+        let waits =
+            |id| world.processes[&id].requests.iter().any(|r| matches!(r, Request::Append(..)));
+        assert!(followers().all(waits), "seed {seed}: their disks had nothing to do");
+        let now = (world.leader(), world.processes[&leader].node.term());
+        assert_eq!(now, (Some(leader), term), "seed {seed}");
+    }
+}
+
 /// A node that learned of its full disk before it led steps aside once that keeps it from writing: the others have room.
 #[test]
 fn a_leader_without_room_steps_aside() {

@@ -96,6 +96,8 @@ pub struct Node {
     abstention: Abstention,
     /// Readies that are not durable yet, oldest first.
     unpersisted: VecDeque<Unpersisted>,
+    /// The term that is on the disk.
+    durable_term: u64,
     /// A snapshot from the leader that raft has taken on and that waits for its ready.
     received: Option<(SnapshotMeta, Vec<Bytes>)>,
     applied: u64,
@@ -124,6 +126,8 @@ struct Unpersisted {
     /// Whether the log was asked to write something for it.
     written: bool,
     messages: Vec<eraftpb::Message>,
+    /// The hard state's term, if it was written.
+    term: Option<u64>,
 }
 
 impl Node {
@@ -144,6 +148,7 @@ impl Node {
         let election_timeout = config.tick * config.election_ticks as u32;
         // What it answers a leader it does in a term that is on its disk by then.
         let abstention = Abstention::new(election_timeout, start.hard_state.term == 0);
+        let durable_term = start.hard_state.term;
         let view = LogView::new(start.hard_state, start.membership, start.snapshot, start.entries);
         let raft_config = Config {
             id: config.node_id,
@@ -182,6 +187,7 @@ impl Node {
             lease,
             abstention,
             unpersisted: VecDeque::new(),
+            durable_term,
             received: None,
             applied: snapshot_index,
             handed_out: snapshot_index,
@@ -488,6 +494,7 @@ impl Node {
         while self.unpersisted.front().is_some_and(|u| u.number <= number || !u.written) {
             let Some(ready) = self.unpersisted.pop_front() else { break };
             last = Some(ready.number);
+            self.durable_term = ready.term.unwrap_or(self.durable_term);
             ready.messages.into_iter().for_each(|message| self.send(now, message));
         }
         if let Some(last) = last {
@@ -664,6 +671,7 @@ impl Node {
         });
         let entries = ready.take_entries();
         let mut written = hard_state.is_some() || !entries.is_empty();
+        let term = hard_state.map(|hard_state| hard_state.term);
         let mut hard_state = hard_state;
         if !ready.snapshot().is_empty() {
             let index = ready.snapshot().get_metadata().index;
@@ -688,18 +696,28 @@ impl Node {
         let committed = ready.take_committed_entries();
         let mut messages = ready.take_persisted_messages();
         messages
-            .extract_if(.., |message| leaves_early(message))
+            .extract_if(.., |message| leaves_early(message) || self.is_no_promise(message))
+            .collect::<Vec<_>>()
+            .into_iter()
             .for_each(|message| self.send(now, message));
         self.raw.advance_append_async(ready);
         self.hand_out(committed);
         let since = self.ticks;
-        self.unpersisted.push_back(Unpersisted { number, since, written, messages });
+        self.unpersisted.push_back(Unpersisted { number, since, written, messages, term });
         if is_planted(Canary::AckBeforeFsync) {
             self.persisted(now, number);
         }
         if self.unpersisted.front().is_some_and(|first| !first.written) {
             self.persisted(now, 0);
         }
+    }
+
+    /// Whether a message says nothing of what this node has not written. An answer to a heartbeat says that it follows in a term: if it had
+    /// to wait for a disk, a leader whose followers' disks stand still for a moment (they save a snapshot, say) would step down.
+    fn is_no_promise(&self, message: &eraftpb::Message) -> bool {
+        message.get_msg_type() == MessageType::MsgHeartbeatResponse
+            && message.term <= self.durable_term
+            && !is_planted(Canary::BeatsAwaitDisk)
     }
 
     fn persist(&mut self, number: u64, entries: &[eraftpb::Entry], hard_state: Option<HardState>) {

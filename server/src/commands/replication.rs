@@ -140,7 +140,8 @@ fn replicaof(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcom
     Err(refusal::NO_REPLICAOF).into()
 }
 
-/// At its port a sentinel says that it is one. Otherwise the offset is the applied index. What a follower's state is follows from whether it knows a leader.
+/// At its port a sentinel says that it is one. Otherwise the offset is the applied index.
+/// What a follower's state is follows from whether it knows a leader.
 fn role(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
     let text = |text: &str| Reply::bulk_owned(text);
     if session.ends.at_sentinel {

@@ -21,6 +21,8 @@ class Client:
         line = self.replies.readline().rstrip(b"\r\n").decode()
         if line.startswith("$") and line != "$-1":
             return self.replies.read(int(line[1:]) + 2)[:-2].decode()
+        if line.startswith("*") and line != "*-1":
+            return [self.receive() for _ in range(int(line[1:]))]
         return line
 
     def info(self, field):

@@ -224,11 +224,20 @@ pub const ALL: &[Entry] = &[
     .within(10)
     .scenario("flapping-node"),
     Entry::new(
+        "beats-await-disk",
+        Planted::Inside(Canary::BeatsAwaitDisk),
+        "answers to heartbeats wait for what is being written",
+        &["quiet"],
+    )
+    .within(10)
+    .scenario("slow-disks"),
+    Entry::new(
         "conflict-keeps-one",
         Planted::Inside(Canary::ConflictKeepsOne),
         "one entry of a conflicting suffix stays where it should be overwritten",
         &["one-log", "no-panic"],
-    ),
+    )
+    .alone(),
     Entry::new(
         "refused-counts-as-logged",
         Planted::Inside(Canary::RefusedCountsAsLogged),
@@ -561,7 +570,7 @@ pub const ALL: &[Entry] = &[
         "a node that was stopped believes what waited in its buffers",
         &["log-time", "lock-kept"],
     )
-    .within(50)
+    .within(600)
     .scenario("paused-newcomer"),
     // ---- what commands do --------------------------------------------------------------------------------------------
     Entry::new(
@@ -701,7 +710,7 @@ pub const ALL: &[Entry] = &[
         "a plain SET is answered when it is handed over, not when it was applied",
         &["real-time"],
     )
-    .within(10)
+    .within(200)
     .scenario("calm")
     .alone(),
     Entry::new(

@@ -1,5 +1,5 @@
 //! Peace. Where nothing breaks there is one leader, and every request is answered. A follower that comes and goes is no reason to elect
-//! anybody. And whatever broke before, once all is healed few elections are enough for a leader that stays.
+//! anybody, nor are slow disks. And whatever broke before, once all is healed few elections are enough for a leader that stays.
 
 use std::time::Duration;
 
@@ -55,7 +55,11 @@ pub fn check(plan: &Plan, leads: &[Lead], operations: &[Operation]) -> Vec<Viola
 
 /// Whether a fault leaves alone whoever leads.
 fn spares_leaders(fault: &Fault) -> bool {
-    matches!(fault, Fault::Cut { node: Target::Follower, .. } | Fault::Storm { .. })
+    match fault {
+        Fault::Cut { node, .. } => *node == Target::Follower,
+        Fault::Storm { .. } | Fault::SlowDisk { .. } => true,
+        _ => false,
+    }
 }
 
 /// Whether a client was refused, or left without an answer that it waited for.

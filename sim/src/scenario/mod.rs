@@ -23,6 +23,7 @@ mod paused_newcomer;
 mod power_cut_all;
 mod random_writes;
 mod sketch;
+mod slow_disks;
 mod slow_rounds;
 mod snapshot_churn;
 mod split_votes;
@@ -190,6 +191,11 @@ pub const ALL: &[Scenario] = &[
         name: "split-votes",
         story: "several stand for leader in one term, and voters lose power right after their vote",
         plan: split_votes::plan,
+    },
+    Scenario {
+        name: "slow-disks",
+        story: "all disks are slower than an election timeout; nobody is to be elected for it",
+        plan: slow_disks::plan,
     },
     Scenario {
         name: "slow-rounds",
