@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use steadfast_replication::driver::OpenError;
 use steadfast_replication::ports::{Disk as _, File as _};
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use steadfast_replication::storage::{
@@ -697,7 +698,7 @@ fn everysec_syncs_under_load() {
 fn a_refusal_speaks_to_a_person() {
     let damaged =
         StoreError::Damaged { file: "/data/log-1".into(), offset: 77, why: "gone".into() };
-    let text = damaged.to_string();
+    let text = OpenError::Store(damaged).to_string();
     for part in ["/data/log-1", "byte 77", "gone", "no file was changed", "restore a backup"] {
         assert!(text.contains(part), "{text}");
     }

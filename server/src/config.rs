@@ -382,13 +382,18 @@ pub fn parse_cluster(text: &str) -> Result<Vec<Member>, String> {
     let member = |entry: &str| {
         let (id, address) = entry.split_once('=')?;
         let (host, port) = parse_address(address)?;
-        let id = id.trim().parse().ok().filter(|id| *id > 0)?;
+        // Cluster clients get 32 bits of it in a node's name.
+        let id = id.trim().parse().ok().filter(|id| (1..=u64::from(u32::MAX)).contains(id))?;
         Some(Member { id, host, port })
     };
     let entries = text.split(',').map(str::trim);
     entries
         .map(|entry| {
-            member(entry).ok_or_else(|| format!("`{entry}` is not of the form id=host:port"))
+            member(entry).ok_or_else(|| {
+                format!(
+                    "`{entry}` is not of the form id=host:port, with an id from 1 to 4294967295"
+                )
+            })
         })
         .collect()
 }
@@ -419,7 +424,7 @@ mod tests {
         refused(Config { max_request: 8 << 30, ..Config::default() }, "max-request");
         refused(cluster("1=a:1,1=b:1,3=c:1"), "twice");
         refused(cluster("1=a:1,2=a:1,3=c:1"), "address twice");
-        for wrong in ["x", "1=", "0=a:1", "1=a", "1=:5", "1=a:x"] {
+        for wrong in ["x", "1=", "0=a:1", "4294967296=a:1", "1=a", "1=:5", "1=a:x"] {
             assert!(parse_cluster(wrong).is_err(), "{wrong}");
         }
     }

@@ -121,6 +121,8 @@ pub struct Node {
 
 struct Unpersisted {
     number: u64,
+    /// The last ready behind it that has nothing to write: it waits for this one.
+    through: u64,
     /// Tick at which it was put out.
     since: u64,
     /// Whether the log was asked to write something for it.
@@ -358,7 +360,8 @@ impl Node {
 
     fn peer(&mut self, now: Duration, message: RaftMessage, word: Option<TimeWord>) {
         let Some(message) = message.into_raft() else { return };
-        if self.unpersisted.len() >= UNPERSISTED_MAX
+        let is_beat = message.get_msg_type() == MessageType::MsgHeartbeat;
+        if self.unpersisted.len() >= UNPERSISTED_MAX && !is_beat
             || !self.is_for_now(message.get_msg_type())
             || self.withholds_vote(now, &message)
             || self.answer_peers_read(now, &message)
@@ -366,10 +369,7 @@ impl Node {
             return;
         }
         let last = self.raw.raft.raft_log.last_index();
-        if message.get_msg_type() == MessageType::MsgHeartbeat
-            && message.term >= self.raw.raft.term
-            && message.commit > last
-        {
+        if is_beat && message.term >= self.raw.raft.term && message.commit > last {
             mark::reached(Mark::ConfirmedEntryLost);
             // The leader knows that this node had confirmed more than its log holds: raft would panic.
             return self.fatal(format!(
@@ -493,7 +493,7 @@ impl Node {
         let mut last = None;
         while self.unpersisted.front().is_some_and(|u| u.number <= number || !u.written) {
             let Some(ready) = self.unpersisted.pop_front() else { break };
-            last = Some(ready.number);
+            last = Some(ready.through);
             self.durable_term = ready.term.unwrap_or(self.durable_term);
             ready.messages.into_iter().for_each(|message| self.send(now, message));
         }
@@ -695,15 +695,20 @@ impl Node {
         }
         let committed = ready.take_committed_entries();
         let mut messages = ready.take_persisted_messages();
-        messages
-            .extract_if(.., |message| leaves_early(message) || self.is_no_promise(message))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|message| self.send(now, message));
+        let early = messages.extract_if(.., |m| leaves_early(m) || self.is_no_promise(m));
+        early.collect::<Vec<_>>().into_iter().for_each(|message| self.send(now, message));
         self.raw.advance_append_async(ready);
         self.hand_out(committed);
-        let since = self.ticks;
-        self.unpersisted.push_back(Unpersisted { number, since, written, messages, term });
+        let (since, through) = (self.ticks, number);
+        let ready = Unpersisted { number, through, since, written, messages, term };
+        match self.unpersisted.back_mut() {
+            // However long a disk stands still, heartbeats do not fill the queue.
+            Some(before) if !written => {
+                before.through = number;
+                before.messages.extend(ready.messages);
+            }
+            _ => self.unpersisted.push_back(ready),
+        }
         if is_planted(Canary::AckBeforeFsync) {
             self.persisted(now, number);
         }

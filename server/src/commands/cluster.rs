@@ -88,10 +88,10 @@ fn accepted(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome
 }
 
 /// The slot that a client names.
-fn slot(argv: &[&[u8]]) -> Result<usize, ReplyError> {
+fn slot(argv: &[&[u8]], refusal: &'static str) -> Result<usize, ReplyError> {
     let number = argv.get(2).and_then(|word| parse_int(word)).ok_or(ReplyError::NOT_AN_INTEGER)?;
     let slot = usize::try_from(number).ok().filter(|slot| *slot < SLOTS);
-    slot.ok_or(ReplyError::fixed("ERR Invalid slot"))
+    slot.ok_or_else(|| ReplyError::fixed(refusal))
 }
 
 fn integer(number: usize) -> Reply<'static> {
@@ -99,11 +99,13 @@ fn integer(number: usize) -> Reply<'static> {
 }
 
 fn count_keys_in_slot(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
-    slot(argv).map(|slot| integer(node.machine().keys_of_slot(slot, 0).1)).into()
+    slot(argv, "ERR Invalid slot")
+        .map(|slot| integer(node.machine().keys_of_slot(slot, 0).1))
+        .into()
 }
 
 fn get_keys_in_slot(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
-    let keys = slot(argv).and_then(|slot| {
+    let keys = slot(argv, "ERR Invalid slot or number of keys").and_then(|slot| {
         let count =
             argv.get(3).and_then(|word| parse_int(word)).ok_or(ReplyError::NOT_AN_INTEGER)?;
         let count = usize::try_from(count)

@@ -78,6 +78,7 @@ fn slots_and_keys() {
     for (words, text) in [
         (&["CLUSTER", "COUNTKEYSINSLOT", "16384"][..], "ERR Invalid slot"),
         (&["CLUSTER", "COUNTKEYSINSLOT", "x"], "ERR value is not an integer or out of range"),
+        (&["CLUSTER", "GETKEYSINSLOT", "-1", "1"], "ERR Invalid slot or number of keys"),
         (&["CLUSTER", "GETKEYSINSLOT", "0", "-1"], "ERR Invalid slot or number of keys"),
         (&["SENTINEL", "MASTER", "nobody"], "ERR No such master with that name"),
     ] {
