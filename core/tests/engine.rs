@@ -192,9 +192,9 @@ fn addresses_are_announced() {
         assert_eq!(machine.announced(NODE), Some("redis-1:6379"));
         assert_eq!((machine.announced(7), machine.announced(8)), (Some("[::1]:6380"), None));
     }
-    let (mut malformed, word) = (encode_register(NODE, 3, "x"), "it is no text");
+    let mut malformed = encode_register(NODE, 3, "x");
     *malformed.last_mut().expect("it ends with the address") = 0xFF;
-    assert!(matches!(decode_op(&malformed), Err(EntryError::Malformed(_))), "{word}");
+    assert!(matches!(decode_op(&malformed), Err(EntryError::Malformed(_))), "it is no text");
 }
 
 /// The keys of a cluster slot: those that live, in database 0.

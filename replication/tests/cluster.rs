@@ -621,6 +621,23 @@ fn put_out(node: &mut Node) -> (Option<u64>, Option<u64>, Vec<u64>) {
     (installed, persisted, confirmed)
 }
 
+/// One input, a turn, and what comes out of it, one second after the start.
+fn turn(node: &mut Node, input: Input) -> Vec<Output> {
+    let now = Duration::from_secs(1);
+    node.step(now, 1000, input);
+    node.turn(now, 1000);
+    std::iter::from_fn(|| node.poll()).collect()
+}
+
+/// The number to report for what is to be written.
+fn to_persist(outputs: &[Output]) -> u64 {
+    let numbers = outputs.iter().filter_map(|output| match output {
+        Output::Persist { number, .. } | Output::Install { number, .. } => Some(*number),
+        _ => None,
+    });
+    numbers.last().expect("something is to be written")
+}
+
 /// A leader's announcement of a snapshot, and what of it each node's input needs.
 fn announced(index: u64) -> (RaftMessage, SnapshotMeta) {
     let meta = SnapshotMeta {
@@ -674,34 +691,24 @@ fn entries_behind_a_snapshot_are_confirmed_when_they_are_durable() {
 fn heartbeats_are_answered_in_durable_terms() {
     let mut world = World::new(1);
     let node = &mut world.processes.get_mut(&1).expect("it runs").node;
-    let now = Duration::from_secs(1);
-    let turn = |node: &mut Node, input| {
-        node.step(now, 1000, input);
-        node.turn(now, 1000);
-        let (mut answers, mut persist) = (0, None);
-        while let Some(output) = node.poll() {
-            match output {
-                Output::Persist { number, .. } => persist = Some(number),
-                Output::Send { message, .. } => {
-                    answers += usize::from(message.msg_type == HEARTBEAT_RESPONSE);
-                }
-                _ => {}
-            }
-        }
-        (answers, persist)
+    let answers = |outputs: &[Output]| {
+        let answers = outputs.iter().filter(|output| {
+            let Output::Send { message, .. } = output else { return false };
+            message.msg_type == HEARTBEAT_RESPONSE
+        });
+        answers.count()
     };
     let beat = || {
         let message = RaftMessage { msg_type: HEARTBEAT, ..of_leader() };
         Input::Peer { message, word: None }
     };
-    let (answers, term) = turn(node, beat());
-    assert_eq!(answers, 0, "its term is not durable");
-    let number = term.expect("the term is to be written");
-    assert_eq!(turn(node, beat()).0, 0, "nor now");
-    assert_eq!(turn(node, Input::Persisted { number }).0, 2);
-    let (_, entry) = turn(node, appended(1, 0, b""));
-    assert!(entry.is_some());
-    assert_eq!(turn(node, beat()).0, 1, "the entry is not durable, the term is");
+    let outputs = turn(node, beat());
+    assert_eq!(answers(&outputs), 0, "its term is not durable");
+    let number = to_persist(&outputs);
+    assert_eq!(answers(&turn(node, beat())), 0, "nor now");
+    assert_eq!(answers(&turn(node, Input::Persisted { number })), 2);
+    to_persist(&turn(node, appended(1, 0, b"")));
+    assert_eq!(answers(&turn(node, beat())), 1, "the entry is not durable, the term is");
 }
 
 /// Two snapshots may come in one turn, when the first was long under way. The one that raft takes on is installed, with its own state.
@@ -731,19 +738,6 @@ fn of_two_snapshots_the_newer_is_installed() {
 fn an_own_snapshot_does_not_replace_a_newer_one() {
     let mut world = World::new(1);
     let node = &mut world.processes.get_mut(&1).expect("it runs").node;
-    let now = Duration::from_secs(1);
-    let turn = |node: &mut Node, input| {
-        node.step(now, 1000, input);
-        node.turn(now, 1000);
-        std::iter::from_fn(|| node.poll()).collect::<Vec<Output>>()
-    };
-    let persisted = |outputs: &[Output]| {
-        let numbers = outputs.iter().filter_map(|output| match output {
-            Output::Persist { number, .. } | Output::Install { number, .. } => Some(*number),
-            _ => None,
-        });
-        numbers.last().expect("something is to be written")
-    };
     let is_asked_for =
         |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::TakeSnapshot));
     let mut asked = false;
@@ -754,7 +748,7 @@ fn an_own_snapshot_does_not_replace_a_newer_one() {
         }
         let outputs = turn(node, input);
         asked |= is_asked_for(&outputs);
-        turn(node, Input::Persisted { number: persisted(&outputs) });
+        turn(node, Input::Persisted { number: to_persist(&outputs) });
         turn(node, Input::Applied { index, passed: 0, registered: false });
     }
     assert!(asked, "there is log enough for a snapshot");

@@ -73,6 +73,6 @@ fn own_place(node: &dyn NodeFacts, session: &Session) -> (String, u16) {
 
 /// The name of a node in cluster answers: 40 hexadecimal digits that are the same on every node.
 pub(crate) fn cluster_name(node: &dyn NodeFacts, id: u64) -> String {
-    // The low half of the cluster's id is as good as drawn; 8 digits hold every id that people give.
-    format!("{:032x}{:08x}", node.machine().cluster_id(), id & 0xFFFF_FFFF)
+    // Ids fit into 8 digits: see `parse_cluster`.
+    format!("{:032x}{id:08x}", node.machine().cluster_id())
 }
