@@ -122,6 +122,10 @@ pub enum Canary {
     IncarnationNotSaved,
 
     // ---- snapshots of the state --------------------------------------------------------------------------------------
+    /// A key that changes while a snapshot is being written is written as it is then.
+    SnapshotUnfrozen,
+    /// A database that is flushed while a snapshot is being written is missing in it.
+    SnapshotLosesFlushed,
     /// They lack deadlines.
     SnapshotLacksDeadlines,
     /// They lack what is known of gateways.

@@ -3,17 +3,21 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::ops::Range;
 
 use crate::access::DATABASES;
+use crate::canary::{Canary, is_planted};
 use crate::digest::{changes_form, chunk_terms, deletion_term, facts_term};
 use crate::expiry::{Deadline, Deadlines};
 use crate::hash::{SLOTS, hash_of, slot_of};
 use crate::mark::{self, Mark};
 use crate::record::{Item, NEVER, Record, Value};
 use crate::slot::Slot;
+use crate::snapshot::Frozen;
 
 /// Key of the script cache: lower-case hex SHA-1.
 pub(crate) type ScriptSha = [u8; 40];
@@ -33,6 +37,8 @@ pub(crate) struct Database {
     pub(crate) swapped_at: u64,
     /// Revision at which it was flushed last: all its slots saw a deletion then.
     pub(crate) flushed_at: u64,
+    /// What a snapshot under way needs of it as it was; none once that is written.
+    pub(crate) frozen: Option<Box<Frozen>>,
 }
 
 /// All databases, and what goes with them.
@@ -43,10 +49,14 @@ pub(crate) struct Keyspace {
     pub(crate) revision: u64,
     /// Whether the command being applied has raised the revision.
     touched: bool,
-    scripts: BTreeMap<ScriptSha, Box<[u8]>>,
+    scripts: BTreeMap<ScriptSha, Arc<[u8]>>,
     /// Bytes of all cached scripts.
     scripts_bytes: usize,
     undo: Vec<Undo>,
+    /// Databases that were flushed before a snapshot under way had written them.
+    flushed: Vec<Database>,
+    /// Whether a snapshot is under way.
+    is_frozen: bool,
     scratch: Vec<u8>,
     /// Set by a read that met a key due by the clock and not yet by the log.
     pub(crate) overdue: Cell<u64>,
@@ -104,7 +114,7 @@ enum Undo {
         swapped_at: (u64, u64),
     },
     ScriptAdded(ScriptSha),
-    ScriptsFlushed(BTreeMap<ScriptSha, Box<[u8]>>),
+    ScriptsFlushed(BTreeMap<ScriptSha, Arc<[u8]>>),
 }
 
 impl Database {
@@ -117,6 +127,10 @@ impl Database {
 
     pub(crate) fn slot(&self, slot: usize) -> Option<&Slot> {
         self.slots.get(slot)
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
     pub(crate) const fn key_count(&self) -> usize {
@@ -158,7 +172,26 @@ impl Database {
         self.slot(at)?.items().get(left as usize)
     }
 
+    /// A slot is about to change, and so is the item at `position` if there is one: a snapshot under way may need them.
+    fn freeze(&mut self, slot: u16, position: Option<usize>) {
+        let number = usize::from(slot);
+        if let (Some(frozen), Some(slot)) = (&mut self.frozen, self.slots.get(number)) {
+            frozen.keep(number, slot, position);
+        }
+    }
+
+    /// A snapshot under way has come to this item of the database that had this number. Answers the slots that it has written since.
+    fn passed(&mut self, number: usize, slot: usize, item: usize) -> Range<usize> {
+        match &mut self.frozen {
+            Some(frozen) if frozen.number < number => self.frozen = None,
+            Some(frozen) if frozen.number == number => return frozen.passed(slot, item),
+            _ => {}
+        }
+        0..0
+    }
+
     fn set_deleted_at(&mut self, slot: u16, revision: u64) -> u64 {
+        self.freeze(slot, None);
         let Some(facts) = self.slots.get_mut(usize::from(slot)) else { return 0 };
         let old = core::mem::replace(&mut facts.deleted_at, revision);
         self.add_terms(slot, deletion_term(slot, revision).wrapping_sub(deletion_term(slot, old)));
@@ -184,6 +217,8 @@ impl Keyspace {
             scripts: BTreeMap::new(),
             scripts_bytes: 0,
             undo: Vec::new(),
+            flushed: Vec::new(),
+            is_frozen: false,
             scratch: Vec::new(),
             overdue: Cell::new(0),
         }
@@ -218,6 +253,17 @@ impl Keyspace {
 
     /// A command has ended: its changes stand, and what they replaced is freed.
     pub(crate) fn commit(&mut self) {
+        if self.is_frozen && !is_planted(Canary::SnapshotLosesFlushed) {
+            let flushed = self.undo.drain(..).filter_map(|undo| match undo {
+                Undo::Flushed { old, .. } if old.frozen.is_some() => Some(*old),
+                _ => None,
+            });
+            let before = self.flushed.len();
+            self.flushed.extend(flushed);
+            if self.flushed.len() > before {
+                mark::reached(Mark::SnapshotKeptDatabase);
+            }
+        }
         self.undo.clear();
         self.undo.shrink_to(UNDO_KEPT_COUNT);
         self.touched = false;
@@ -267,6 +313,7 @@ impl Keyspace {
             Undo::Removed { place, old, deleted_at } => {
                 let database = &mut self.databases[place.db];
                 database.set_deleted_at(place.slot, deleted_at);
+                database.freeze(place.slot, Some(place.position));
                 database.slots[usize::from(place.slot)].swap_insert(place.position, old);
                 database.count(place.slot, true);
                 self.join(place, 0, usize::MAX);
@@ -306,6 +353,7 @@ impl Keyspace {
     /// Takes an item's share out of digest, deadlines and memory, before it changes in the bytes `from..to`.
     fn leave(&mut self, place: Place, from: usize, to: usize) {
         let database = &mut self.databases[place.db];
+        database.freeze(place.slot, Some(place.position));
         let slot = &database.slots[usize::from(place.slot)];
         let item = &slot.items()[place.position];
         let value = item.record.value.bytes();
@@ -338,6 +386,8 @@ impl Keyspace {
         self.leave(place, 0, usize::MAX);
         let database = &mut self.databases[place.db];
         database.count(place.slot, false);
+        let last = database.slots[usize::from(place.slot)].items().len() - 1;
+        database.freeze(place.slot, Some(last)); // it moves to where the other was
         database.slots[usize::from(place.slot)].swap_remove(place.position)
     }
 
@@ -362,6 +412,7 @@ impl Keyspace {
     fn insert(&mut self, db: usize, slot: u16, item: Item) {
         let database = &mut self.databases[db];
         database.make_slots();
+        database.freeze(slot, None);
         let table = &mut database.slots[usize::from(slot)];
         let position = table.items().len();
         table.push(item);
@@ -451,7 +502,7 @@ impl Keyspace {
     }
 
     /// The replicated script cache.
-    pub(crate) const fn scripts(&self) -> &BTreeMap<ScriptSha, Box<[u8]>> {
+    pub(crate) const fn scripts(&self) -> &BTreeMap<ScriptSha, Arc<[u8]>> {
         &self.scripts
     }
 
@@ -504,6 +555,44 @@ impl Keyspace {
                 }
             }
         }
+    }
+
+    // ---- snapshots -----------------------------------------------------------------------------------------
+
+    /// From now on what changes is kept as it was, for a snapshot under way.
+    pub(crate) fn freeze(&mut self) {
+        self.thaw();
+        self.is_frozen = true;
+        for (number, database) in self.databases.iter_mut().enumerate() {
+            let is_used = !database.slots.is_empty();
+            database.frozen = is_used.then(|| Box::new(Frozen::new(number)));
+        }
+    }
+
+    /// No snapshot is under way any more.
+    pub(crate) fn thaw(&mut self) {
+        self.is_frozen = false;
+        self.flushed.clear();
+        self.databases.iter_mut().for_each(|database| database.frozen = None);
+    }
+
+    /// The database that had this number when the keyspace was frozen, if something of it is still to be written.
+    pub(crate) fn frozen(&self, number: usize) -> Option<&Database> {
+        let mut all = self.databases.iter().chain(&self.flushed);
+        all.find(|database| database.frozen.as_ref().is_some_and(|it| it.number == number))
+    }
+
+    /// The snapshot under way has come to this item: what stands before it need not be kept.
+    pub(crate) fn passed(&mut self, number: usize, slot: usize, item: usize) {
+        for database in &mut self.databases {
+            database.passed(number, slot, item);
+        }
+        self.flushed.retain_mut(|database| {
+            for written in database.passed(number, slot, item) {
+                database.slots[written] = Slot::default(); // so it is freed piece by piece
+            }
+            database.frozen.is_some()
+        });
     }
 
     /// Puts an item back as a snapshot has it.

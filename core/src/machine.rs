@@ -22,6 +22,7 @@ use crate::reply::Reply;
 use crate::rng::Rng;
 use crate::script::{ScriptEngine, Surroundings};
 use crate::slot::Slot;
+use crate::snapshot::Encoding;
 pub use crate::snapshot::SnapshotError;
 use crate::stamp::{Stamp, UnixMillis};
 
@@ -176,6 +177,8 @@ pub struct StateMachine {
     statistics: Statistics,
     /// Set when an entry failed half-way.
     failed: Option<EntryError>,
+    /// A snapshot that is being written between entries.
+    encoding: Option<Encoding>,
 }
 
 impl Default for StateMachine {
@@ -195,6 +198,7 @@ impl StateMachine {
             gateways: BTreeMap::new(),
             statistics: Statistics::default(),
             failed: None,
+            encoding: None,
         }
     }
 
@@ -597,7 +601,31 @@ impl StateMachine {
         self.keyspace.databases.iter().map(Database::used_bytes).sum()
     }
 
-    /// Writes the state as a snapshot, in chunks (see `snapshot`).
+    /// Begins a snapshot of the state as it is now, to be written with [`Self::step_snapshot`] while the state moves on; one that was under
+    /// way is given up. Answers its index.
+    pub fn begin_snapshot(&mut self) -> u64 {
+        self.encoding = Some(Encoding::new(self));
+        self.keyspace.freeze();
+        self.applied
+    }
+
+    /// The next `budget` bytes (about; 256 KiB and a key at the most, but that the first have what has come of batches in parts) of the
+    /// snapshot under way, and whether they are the last. None if no snapshot is under way.
+    pub fn step_snapshot(&mut self, budget: usize) -> Option<(Vec<u8>, bool)> {
+        let (bytes, is_last) = self.encoding.as_mut()?.step_frozen(&mut self.keyspace, budget);
+        if is_last {
+            self.encoding = None;
+        }
+        Some((bytes, is_last))
+    }
+
+    /// Gives up the snapshot under way, if there is one.
+    pub fn abandon_snapshot(&mut self) {
+        self.encoding = None;
+        self.keyspace.thaw();
+    }
+
+    /// Writes the whole state as a snapshot at once, in chunks (see `snapshot`).
     pub fn snapshot(&self, emit: &mut dyn FnMut(Vec<u8>)) {
         crate::snapshot::encode(self, emit);
     }

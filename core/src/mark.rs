@@ -118,6 +118,9 @@ marks! {
     SnapshotWhileWriting Common "snapshot-while-writing" "A snapshot was taken while own requests were under way.";
     SnapshotWithDeadlines Common "snapshot-with-deadlines" "A snapshot held keys with deadlines.";
     SnapshotWithParts Designed "snapshot-with-parts" "A snapshot held a batch of which parts had come.";
+    SnapshotKeptKey Common "snapshot-kept-key" "A key changed before a snapshot under way had written it.";
+    SnapshotKeptDatabase Designed "snapshot-kept-database" "A database was flushed before a snapshot under way had written it.";
+    SnapshotCutValue Rare "snapshot-cut-value" "A snapshot held a value in pieces.";
     SnapshotUnreadable Rare "snapshot-unreadable" "A leader could not read the snapshot that a follower needed, and took another.";
     SnapshotNotSaved Common "snapshot-not-saved" "There was no room for a snapshot of the own state.";
     SnapshotNotDelivered Rare "snapshot-not-delivered" "A snapshot did not reach the follower that it was sent to.";

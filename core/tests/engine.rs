@@ -546,6 +546,70 @@ fn snapshot_chunks_are_bounded() {
     assert_eq!(restored.snapshot(), world.snapshot());
 }
 
+/// Many keys in one slot, and values larger than a step, change and move while a snapshot is written; databases are swapped and flushed.
+#[test]
+fn a_snapshot_in_steps_holds_what_has_changed_since() {
+    let mut world = World::new();
+    for number in 0..300 {
+        world.say(&format!("SET {{t}}{number} {}", "v".repeat(number * 3)));
+        world.run(1, &[words(&format!("SET other{number} {number}"))]);
+    }
+    let start = world.snapshot();
+    let index = world.machine.applied_index();
+    assert_eq!(world.machine.begin_snapshot(), index);
+    let (mut pieces, mut steps) = (Vec::new(), 0_usize);
+    loop {
+        let (piece, is_last) = world.machine.step_snapshot(100).expect("one is under way");
+        assert!(piece.len() < 1000, "a step is small: {}", piece.len());
+        pieces.extend(piece);
+        if is_last {
+            break;
+        }
+        steps += 1;
+        let number = steps * 7919 % 300;
+        match steps % 4 {
+            0 => drop(world.say(&format!("DEL {{t}}{number}"))),
+            1 => drop(world.say(&format!("APPEND {{t}}{number} tail"))),
+            2 => drop(world.say(&format!("SET {{t}}new{number} x"))),
+            _ => drop(world.say(&format!("DEL {{t}}{} {{t}}{}", 299 - number, number / 2))),
+        }
+        match steps {
+            200 => drop(world.say("SWAPDB 0 1")),
+            300 => drop(world.say("FLUSHDB")),
+            400 => drop(world.say("FLUSHALL")),
+            _ => {}
+        }
+    }
+    assert!(steps > 500, "{steps} steps");
+    assert!(world.machine.step_snapshot(100).is_none());
+    let restored = StateMachine::restore(&mut pieces.chunks(777)).expect("it is whole");
+    let mut again = Vec::new();
+    restored.snapshot(&mut |chunk| again.extend(chunk));
+    assert!(again == start, "it is the state at its start");
+}
+
+/// One that is given up leaves nothing behind, and neither does one that another replaces.
+#[test]
+fn a_snapshot_may_be_given_up() {
+    let mut world = World::new();
+    (0..50).for_each(|number| drop(world.say(&format!("SET {number} x"))));
+    world.machine.begin_snapshot();
+    world.machine.step_snapshot(100);
+    world.say("FLUSHALL");
+    world.machine.abandon_snapshot();
+    assert!(world.machine.step_snapshot(100).is_none());
+    world.machine.begin_snapshot();
+    world.say("SET a 1");
+    world.machine.begin_snapshot();
+    let start = world.snapshot();
+    world.say("SET b 1");
+    let mut pieces = Vec::new();
+    while let Some((piece, _)) = world.machine.step_snapshot(1 << 20) {
+        pieces.extend(piece);
+    }
+    assert!(pieces == start);
+}
+
 /// The order in which keys are seen is part of the state.
 #[test]
 fn order_is_state() {

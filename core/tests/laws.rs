@@ -325,6 +325,43 @@ proptest! {
         prop_assert_eq!(original.snapshot(), restored.snapshot());
     }
 
+    /// A snapshot that is written while the state moves on holds the state as it was when it began.
+    #[test]
+    fn a_snapshot_holds_the_state_at_its_start(
+        before in steps(20), during in steps(20), budget in 20_usize..2000, flush in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        for step in &before {
+            take(&mut world, step);
+        }
+        let start = world.snapshot();
+        let mut steps = during.iter();
+        prop_assert_eq!(world.machine.begin_snapshot(), world.machine.applied_index());
+        if flush {
+            world.say("FLUSHALL");
+        }
+        let mut pieces = Vec::new();
+        while let Some((piece, is_last)) = world.machine.step_snapshot(budget) {
+            pieces.push(piece);
+            if !is_last && let Some(step) = steps.next() {
+                take(&mut world, step);
+            }
+        }
+        steps.for_each(|step| drop(take(&mut world, step)));
+        let restored = StateMachine::restore(&mut pieces.iter().map(|piece| &piece[..]));
+        let mut again = Vec::new();
+        restored.expect("it is whole").snapshot(&mut |chunk| again.extend(chunk));
+        prop_assert!(again == start);
+        // And the state is none the worse for it.
+        let mut twin = World::new();
+        before.iter().for_each(|step| drop(take(&mut twin, step)));
+        if flush {
+            twin.say("FLUSHALL");
+        }
+        during.iter().for_each(|step| drop(take(&mut twin, step)));
+        prop_assert!(twin.snapshot() == world.snapshot());
+    }
+
     /// A command that panicked, and a script past its budget, leave nothing behind, not even an order.
     #[test]
     fn what_is_rolled_back_leaves_nothing(

@@ -23,7 +23,8 @@ use crate::ports::{Clock, Disk, Net};
 use crate::session::Sessions;
 use crate::storage::{
     self, Copies, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership,
-    NodeMeta, Recovered, SnapshotMeta, StoreError, write_loop,
+    NodeMeta, PIECES_MAX, Piece, Recovered, SnapshotMeta, SnapshotWorker, StoreError, WorkerLink,
+    write_loop,
 };
 use crate::transport::{Identity, Links, PeerEvent};
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
@@ -106,6 +107,7 @@ pub struct Opened<D: Disk> {
 /// The log writer, to be run wherever `fdatasync` may block.
 pub struct Writer<D: Disk> {
     store: LogStore<D>,
+    worker: WorkerLink<D::File>,
     requests: mpsc::Receiver<LogRequest>,
     done: mpsc::Sender<LogDone>,
 }
@@ -224,8 +226,9 @@ impl<D: Disk> Opened<D> {
         self.meta.node_id
     }
 
-    /// The two loops to run.
-    pub fn into_parts(self) -> (Writer<D>, Driver) {
+    /// The loops to run. The snapshot worker blocks for longer than the log writer, so it wants a thread even where the others share one.
+    pub fn into_parts(self) -> (SnapshotWorker<D>, Writer<D>, Driver) {
+        let (worker, link) = self.store.worker();
         let (log, requests) = mpsc::channel(LOG_MESSAGES_MAX);
         let (done, log_done) = mpsc::channel(LOG_MESSAGES_MAX);
         let (snapshot, restore) = self.snapshot.unzip();
@@ -239,14 +242,14 @@ impl<D: Disk> Opened<D> {
         let start =
             NodeStart { hard_state: self.hard_state, membership, snapshot, entries: self.entries };
         let driver = Driver { config: self.config, meta: self.meta, start, restore, log, log_done };
-        (Writer { store: self.store, requests, done }, driver)
+        (worker, Writer { store: self.store, worker: link, requests, done }, driver)
     }
 }
 
 impl<D: Disk> Writer<D> {
     /// Runs until the driver closes it.
     pub async fn run(self) {
-        write_loop(self.store, self.requests, self.done).await;
+        write_loop(self.store, self.worker, self.requests, self.done).await;
     }
 }
 
@@ -263,6 +266,8 @@ struct Running<N: Net, C: Clock> {
     status: Arc<Status>,
     /// Announcements of snapshots that are being read from disk, by receiver.
     announced: BTreeMap<u64, RaftMessage>,
+    /// Where the event loop's pieces of the own state come out, until they are saved.
+    pieces: Option<mpsc::Receiver<Piece>>,
     /// Beats that are left for handing leadership over before the log is closed.
     leaving: Option<usize>,
     /// Beats that it may take: an election takes no longer.
@@ -321,6 +326,7 @@ impl Driver {
             backlog: VecDeque::new(),
             status,
             announced: BTreeMap::new(),
+            pieces: None,
             leaving: None,
             hand_over_beats: self.config.election_ticks,
             stopping: false,
@@ -575,9 +581,8 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.step(Input::Restored { index, stamp_ms, gateways });
                 self.links.learn(self.node.incarnations());
             }
-            Some(Intake::Snapshot { index, chunks }) => {
-                self.step(Input::StateEncoded { index, chunks });
-            }
+            Some(Intake::SnapshotBegun { index }) => self.step(Input::SnapshotBegun { index }),
+            Some(Intake::Save) => self.step(Input::SnapshotAsked),
             Some(Intake::HandOver { to }) => self.step(Input::HandOver { to }),
             Some(Intake::Shutdown) => {
                 // Otherwise the others would wait for a whole election timeout before they miss it.
@@ -610,6 +615,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(LogDone::NoSpace) => self.space(true),
             Some(LogDone::SpaceReturned) => self.space(false),
             Some(LogDone::SnapshotSaved { meta, compacted_to }) => {
+                self.status.set_last_save_ms(self.clock.wall_ms());
                 self.step(Input::SnapshotSaved { meta, compacted_to });
             }
             Some(LogDone::SnapshotFailed { why }) => {
@@ -618,7 +624,9 @@ impl<N: Net, C: Clock> Running<N, C> {
                 );
                 self.step(Input::SnapshotFailed);
             }
-            Some(LogDone::SnapshotLoaded { to, snapshot }) => self.send_snapshot(to, snapshot),
+            Some(LogDone::SnapshotAbandoned) => self.step(Input::SnapshotAbandoned),
+            Some(LogDone::SnapshotLoading { to, snapshot }) => self.send_snapshot(to, snapshot),
+            Some(LogDone::SnapshotUnreadable) => self.step(Input::SnapshotUnreadable),
             Some(LogDone::MetaSaved) => {}
             Some(LogDone::Fatal(text)) => return Err(text),
             Some(LogDone::Closed) | None if self.stopping => {
@@ -649,9 +657,9 @@ impl<N: Net, C: Clock> Running<N, C> {
         self.out(Outlet::StatusChanged);
     }
 
-    fn send_snapshot(&mut self, to: u64, snapshot: Option<(SnapshotMeta, Vec<Bytes>)>) {
+    fn send_snapshot(&mut self, to: u64, snapshot: Option<(SnapshotMeta, mpsc::Receiver<Bytes>)>) {
         let Some(mut message) = self.announced.remove(&to) else { return };
-        let Some((meta, chunks)) = snapshot else {
+        let Some((meta, pieces)) = snapshot else {
             self.step(Input::SnapshotUnreadable);
             return self.step(Input::SnapshotSent { to, arrived: false });
         };
@@ -659,7 +667,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         if let Some(announced) = &mut message.snapshot {
             announced.metadata = Some(SnapshotMetadata::from_meta(&meta));
         }
-        self.links.send_snapshot(message, meta, chunks);
+        self.links.send_snapshot(message, meta, pieces);
     }
 
     /// Ends a turn: lets the node form entries and readies, publishes figures, carries out what the node wants.
@@ -696,6 +704,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         status.set_last_index(node.last_index());
         status.set_snapshot_index(node.snapshot_index());
         status.set_log_bytes(node.log_bytes());
+        status.set_saving(node.is_taking_snapshot());
         status.set_sole_voter(node.is_sole_leader());
         status.set_lease(node.lease_until());
         status.set_log_time_ms(&self.clock, node.log_time_ms(self.clock.monotonic()));
@@ -729,9 +738,16 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.out(Outlet::Apply { entries });
             }
             Output::ReadIndex { round, index } => self.out(Outlet::ReadIndex { round, index }),
-            Output::TakeSnapshot => self.out(Outlet::TakeSnapshot),
-            Output::SaveSnapshot { meta, chunks, compact_to } => {
-                self.ask_log(LogRequest::SaveSnapshot { meta, chunks, compact_to })?;
+            Output::TakeSnapshot => {
+                let (pieces, received) = mpsc::channel(PIECES_MAX);
+                self.pieces = Some(received);
+                self.out(Outlet::TakeSnapshot { pieces });
+            }
+            Output::AbandonSnapshot => self.pieces = None,
+            Output::SaveSnapshot { meta, compact_to } => {
+                if let Some(pieces) = self.pieces.take() {
+                    self.ask_log(LogRequest::SaveSnapshot { meta, pieces, compact_to })?;
+                }
             }
             Output::Fatal(text) => return Err(text),
         }

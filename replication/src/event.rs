@@ -82,13 +82,13 @@ pub enum Input {
         /// Who; none for whoever has most of the log.
         to: Option<u64>,
     },
-    /// The own state was encoded at this index.
-    StateEncoded {
+    /// The own state is being encoded as it was at this index.
+    SnapshotBegun {
         /// Applied index of the state.
         index: u64,
-        /// The state.
-        chunks: Vec<Bytes>,
     },
+    /// The own snapshot came to nothing, and nobody is to blame: the state was replaced while it was encoded.
+    SnapshotAbandoned,
     /// The own snapshot is durable.
     SnapshotSaved {
         /// What it is.
@@ -98,6 +98,8 @@ pub enum Input {
     },
     /// The own snapshot could not be saved.
     SnapshotFailed,
+    /// Somebody wants a snapshot, however little log there is.
+    SnapshotAsked,
     /// The own newest snapshot can't be read: another is needed, however little log there is.
     SnapshotUnreadable,
     /// A snapshot came from the leader, verified, with the message that announced it.
@@ -179,12 +181,12 @@ pub enum Output {
     },
     /// Ask the event loop to encode the state.
     TakeSnapshot,
-    /// Save the encoded state.
+    /// It encodes a state that is of no use any more.
+    AbandonSnapshot,
+    /// Save the state that it encodes.
     SaveSnapshot {
         /// Index, term, membership.
         meta: SnapshotMeta,
-        /// The state.
-        chunks: Vec<Bytes>,
         /// Entries above this index are kept for followers.
         compact_to: u64,
     },

@@ -10,7 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
 
+use tokio::sync::mpsc;
+
 use crate::ports::Clock;
+pub use crate::storage::Piece;
 
 /// Capacity of both channels, in messages. Larger than all that the protocol lets be under way at once: the parts of one request
 /// cross together, and those of the largest that may be (1 GiB by default) are some 4,100.
@@ -60,13 +63,13 @@ pub enum Intake {
         /// (node, incarnation, last parcel passed).
         gateways: Vec<(u64, u64, u64)>,
     },
-    /// The encoded state at `index`, asked for by `Outlet::TakeSnapshot`.
-    Snapshot {
-        /// Index that the state was at.
+    /// The pieces asked for by `Outlet::TakeSnapshot` are those of the state at `index`.
+    SnapshotBegun {
+        /// Index that the state is at.
         index: u64,
-        /// The snapshot's bytes, in order.
-        chunks: Vec<Bytes>,
     },
+    /// Take a snapshot, however little log there is.
+    Save,
     /// If this node leads, another is to lead, and this one goes on. Nothing happens if nobody can.
     HandOver {
         /// Who; none for whoever has most of the log.
@@ -98,8 +101,12 @@ pub enum Outlet {
         /// Commit index, confirmed after the round began: by a quorum, or by a leader's lease.
         index: u64,
     },
-    /// Encode the state as it is now and send `Intake::Snapshot`.
-    TakeSnapshot,
+    /// Send `Intake::SnapshotBegun`, and the state as it is then into `pieces`, in order, while commands go on. Once `pieces` is closed
+    /// nobody wants it any more; who drops it before the last piece gives it up.
+    TakeSnapshot {
+        /// Where the state goes.
+        pieces: mpsc::Sender<Piece>,
+    },
     /// Role, leader or space changed: look at `Status` again.
     StatusChanged,
     /// This node must stop. The text says what happened, what was not lost, what to do.
@@ -144,6 +151,8 @@ pub struct Status {
     last_index: AtomicU64,
     snapshot_index: AtomicU64,
     log_bytes: AtomicU64,
+    last_save_ms: AtomicU64,
+    saving: AtomicBool,
     /// Log time minus the local monotonic clock, in milliseconds: with it any thread can tell log time without a message.
     log_time_offset_ms: AtomicI64,
     sole_voter: AtomicBool,
@@ -182,6 +191,18 @@ impl Status {
         snapshot_index, set_snapshot_index;
         /// Bytes of the log since the last snapshot.
         log_bytes, set_log_bytes;
+        /// Wall-clock milliseconds at which it became durable; 0 before the first of this start.
+        last_save_ms, set_last_save_ms;
+    }
+
+    /// Whether a snapshot is being taken.
+    pub fn is_saving(&self) -> bool {
+        self.saving.load(Ordering::Acquire)
+    }
+
+    /// Publishes it.
+    pub fn set_saving(&self, saving: bool) {
+        self.saving.store(saving, Ordering::Release);
     }
 
     /// The role.

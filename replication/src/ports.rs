@@ -37,8 +37,8 @@ pub trait Net: Clone + Send + 'static {
     fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>>;
 }
 
-/// The data directory: a flat set of named files, held exclusively by this process.
-pub trait Disk: Send + 'static {
+/// The data directory: a flat set of named files, held exclusively by this process, and used by two threads of it.
+pub trait Disk: Send + Sync + 'static {
     /// An open file.
     type File: File;
     /// Opens an existing file for reading and writing.

@@ -61,6 +61,8 @@ struct Process {
     machine: Machine,
     requests: VecDeque<Request>,
     to_apply: VecDeque<ToApply>,
+    /// The state that is being saved.
+    encoded: Option<Vec<Bytes>>,
     incarnation: u64,
     submitted: u64,
     answered: Vec<(u64, u64)>,
@@ -142,6 +144,7 @@ impl World {
             machine: Machine::default(),
             requests: VecDeque::new(),
             to_apply: chunks.map(ToApply::Restore).into_iter().collect(),
+            encoded: None,
             incarnation: *incarnation,
             submitted: 0,
             answered: Vec::new(),
@@ -213,7 +216,8 @@ impl World {
                 Output::Install { number, meta, chunks, hard_state } => {
                     process.requests.push_back(Request::Install(number, meta, chunks, hard_state));
                 }
-                Output::SaveSnapshot { meta, chunks, compact_to } => {
+                Output::SaveSnapshot { meta, compact_to } => {
+                    let chunks = process.encoded.take().expect("it was encoded");
                     process.requests.push_back(Request::Save(meta, chunks, compact_to));
                 }
                 Output::Send { message, word } => {
@@ -235,6 +239,7 @@ impl World {
                 Output::Apply { entries } => process.to_apply.push_back(ToApply::Entries(entries)),
                 Output::ReadIndex { round, index } => process.answered.push((round, index)),
                 Output::TakeSnapshot => process.to_apply.push_back(ToApply::Snapshot),
+                Output::AbandonSnapshot => process.encoded = None,
                 Output::Fatal(text) => panic!("node {id}: {text}"),
             }
         }
@@ -319,8 +324,9 @@ impl World {
                 self.input(id, Input::Restored { index, stamp_ms: 0, gateways });
             }
             ToApply::Snapshot => {
-                let (index, chunks) = (process.machine.index, vec![process.machine.encode()]);
-                self.input(id, Input::StateEncoded { index, chunks });
+                process.encoded = Some(vec![process.machine.encode()]);
+                let index = process.machine.index;
+                self.input(id, Input::SnapshotBegun { index });
             }
         }
         news.iter().for_each(|payload| self.watch_stamp(payload));
@@ -752,7 +758,7 @@ fn an_own_snapshot_does_not_replace_a_newer_one() {
         turn(node, Input::Applied { index, passed: 0, registered: false });
     }
     assert!(asked, "there is log enough for a snapshot");
-    let saved = turn(node, Input::StateEncoded { index: 1, chunks: Vec::new() });
+    let saved = turn(node, Input::SnapshotBegun { index: 1 });
     let own = saved.into_iter().find_map(|output| match output {
         Output::SaveSnapshot { meta, .. } => Some(meta),
         _ => None,

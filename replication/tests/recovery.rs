@@ -7,12 +7,14 @@ mod world;
 #[path = "recovery/copies.rs"]
 mod copies;
 
+#[path = "recovery/snapshots.rs"]
+mod snapshots;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use steadfast_replication::driver::OpenError;
-use steadfast_replication::ports::{Disk as _, File as _};
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use steadfast_replication::storage::{
     Fsync, HardState, LogConfig, LogDone, LogRequest, NodeMeta, Recovered, StoreError, open,
@@ -21,7 +23,7 @@ use steadfast_replication::storage::{
 use tokio::time::timeout;
 use world::{
     Draw, LogState, Op, SMALL, World, entry, from_files, look, meta, run, snapshot_meta,
-    state_bytes,
+    state_pieces,
 };
 
 /// Appends over several segments, conflicts, snapshots with compaction, an install over a contradicting log, new identities.
@@ -563,9 +565,9 @@ fn a_snapshot_makes_room_on_a_full_disk() {
             }
             let written = &world.states[world.acked].entries;
             let index = written.last().expect("there was room at first").index;
-            let (mut meta, chunks) = (snapshot_meta(index, 1), state_bytes(index, 1));
+            let (mut meta, pieces) = (snapshot_meta(index, 1), state_pieces(index, 1));
             (meta.bytes, meta.checksum) = (0, 0); // the log fills them in
-            world.ask(LogRequest::SaveSnapshot { meta, chunks, compact_to: index }).await;
+            world.ask(LogRequest::SaveSnapshot { meta, pieces, compact_to: index }).await;
             while world.returned < round {
                 let report = timeout(Duration::from_secs(60), world.report()).await;
                 report.expect("there is room again").expect("the log goes on");
@@ -574,41 +576,6 @@ fn a_snapshot_makes_room_on_a_full_disk() {
         }
         assert_eq!(world.snapshots, 5);
         let recovered = look(&disk, SMALL).await.expect("nothing happened to it");
-        world.check(&recovered, world.states.len() - 1);
-    });
-}
-
-/// A newest snapshot that can't be read is not sent, and the next one takes its place: the good one before it stays.
-#[test]
-fn an_unreadable_snapshot_is_replaced() {
-    run(async {
-        let disk = MemoryDisk::default();
-        let (mut world, _) = World::start(disk.clone(), SMALL).await.expect("it is new");
-        let append = Op::Append { count: 3, bytes: 40 };
-        for op in [&append, &Op::Snapshot { back: 0 }, &append, &Op::Snapshot { back: 0 }] {
-            assert!(world.act(op).await);
-        }
-        let names = |disk: &MemoryDisk| {
-            let snapshots = disk.files().into_keys().filter(|name| name.starts_with("snapshot-"));
-            snapshots.collect::<Vec<_>>()
-        };
-        let both = names(&disk);
-        let [before, newest] = &both[..] else { panic!("two are kept: {both:?}") };
-        let mut file = disk.open(newest).expect("it is there");
-        file.write_at(&[0; 8], 100).expect("there is room");
-        for expected in [None, Some(9)] {
-            world.ask(LogRequest::LoadSnapshot { to: 2 }).await;
-            let Some(LogDone::SnapshotLoaded { snapshot, .. }) = world.report().await else {
-                panic!("it is answered");
-            };
-            assert_eq!(snapshot.map(|(meta, _)| meta.index), expected);
-            assert!(world.act(&append).await && world.act(&Op::Snapshot { back: 0 }).await);
-            if expected.is_none() {
-                let kept = names(&disk);
-                assert!(kept.len() == 2 && kept.contains(before) && !kept.contains(newest));
-            }
-        }
-        let recovered = look(&disk, SMALL).await.expect("what is damaged is gone");
         world.check(&recovered, world.states.len() - 1);
     });
 }

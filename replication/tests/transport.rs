@@ -407,7 +407,12 @@ fn slow_networks_carry_a_snapshot() {
         let announced = Snapshot { metadata: Some(announced), ..Default::default() };
         let message =
             RaftMessage { from: 2, to: 1, snapshot: Some(announced), ..Default::default() };
-        two.send_snapshot(message, meta, chunks.clone());
+        let (pieces, received) = mpsc::channel(chunks.len());
+        for chunk in &chunks {
+            pieces.try_send(chunk.clone()).expect("there is room");
+        }
+        drop(pieces);
+        two.send_snapshot(message, meta, received);
         loop {
             if let PeerEvent::SnapshotSent { arrived, .. } = others.recv().await.expect("it lives")
             {

@@ -50,6 +50,8 @@ pub struct Config {
     pub requirepass: String,
     /// Bytes of log after which a snapshot is taken.
     pub snapshot_log_bytes: u64,
+    /// Bytes of a snapshot that are encoded between two turns of the event loop. No flag: the simulator makes it small.
+    pub snapshot_step_bytes: usize,
     /// Bytes of one log segment.
     pub segment_bytes: u64,
     /// Length of a raft tick.
@@ -77,6 +79,7 @@ impl Default for Config {
             maxclients: 10_000,
             requirepass: String::new(),
             snapshot_log_bytes: 64 << 20,
+            snapshot_step_bytes: 128 << 10,
             segment_bytes: 16 << 20,
             tick: Duration::from_millis(50),
             lease_reads: true,

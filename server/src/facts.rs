@@ -1,6 +1,7 @@
 //! What the shell tells node-local commands about itself, and how connections come and go.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
@@ -104,11 +105,31 @@ impl<C: Clock> NodeFacts for Shell<C> {
     fn reset_counters(&mut self) {
         let figures = &mut self.figures;
         (figures.connections_received, figures.connections_rejected) = (0, 0);
-        figures.commands_received = 0;
+        (figures.commands_received, figures.snapshot_step_max) = (0, Duration::ZERO);
     }
 
     fn hand_over(&mut self, to: Option<u64>) {
         self.send(Intake::HandOver { to });
+    }
+
+    fn save(&mut self) {
+        self.save_asked = true;
+        self.send(Intake::Save);
+    }
+
+    fn is_saving(&self) -> bool {
+        self.save_asked || self.snapshot.is_some() || self.status.is_saving()
+    }
+
+    fn last_save_ms(&self) -> u64 {
+        match self.status.last_save_ms() {
+            0 => self.figures.started_ms,
+            saved => saved,
+        }
+    }
+
+    fn snapshot_step_us_max(&self) -> u64 {
+        self.figures.snapshot_step_max.as_micros() as u64
     }
 
     fn shut_down(&mut self) {

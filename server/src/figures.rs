@@ -6,16 +6,22 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) started: Duration,
+    /// The same on the wall clock, in milliseconds.
+    pub(crate) started_ms: u64,
     pub(crate) connections_received: u64,
     pub(crate) connections_rejected: u64,
     pub(crate) commands_received: u64,
+    /// The longest that a snapshot held up the event loop at a time.
+    pub(crate) snapshot_step_max: Duration,
     seed: u64,
 }
 
 impl Figures {
-    pub(crate) const fn new(started: Duration) -> Self {
+    pub(crate) const fn new(started: Duration, started_ms: u64) -> Self {
         Self {
             started,
+            started_ms,
+            snapshot_step_max: Duration::ZERO,
             connections_received: 0,
             connections_rejected: 0,
             commands_received: 0,

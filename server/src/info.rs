@@ -70,16 +70,19 @@ fn persistence(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     let status = node.status();
     write!(
         out,
-        "loading:{}\r\nasync_loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_bgsave_status:ok\r\n",
-        u8::from(!node.is_serving())
+        "loading:{}\r\nasync_loading:0\r\nrdb_bgsave_in_progress:{}\r\nrdb_last_save_time:{}\r\nrdb_last_bgsave_status:ok\r\n",
+        u8::from(!node.is_serving()),
+        u8::from(node.is_saving()),
+        node.last_save_ms() / 1000
     )?;
     write!(out, "aof_enabled:1\r\naof_rewrite_in_progress:0\r\naof_last_write_status:")?;
     write!(out, "{}\r\n", if status.disk_full() { "err" } else { "ok" })?;
     write!(
         out,
-        "log_bytes:{}\r\nsnapshot_index:{}\r\n",
+        "log_bytes:{}\r\nsnapshot_index:{}\r\nsnapshot_step_usec_max:{}\r\n",
         status.log_bytes(),
-        status.snapshot_index()
+        status.snapshot_index(),
+        node.snapshot_step_us_max()
     )
 }
 

@@ -23,5 +23,6 @@ mod reads;
 mod refusal;
 mod run;
 mod shell;
+mod snapshots;
 
 pub use run::{Observer, Parts, Placement, RunError, run};

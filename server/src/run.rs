@@ -15,14 +15,16 @@ use steadfast_core::machine::StateMachine;
 use steadfast_replication::driver::{self, OpenError, Writer};
 use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Outlet, Status};
 use steadfast_replication::ports::{Clock, Disk, Net};
+use steadfast_replication::storage::SnapshotWorker;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::config::Config;
 use crate::connection;
 use crate::session::Ends;
 use crate::shell::{SharedShell, Shell};
+use crate::snapshots;
 
 /// How often deadlines of requests and keys are looked at.
 const HOUSEKEEPING: Duration = Duration::from_millis(20);
@@ -50,7 +52,8 @@ pub struct Parts<N, D, C> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// Threads of their own, so that a long command costs latency and never leadership. A node without peers has no leadership
-    /// to lose: its loops run on the event loop's thread, without a hand-over, and it waits for its disk as Redis does.
+    /// to lose: its loops run on the event loop's thread, without a hand-over, and it waits for its disk as Redis does; only the
+    /// worker that writes snapshots, which waits longer, still has a thread.
     Threads,
     /// Tasks of the calling runtime.
     Tasks,
@@ -125,46 +128,68 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
     let status = Arc::new(Status::default());
     let (intake, intake_received) = mpsc::channel(CHANNEL_MESSAGES_MAX);
     let (outlet, outlet_received) = mpsc::channel(CHANNEL_MESSAGES_MAX);
-    let (writer, driver) = opened.into_parts();
+    let (worker, writer, driver) = opened.into_parts();
     let drive = {
         let (net, clock, status) = (net.clone(), clock.clone(), Arc::clone(&status));
         move || driver.run(net, clock, intake_received, outlet, status)
     };
-    place(placement, alone, writer, drive)?;
+    place(placement, alone, worker, writer, drive)?;
     let kind = if alone { "one durable node" } else { "one node of a cluster" };
     tracing::info!("{kind}: clients on {host}:{port}, data in {}", config.dir);
 
     let shell: SharedShell<C> =
         Rc::new(RefCell::new(Shell::new(config, clock, status, intake, origin, observer)));
     let wakes = shell.borrow().wakes();
-    let tasks = [
-        spawn_local(receive(Rc::clone(&shell), outlet_received)),
-        spawn_local(flush_turns(Rc::clone(&shell), Rc::clone(&wakes.flush))),
-        spawn_local(keep_house(Rc::clone(&shell))),
-        spawn_local(accept(Rc::clone(&shell), net.clone(), listener, false)),
-    ];
-    let sentinel = sentinel.map(|listener| spawn_local(accept(shell.clone(), net, listener, true)));
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(receive(Rc::clone(&shell), outlet_received));
+    tasks.spawn_local(flush_turns(Rc::clone(&shell), Rc::clone(&wakes.flush)));
+    tasks.spawn_local(keep_house(Rc::clone(&shell)));
+    tasks.spawn_local(snapshots::write(Rc::clone(&shell), Rc::clone(&wakes.snapshot)));
+    tasks.spawn_local(accept(Rc::clone(&shell), net.clone(), listener, false));
+    if let Some(listener) = sentinel {
+        tasks.spawn_local(accept(Rc::clone(&shell), net, listener, true));
+    }
     tokio::select! {
         biased; // a fatal error must not be hidden by a shutdown that can't finish any more
         () = wakes.stopped.notified() => {}
-        () = shutdown => {
-            shell.borrow_mut().begin_shutdown();
-            wakes.stopped.notified().await;
+        () = a_panic(tasks) => {
+            let text = "internal error: a part of this node has stopped (see above). Every acknowledged write is in the log; start this \
+                        node again.";
+            return Err(RunError::Fatal(text.to_owned()));
         }
+        () = async {
+            shutdown.await;
+            shell.borrow_mut().begin_shutdown();
+            std::future::pending::<()>().await;
+        } => {}
     }
-    tasks.iter().chain(&sentinel).for_each(tokio::task::JoinHandle::abort);
     let end = shell.borrow_mut().end();
     end.map_err(RunError::Fatal)
 }
 
-/// Starts the log writer and the replication driver where they belong. Both end by themselves: the writer when the
-/// driver is gone, the driver when the event loop is.
+/// Ends when one of the tasks has panicked: what it was for would never be done again, and nobody would notice. All end with this.
+async fn a_panic(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err_and(|error| error.is_panic()) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Starts the snapshot worker, the log writer and the replication driver where they belong. All end by themselves: the worker when
+/// the writer is gone, the writer when the driver is, the driver when the event loop is.
 fn place<D: Disk, F: Future<Output = ()> + 'static>(
     placement: Placement,
     alone: bool,
+    worker: SnapshotWorker<D>,
     writer: Writer<D>,
     drive: impl FnOnce() -> F + Send + 'static,
 ) -> Result<(), RunError> {
+    match placement {
+        Placement::Tasks => drop(spawn_local(worker.run())),
+        Placement::Threads => thread("steadfast-snap", move || worker.run())?,
+    }
     match placement {
         Placement::Tasks => {
             drop(spawn_local(writer.run()));

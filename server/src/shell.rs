@@ -15,7 +15,7 @@ use steadfast_core::mark::{self, Mark};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{
-    Committed, Intake, Outlet, PARCELS_INFLIGHT_BYTES_MAX, Role, Status,
+    Committed, Intake, Outlet, PARCELS_INFLIGHT_BYTES_MAX, Piece, Role, Status,
 };
 use steadfast_replication::ports::Clock;
 use tokio::sync::mpsc::error::TrySendError;
@@ -47,10 +47,12 @@ pub(crate) type SharedShell<C> = Rc<RefCell<Shell<C>>>;
 pub(crate) type Owner = (Rc<Client>, u64);
 
 /// What the tasks around the shell wait for.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Wakes {
     /// A turn has something to hand over.
     pub(crate) flush: Rc<Notify>,
+    /// A snapshot has begun.
+    pub(crate) snapshot: Rc<Notify>,
     /// The node has ended.
     pub(crate) stopped: Rc<Notify>,
 }
@@ -85,10 +87,14 @@ pub(crate) struct Shell<C> {
     pub(crate) closing: bool,
     /// A client said SHUTDOWN.
     pub(crate) shutdown_asked: bool,
+    /// A client said BGSAVE, and no snapshot has begun since.
+    pub(crate) save_asked: bool,
+    /// Where the state goes that is being written down.
+    pub(crate) snapshot: Option<mpsc::Sender<Piece>>,
     /// The log was asked to close.
     log_closing: bool,
     end: Option<Result<(), String>>,
-    wakes: Wakes,
+    pub(crate) wakes: Wakes,
     pub(crate) figures: crate::figures::Figures,
 }
 
@@ -101,7 +107,7 @@ impl<C: Clock> Shell<C> {
         origin: Origin,
         observer: Rc<dyn Observer>,
     ) -> Self {
-        let started = clock.monotonic();
+        let (started, wall_ms) = (clock.monotonic(), clock.wall_ms());
         Self {
             machine: StateMachine::new(),
             surroundings: LuaSurroundings::new(),
@@ -123,10 +129,12 @@ impl<C: Clock> Shell<C> {
             serving: false,
             closing: false,
             shutdown_asked: false,
+            save_asked: false,
+            snapshot: None,
             log_closing: false,
             end: None,
-            wakes: Wakes { flush: Rc::new(Notify::new()), stopped: Rc::new(Notify::new()) },
-            figures: crate::figures::Figures::new(started),
+            wakes: Wakes::default(),
+            figures: crate::figures::Figures::new(started, wall_ms),
         }
     }
 
@@ -356,7 +364,7 @@ impl<C: Clock> Shell<C> {
             Outlet::Apply { entries } => self.apply(&entries),
             Outlet::Restore { index, chunks } => self.restore(index, &chunks),
             Outlet::ReadIndex { round, index } => self.confirm_round(round, index),
-            Outlet::TakeSnapshot => self.take_snapshot(),
+            Outlet::TakeSnapshot { pieces } => self.begin_snapshot(pieces),
             Outlet::StatusChanged => self.wakes.flush.notify_one(),
             Outlet::Fatal(text) => self.stop(Err(text)),
             Outlet::Stopped => self.stop(Ok(())),
@@ -444,7 +452,10 @@ impl<C: Clock> Shell<C> {
             mark::reached(Mark::InstalledOverState);
         }
         match StateMachine::restore(&mut chunks.iter().map(|chunk| &chunk[..])) {
-            Ok(machine) if machine.applied_index() == index => self.machine = machine,
+            Ok(machine) if machine.applied_index() == index => {
+                self.machine = machine;
+                self.snapshot = None; // it was one of the state before
+            }
             Ok(machine) => {
                 let found = machine.applied_index();
                 return self.stop(Err(format!(
@@ -473,19 +484,6 @@ impl<C: Clock> Shell<C> {
             mark::reached(Mark::ReplyLost);
             fill(stirred, &client, ticket, &Reply::Error(refusal::reply_lost()));
         });
-    }
-
-    fn take_snapshot(&mut self) {
-        if self.batches.parcels_inflight() > 0 {
-            mark::reached(Mark::SnapshotWhileWriting);
-        }
-        if self.machine.next_deadline().is_some() {
-            mark::reached(Mark::SnapshotWithDeadlines);
-        }
-        let mut chunks = Vec::new();
-        self.machine.snapshot(&mut |chunk| chunks.push(Bytes::from(chunk)));
-        let index = self.machine.applied_index();
-        self.send(Intake::Snapshot { index, chunks });
     }
 
     // ---- time ------------------------------------------------------------------------------------------------

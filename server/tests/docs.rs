@@ -44,6 +44,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("CONFIG|SET", "changes this node only, until it ends"),
     ("EVAL", SCRIPTS),
     ("EVALSHA", SCRIPTS),
+    (
+        "BGSAVE",
+        "never needed for durability: the log holds what was acknowledged; saves this node only",
+    ),
     ("FLUSHALL", "SYNC and ASYNC are the same"),
     ("FLUSHDB", "SYNC and ASYNC are the same"),
     ("HELLO", "the only user is `default`; not inside MULTI"),
@@ -168,6 +172,15 @@ fn the_page_says_what_the_tables_say() {
         assert_eq!(ours, theirs, "line {}: UPDATE_GOLDENFILES=1 writes the page anew", line + 1);
     }
     assert_eq!(file.len(), page.len());
+}
+
+/// No command stands in the tables twice.
+#[test]
+fn names_are_given_once() {
+    let mut names: Vec<&str> = rows().iter().map(|row| row.name).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(twice, None);
 }
 
 /// Differences are of commands that there are, one text a command.

@@ -174,6 +174,7 @@ pub const FAMILIES: &[Family] =
 pub const GATEWAY_COMMANDS: &[&str] = &[
     "ASKING",
     "AUTH",
+    "BGSAVE",
     "CLIENT",
     "CLUSTER",
     "COMMAND",
@@ -183,6 +184,7 @@ pub const GATEWAY_COMMANDS: &[&str] = &[
     "FAILOVER",
     "HELLO",
     "INFO",
+    "LASTSAVE",
     "MULTI",
     "QUIT",
     "RAFT",

@@ -1,4 +1,6 @@
-//! Snapshots of the own state: when one is due, how much of the log is kept behind it.
+//! Snapshots: when one of the own state is due, how much of the log is kept behind it, and those that a leader sends.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use raft::{StateRole, Storage as _};
@@ -8,6 +10,7 @@ use super::Node;
 use crate::event::Output;
 use crate::milestones;
 use crate::storage::SnapshotMeta;
+use crate::wire::RaftMessage;
 
 /// Ticks before a snapshot is tried again that could not be saved, or made no room.
 const SNAPSHOT_RETRY_TICKS: u64 = 100;
@@ -19,14 +22,20 @@ impl Node {
     pub(super) fn is_snapshot_due(&self) -> bool {
         let is_long = self.log_bytes > self.config.snapshot_log_bytes || self.no_space;
         let (applied, saved) = (self.applied, self.snapshot_index());
-        is_long && applied > saved || self.snapshot_wanted && applied >= saved
+        is_long && applied > saved || self.snapshot_wanted && applied >= saved.max(1)
     }
 
-    /// The own state was encoded: has it written down.
-    pub(super) fn save_snapshot(&mut self, index: u64, chunks: Vec<Bytes>) {
+    /// Whether one of the own state is being written.
+    pub const fn is_taking_snapshot(&self) -> bool {
+        self.taking_snapshot
+    }
+
+    /// The own state is being encoded: has it written down.
+    pub(super) fn snapshot_begun(&mut self, index: u64) {
         let store = self.raw.store();
         let Ok(term) = store.term(index) else {
             self.taking_snapshot = false;
+            self.outputs.push_back(Output::AbandonSnapshot);
             return;
         };
         let meta = SnapshotMeta {
@@ -37,7 +46,8 @@ impl Node {
             checksum: 0,
         };
         let compact_to = self.tail_start(index);
-        self.outputs.push_back(Output::SaveSnapshot { meta, chunks, compact_to });
+        self.log_bytes_covered = self.log_bytes;
+        self.outputs.push_back(Output::SaveSnapshot { meta, compact_to });
     }
 
     /// The index up to which entries may be forgotten when the state at `index` is safe: a tail is kept, and a leader keeps
@@ -63,6 +73,27 @@ impl Node {
         first
     }
 
+    /// A leader's snapshot has come, with the message that announced it.
+    pub(super) fn snapshot_received(
+        &mut self,
+        now: Duration,
+        message: RaftMessage,
+        meta: SnapshotMeta,
+        chunks: Vec<Bytes>,
+    ) {
+        let earlier = self.received.replace((meta, chunks));
+        self.peer(now, message, None);
+        // Raft takes on what is newer than all it has; what it took on in this very turn may be the earlier one.
+        let taken = self.raw.snap().map(|snapshot| snapshot.get_metadata().index);
+        let mut received = self.received.take().into_iter().chain(earlier);
+        self.received = received.find(|(meta, _)| Some(meta.index) == taken);
+    }
+
+    /// A leader's snapshot took its place.
+    pub(super) const fn snapshot_abandoned(&mut self) {
+        self.taking_snapshot = false;
+    }
+
     /// It could not be written down.
     pub(super) fn snapshot_failed(&mut self) {
         self.taking_snapshot = false;
@@ -73,7 +104,7 @@ impl Node {
     pub(super) fn snapshot_saved(&mut self, meta: SnapshotMeta) {
         self.taking_snapshot = false;
         self.snapshot_from = if self.no_space { self.ticks + SNAPSHOT_RETRY_TICKS } else { 0 };
-        if meta.index < self.raw.store().base_index() {
+        if meta.index < self.snapshot_index() {
             // A leader's snapshot was taken on while the own one was being saved: the log does not reach back to the own one.
             mark::reached(Mark::SnapshotOvertaken);
             return;
@@ -83,7 +114,7 @@ impl Node {
         let store = self.raw.mut_store();
         store.set_snapshot(meta);
         store.compact(compact_to);
-        self.log_bytes = 0;
+        self.log_bytes = self.log_bytes.saturating_sub(self.log_bytes_covered);
         milestones::compacted(&self.raw.raft, compact_to);
     }
 }

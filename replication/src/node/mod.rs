@@ -113,7 +113,9 @@ pub struct Node {
     snapshot_wanted: bool,
     /// Tick before which no snapshot is asked for: the last one could not be saved.
     snapshot_from: u64,
+    /// Bytes of log since the last snapshot, and how many of them the one that is being written will cover.
     log_bytes: u64,
+    log_bytes_covered: u64,
     proposals: u64,
     /// The node has said that it must stop.
     ended: bool,
@@ -201,6 +203,7 @@ impl Node {
             snapshot_wanted: false,
             snapshot_from: 0,
             log_bytes,
+            log_bytes_covered: 0,
             proposals: 0,
             ended: false,
         };
@@ -296,9 +299,11 @@ impl Node {
             Input::Persisted { number } => self.persisted(now, number),
             Input::NoSpace(none) => self.space(none),
             Input::HandOver { to } => self.hand_over(to),
-            Input::StateEncoded { index, chunks } => self.save_snapshot(index, chunks),
+            Input::SnapshotBegun { index } => self.snapshot_begun(index),
+            Input::SnapshotAbandoned => self.snapshot_abandoned(),
             Input::SnapshotSaved { meta, .. } => self.snapshot_saved(meta),
             Input::SnapshotFailed => self.snapshot_failed(),
+            Input::SnapshotAsked => self.snapshot_wanted = true,
             Input::SnapshotUnreadable => {
                 self.snapshot_wanted = !is_planted(Canary::UnreadableSnapshotKept);
             }
@@ -535,21 +540,6 @@ impl Node {
             self.raw.transfer_leader(id);
             mark::reached(Mark::LeadershipOffered);
         }
-    }
-
-    fn snapshot_received(
-        &mut self,
-        now: Duration,
-        message: RaftMessage,
-        meta: SnapshotMeta,
-        chunks: Vec<Bytes>,
-    ) {
-        let earlier = self.received.replace((meta, chunks));
-        self.peer(now, message, None);
-        // Raft takes on what is newer than all it has; what it took on in this very turn may be the earlier one.
-        let taken = self.raw.snap().map(|snapshot| snapshot.get_metadata().index);
-        let mut received = self.received.take().into_iter().chain(earlier);
-        self.received = received.find(|(meta, _)| Some(meta.index) == taken);
     }
 
     // ---- one turn --------------------------------------------------------------------------------------------------

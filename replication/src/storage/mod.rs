@@ -18,11 +18,13 @@ mod recovery;
 mod reserve;
 mod segment;
 mod snapshot;
+mod worker;
 mod writer;
 
 pub use meta::NodeMeta;
 pub use recovery::{Recovered, example, identity, open, recover_from_bytes};
 pub use segment::LogStore;
+pub use worker::{PIECES_MAX, Piece, SnapshotWorker, WorkerLink};
 pub use writer::{LogDone, LogRequest, write_loop};
 
 /// One log entry.

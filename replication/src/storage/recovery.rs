@@ -121,7 +121,7 @@ pub async fn open<D: Disk>(
         mark::reached(Mark::CompactionResumed);
     }
     for name in leftovers.chain(scan.stale.iter().map(|segment| segment_name(*segment))) {
-        remove_if_there(&store.disk, &name)?;
+        remove_if_there(&*store.disk, &name)?;
     }
     if scan.erase {
         erase_behind(&store, scan.end).await?;
@@ -129,8 +129,8 @@ pub async fn open<D: Disk>(
     }
     reopen_last(&mut store, unsure_from..scan.end, scan.clean).await?;
     if origin != Origin::Original {
-        let mark = async || origin::mark(&store.disk, store.meta.storage_id).await;
-        reserve::spend(&store.disk, mark).await?;
+        let mark = async || origin::mark(&*store.disk, store.meta.storage_id).await;
+        reserve::spend(&*store.disk, mark).await?;
     }
     Ok((store, recovered))
 }
@@ -525,12 +525,18 @@ mod tests {
         let meta = NodeMeta { node_id: 1, storage_id: 5, incarnation: 1, formation: Vec::new() };
         let config = LogConfig { segment_bytes: 512, ..LogConfig::default() };
         let disk = MemoryDisk::with_files(example(meta, config, (1..=30).map(entry)));
-        let chunks = [Bytes::from_static(b"state")];
-        let (bytes, checksum) = snapshot::measure(&chunks);
+        let state = b"state";
+        let (bytes, checksum) = (state.len() as u64, crc32fast::hash(state));
         let membership = Membership { voters: vec![1], learners: Vec::new() };
         let meta = SnapshotMeta { index: 20, term: 1, membership, bytes, checksum };
-        super::super::memory::at_once(snapshot::save(&disk, 5, &meta, 20, &chunks))
-            .expect("it is written");
+        super::super::memory::at_once(snapshot::save(
+            &disk,
+            5,
+            &meta,
+            20,
+            &[Bytes::from_static(state)],
+        ))
+        .expect("it is written");
         disk.files()
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
@@ -16,6 +17,7 @@ use super::files::remove_if_there;
 use super::record::{
     HEADER_BYTES, Place, Prologue, SECTOR_BYTES, SegmentHeader, encode_group, group_bytes,
 };
+use super::worker::{self, SnapshotWorker, WorkerLink};
 use super::{
     Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError, reserve, snapshot,
 };
@@ -27,7 +29,7 @@ const BUFFER_BYTES_KEPT: usize = 16 << 20;
 
 /// See the file's head.
 pub struct LogStore<D: Disk> {
-    pub(super) disk: D,
+    pub(super) disk: Arc<D>,
     pub(super) config: LogConfig,
     pub(super) meta: NodeMeta,
     pub(super) hard_state: HardState,
@@ -108,9 +110,14 @@ pub(super) fn segment_of(name: &str) -> Option<u64> {
 pub(super) const SPARE: &str = "spare";
 
 impl<D: Disk> LogStore<D> {
+    /// Who writes and reads snapshots beside this log.
+    pub fn worker(&self) -> (SnapshotWorker<D>, WorkerLink<D::File>) {
+        worker::pair(Arc::clone(&self.disk))
+    }
+
     pub(super) fn new(disk: D, config: LogConfig, meta: NodeMeta) -> Self {
         Self {
-            disk,
+            disk: Arc::new(disk),
             config,
             meta,
             hard_state: HardState::default(),
@@ -152,9 +159,9 @@ impl<D: Disk> LogStore<D> {
                 }
             }
         }
-        reserve::spend(&self.disk, async || meta.save(&self.disk, self.opened_at).await).await?;
+        reserve::spend(&*self.disk, async || meta.save(&*self.disk, self.opened_at).await).await?;
         if new {
-            super::origin::mark(&self.disk, meta.storage_id).await?;
+            super::origin::mark(&*self.disk, meta.storage_id).await?;
         }
         self.meta = meta;
         Ok(())
@@ -162,7 +169,7 @@ impl<D: Disk> LogStore<D> {
 
     /// Keeps room for the next start, if there is any.
     pub async fn keep_reserve(&self) -> Result<(), StoreError> {
-        reserve::take(&self.disk).await
+        reserve::take(&*self.disk).await
     }
 
     /// Writes one group; durable only after `sync`. Nothing counts as written if there is no room.
@@ -238,7 +245,7 @@ impl<D: Disk> LogStore<D> {
         self.sync().await.map_err(AppendError::Fatal)?;
         let bytes = self.config.segment_bytes.max(HEADER_BYTES + needed + 64);
         while !self.spare_is_ready(bytes) {
-            self.prepare_spare(bytes).await?;
+            self.prepare_spare(bytes, ZEROES.len() as u64).await?;
         }
         let Some(mut spare) = self.spare.take() else { return Err(AppendError::NoSpace) };
         let segment = self.segments.back().map_or(1, |facts| facts.segment + 1);
@@ -267,19 +274,33 @@ impl<D: Disk> LogStore<D> {
     }
 
     /// Whether half of the segment in use is written and the next one is not ready.
-    pub(super) fn wants_spare(&self) -> bool {
+    pub(super) fn lacks_spare(&self) -> bool {
         let half = self.active.as_ref().is_some_and(|active| active.offset * 2 > active.bytes);
         half && !self.spare_is_ready(self.config.segment_bytes)
     }
 
+    /// Whether the next segment is to get a further piece now. It grows with what is written into the second half of the one in use, four
+    /// times as fast, so that no append has to wait for more than a piece.
+    pub(super) fn wants_spare(&self) -> bool {
+        let Some(active) = self.active.as_ref().filter(|_| self.lacks_spare()) else {
+            return false;
+        };
+        let zeroed = self.spare.as_ref().map_or(0, |spare| spare.zeroed);
+        zeroed < 4 * (active.offset - active.bytes / 2)
+    }
+
     /// One step towards a spare segment of at least `bytes`: a piece of zeroes, synced. An error of that sync stops the node
     /// like any other.
-    pub(super) async fn prepare_spare(&mut self, bytes: u64) -> Result<(), AppendError> {
+    pub(super) async fn prepare_spare(
+        &mut self,
+        bytes: u64,
+        piece_bytes: u64,
+    ) -> Result<(), AppendError> {
         let bytes = bytes.max(self.config.segment_bytes);
         let doing = || format!("prepare the next segment {}", self.disk.describe(SPARE));
         if self.spare.as_ref().is_none_or(|spare| spare.bytes < bytes) {
             self.spare = None;
-            remove_if_there(&self.disk, SPARE)?;
+            remove_if_there(&*self.disk, SPARE)?;
             let snapshot = self.snapshots.last().map_or(0, |snapshot| snapshot.meta.bytes);
             let free = self.disk.free_bytes().doing(doing)?;
             if free < bytes + snapshot + self.config.reserve_bytes {
@@ -289,7 +310,7 @@ impl<D: Disk> LogStore<D> {
             self.spare = Some(Spare { file, zeroed: 0, bytes });
         }
         let Some(spare) = &mut self.spare else { return Err(AppendError::NoSpace) };
-        let piece = (spare.bytes - spare.zeroed).min(ZEROES.len() as u64) as usize;
+        let piece = (spare.bytes - spare.zeroed).min(piece_bytes) as usize;
         if let Some(zeroes) = ZEROES.get(..piece).filter(|zeroes| !zeroes.is_empty()) {
             let written = spare.file.write_at(zeroes, spare.zeroed).doing(doing);
             if written.is_err() {
@@ -303,37 +324,64 @@ impl<D: Disk> LogStore<D> {
         Ok(())
     }
 
-    /// Writes a snapshot and makes it the newest. The log is synced before: the file says how far it reached.
+    /// Writes a received snapshot and makes it the newest. The log is synced before: the file says how far it reached.
     pub(super) async fn save_snapshot(
         &mut self,
         meta: &SnapshotMeta,
         chunks: &[Bytes],
     ) -> Result<(), StoreError> {
         self.sync().await.map_err(StoreError::made_final)?;
-        snapshot::save(&self.disk, self.meta.storage_id, meta, self.group, chunks).await?;
-        let unreadable = self.unreadable.take();
-        let is_replaced = |index| index == meta.index || Some(index) == unreadable;
-        self.snapshots.retain(|kept| !is_replaced(kept.meta.index));
-        self.snapshots.push(snapshot::Head { meta: meta.clone(), group: self.group });
+        snapshot::save(&*self.disk, self.meta.storage_id, meta, self.group, chunks).await?;
+        self.has_saved(meta, self.group);
         Ok(())
     }
 
-    /// The newest snapshot. One that can't be read is replaced by the next that is saved: it does not count among those that are kept.
-    pub(super) fn load_snapshot(&mut self) -> Option<(SnapshotMeta, Vec<Bytes>)> {
+    /// The file for a snapshot that is to be written piece by piece.
+    pub(super) fn begin_snapshot(&self, meta: &SnapshotMeta) -> Result<D::File, StoreError> {
+        snapshot::begin(&*self.disk, self.meta.storage_id, meta)
+    }
+
+    /// One of a state that is written down has its name: it is the newest.
+    pub(super) fn has_saved(&mut self, meta: &SnapshotMeta, group: u64) {
+        let unreadable = self.unreadable.take();
+        let is_replaced = |index| index == meta.index || Some(index) == unreadable;
+        self.snapshots.retain(|kept| !is_replaced(kept.meta.index));
+        self.snapshots.push(snapshot::Head { meta: meta.clone(), group });
+    }
+
+    /// The newest snapshot, opened. One that can't be read is replaced by the next that is saved: it does not count among those that
+    /// are kept.
+    pub(super) fn open_snapshot(&mut self) -> Option<(SnapshotMeta, D::File)> {
         let index = self.snapshots.last()?.meta.index;
-        match snapshot::load(&self.disk, self.meta.storage_id, index) {
-            Ok((head, chunks)) => {
-                self.unreadable = None;
-                Some((head.meta, chunks))
-            }
+        let name = snapshot::name(index);
+        let head = snapshot::load_head(&*self.disk, self.meta.storage_id, index);
+        let opened = head.and_then(|head| {
+            let file =
+                self.disk.open(&name).doing(|| format!("open {}", self.disk.describe(&name)));
+            file.map(|file| (head.meta, file))
+        });
+        match opened {
+            Ok(opened) => Some(opened),
             Err(error) => {
-                mark::reached(Mark::SnapshotUnreadable);
-                tracing::error!(
-                    "a snapshot can't be sent to a node that needs it, and is taken anew: {error}. Nothing is lost"
-                );
-                self.unreadable = Some(index);
+                self.snapshot_unreadable(index, &error);
                 None
             }
+        }
+    }
+
+    /// It can't be read, or is not what was written.
+    pub(super) fn snapshot_unreadable(&mut self, index: u64, error: &StoreError) {
+        mark::reached(Mark::SnapshotUnreadable);
+        tracing::error!(
+            "a snapshot can't be sent to a node that needs it, and is taken anew: {error}. Nothing is lost"
+        );
+        self.unreadable = Some(index);
+    }
+
+    /// It was read, all of it or a part.
+    pub(super) fn snapshot_read(&mut self, index: u64, whole: bool) {
+        if whole && self.unreadable == Some(index) {
+            self.unreadable = None;
         }
     }
 
@@ -341,7 +389,14 @@ impl<D: Disk> LogStore<D> {
     /// The snapshot before the newest is kept until the next call, with all of the log from the group on that was the last
     /// when it was saved: so a copy of the directory that began before is whole, a damaged newest snapshot can be done
     /// without, and the hard state stays in what is kept. On a full disk only the newest is kept: the log may be what fills it.
-    pub(super) async fn compact(&mut self, compact_to: u64, full: bool) -> Result<u64, StoreError> {
+    ///
+    /// Answers the index up to which entries will be gone, and the names of files to remove, in that order.
+    pub(super) fn compact(
+        &mut self,
+        compact_to: u64,
+        full: bool,
+    ) -> Result<(u64, Vec<String>), StoreError> {
+        let mut removed = Vec::new();
         let kept_max = if full { 1 } else { 2 };
         while self.snapshots.len() > kept_max {
             self.snapshots.remove(0);
@@ -350,7 +405,7 @@ impl<D: Disk> LogStore<D> {
         for name in names {
             let index = snapshot::index_of(&name);
             if index.is_some_and(|at| self.snapshots.iter().all(|kept| kept.meta.index != at)) {
-                remove_if_there(&self.disk, &name)?;
+                removed.push(name);
             }
         }
         let before = self.snapshots.first().filter(|_| self.snapshots.len() == kept_max);
@@ -364,9 +419,8 @@ impl<D: Disk> LogStore<D> {
             && self.segments.front().is_some_and(|facts| facts.last_index <= below)
         {
             let Some(facts) = self.segments.pop_front() else { break };
-            remove_if_there(&self.disk, &segment_name(facts.segment))?;
+            removed.push(segment_name(facts.segment));
         }
-        self.disk.sync_directory().await.doing(|| "sync the data directory".to_owned())?;
-        Ok(below)
+        Ok((below, removed))
     }
 }

@@ -28,6 +28,14 @@ pub(super) fn part_name(index: u64) -> String {
     format!("snapshot-{index:016x}.part")
 }
 
+/// The same of an own state: one that is received for the same entry may be on its way at the same time.
+pub(super) fn own_part_name(index: u64) -> String {
+    if is_planted(Canary::HalfSnapshotChosen) {
+        return name(index);
+    }
+    format!("snapshot-{index:016x}.own.part")
+}
+
 /// The index in a snapshot's name.
 pub(super) fn index_of(text: &str) -> Option<u64> {
     let index = u64::from_str_radix(text.strip_prefix("snapshot-")?, 16).ok()?;
@@ -79,11 +87,9 @@ fn decode_head(bytes: &[u8], storage_id: u128) -> Option<(Head, usize)> {
     Some((Head { meta, group }, covered + 4))
 }
 
-/// CRC-32 and length of a state in chunks.
-pub(super) fn measure(chunks: &[Bytes]) -> (u64, u32) {
-    let mut hasher = crc32fast::Hasher::new();
-    chunks.iter().for_each(|chunk| hasher.update(chunk));
-    (chunks.iter().map(|chunk| chunk.len() as u64).sum(), hasher.finalize())
+/// Where the state begins in a file with such a head.
+pub(super) fn head_bytes(meta: &SnapshotMeta) -> u64 {
+    encode_head(meta, 0, 0).len() as u64
 }
 
 /// Writes a snapshot and makes it durable under its name.
@@ -109,10 +115,53 @@ pub(super) async fn save(
         file.write_at(chunk, offset).doing(doing("write"))?;
         offset += chunk.len() as u64;
     }
+    publish(disk, file, &part, meta.index).await
+}
+
+/// The file for a state that is to be written piece by piece.
+pub(super) fn begin<D: Disk>(
+    disk: &D,
+    storage_id: u128,
+    meta: &SnapshotMeta,
+) -> Result<D::File, StoreError> {
+    let part = own_part_name(meta.index);
+    let doing = || format!("create {}", disk.describe(&part));
+    remove_if_there(disk, &part)?;
+    let mut file = disk.create(&part).doing(doing)?;
+    if is_planted(Canary::HalfSnapshotChosen) {
+        file.write_at(&encode_head(meta, 0, storage_id), 0).doing(doing)?;
+    }
+    Ok(file)
+}
+
+/// Gives a file whose state is durable its head and its name.
+pub(super) async fn finish<D: Disk>(
+    disk: &D,
+    storage_id: u128,
+    head: &Head,
+    mut file: D::File,
+) -> Result<(), StoreError> {
+    let meta = &head.meta;
+    let part = own_part_name(meta.index);
+    let head = encode_head(meta, head.group, storage_id);
+    file.write_at(&head, 0).doing(|| format!("write {}", disk.describe(&part)))?;
+    publish(disk, file, &part, meta.index).await
+}
+
+async fn publish<D: Disk>(
+    disk: &D,
+    mut file: D::File,
+    part: &str,
+    index: u64,
+) -> Result<(), StoreError> {
+    let doing = |what: &'static str| {
+        let described = disk.describe(part);
+        move || format!("{what} {described}")
+    };
     if !is_planted(Canary::SnapshotUnsynced) {
         file.sync().await.doing(doing("sync")).map_err(StoreError::made_final)?;
     }
-    disk.rename(&part, &name(meta.index)).doing(doing("rename"))?;
+    disk.rename(part, &name(index)).doing(doing("rename"))?;
     let synced = disk.sync_directory().await.doing(doing("sync the directory of"));
     synced.map_err(StoreError::made_final)
 }

@@ -16,6 +16,9 @@ use crate::ports::Disk;
 
 use super::files::remove_if_there;
 use super::segment::{AppendError, LogStore};
+use super::worker::{
+    Done, Job, Load, Loaded, PIECES_MAX, Piece, Publish, Published, Save, Saved, WorkerLink,
+};
 use super::{Fsync, HardState, LogEntry, NodeMeta, SnapshotMeta, StoreError, snapshot};
 
 /// How long the log may lie still before a record is added that says how far it was durable: with it, damage to the last
@@ -25,6 +28,8 @@ const SEAL_AFTER: Duration = Duration::from_millis(200);
 const SPACE_RETRY: Duration = Duration::from_millis(500);
 /// Bytes written as one group at the most, if they are not one entry.
 const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Zeroes written into the next segment between two groups.
+const SPARE_PIECE_BYTES: u64 = 64 << 10;
 const EVERY_SECOND: Duration = Duration::from_secs(1);
 
 /// What the driver asks of the log.
@@ -39,12 +44,12 @@ pub enum LogRequest {
         /// The hard state, if it changed.
         hard_state: Option<HardState>,
     },
-    /// Saves the own state as a snapshot, then deletes what is not needed any more.
+    /// Saves the own state as a snapshot while the log goes on, then deletes what is not needed any more. One at a time.
     SaveSnapshot {
         /// Index, term and membership; size and checksum are filled in here.
         meta: SnapshotMeta,
-        /// The state.
-        chunks: Vec<Bytes>,
+        /// The state, as it is encoded.
+        pieces: mpsc::Receiver<Piece>,
         /// Entries above this index are kept for followers.
         compact_to: u64,
     },
@@ -94,6 +99,8 @@ pub enum LogDone {
         /// Why, for people.
         why: String,
     },
+    /// The own snapshot was given up: its state did not come to its end, or one that was received took its place.
+    SnapshotAbandoned,
     /// A received snapshot is durable.
     Installed {
         /// As asked.
@@ -103,13 +110,15 @@ pub enum LogDone {
         /// Its state.
         chunks: Vec<Bytes>,
     },
-    /// A snapshot to send; none if the newest can't be read: another is needed.
-    SnapshotLoaded {
+    /// A snapshot to send; none if the newest can't be read, or not from its beginning: another is needed.
+    SnapshotLoading {
         /// Who it is for.
         to: u64,
-        /// What it is, and its state.
-        snapshot: Option<(SnapshotMeta, Vec<Bytes>)>,
+        /// What it is, and its state as it is read. The last piece is missing if it is not what was written.
+        snapshot: Option<(SnapshotMeta, mpsc::Receiver<Bytes>)>,
     },
+    /// The one that was being loaded is not what was written, or can't be read: another is needed.
+    SnapshotUnreadable,
     /// The identity is durable.
     MetaSaved,
     /// The log can't go on; the node must stop. A sentence for people.
@@ -127,9 +136,20 @@ struct Install {
     saved: bool,
 }
 
+/// An own snapshot that is being written.
+struct Saving {
+    number: u64,
+    meta: SnapshotMeta,
+    compact_to: u64,
+}
+
 struct Writer<D: Disk> {
     store: LogStore<D>,
     done: mpsc::Sender<LogDone>,
+    worker: WorkerLink<D::File>,
+    saving: Option<Saving>,
+    /// Own snapshots begun so far.
+    saves: u64,
     /// Carried out before the appends below, which follow it.
     install: Option<Install>,
     /// Appends not yet written: gathered now, or waiting for room.
@@ -147,9 +167,16 @@ struct Writer<D: Disk> {
     last_try: Instant,
 }
 
+/// What the loop has waited for.
+enum Next<F> {
+    Request(Option<LogRequest>),
+    Done(Option<Done<F>>),
+}
+
 /// Runs until `Close`, until the driver is gone, or until the log can't go on.
 pub async fn write_loop<D: Disk>(
     store: LogStore<D>,
+    worker: WorkerLink<D::File>,
     mut requests: mpsc::Receiver<LogRequest>,
     done: mpsc::Sender<LogDone>,
 ) {
@@ -158,6 +185,9 @@ pub async fn write_loop<D: Disk>(
         sealed: store.group,
         store,
         done,
+        worker,
+        saving: None,
+        saves: 0,
         install: None,
         entries: Vec::new(),
         hard_state: None,
@@ -188,17 +218,33 @@ impl<D: Disk> Writer<D> {
         &mut self,
         requests: &mut mpsc::Receiver<LogRequest>,
     ) -> Result<bool, StoreError> {
-        let request = match self.due() {
-            Some(due) => timeout_at(due, requests.recv()).await,
-            None => Ok(requests.recv().await),
+        let due = self.due();
+        let worker = &mut self.worker.done;
+        let next = async {
+            tokio::select! {
+                biased; // a snapshot that is complete lets old log go
+                done = worker.recv() => Next::Done(done),
+                request = requests.recv() => Next::Request(request),
+            }
         };
-        let goes_on = match request {
-            Ok(Some(request)) => self.turn(request, requests).await?,
-            Ok(None) => self.close().await?,
+        let next = match due {
+            Some(due) => timeout_at(due, next).await,
+            None => Ok(next.await),
+        };
+        let goes_on = match next {
+            Ok(Next::Request(Some(request))) => self.turn(request, requests).await?,
+            Ok(Next::Request(None)) => self.close().await?,
+            Ok(Next::Done(Some(done))) => {
+                self.done(done).await?;
+                true
+            }
+            Ok(Next::Done(None)) => return Err(worker_gone()),
             Err(_elapsed) => true,
         };
         if goes_on && self.due().is_some_and(|due| due <= Instant::now()) {
             self.work().await?;
+            // On a node alone the event loop runs on the same thread, and one piece may follow on another without a pause.
+            tokio::task::yield_now().await;
         }
         Ok(goes_on)
     }
@@ -283,14 +329,15 @@ impl<D: Disk> Writer<D> {
     async fn carry_out(&mut self, request: LogRequest) -> Result<bool, StoreError> {
         match request {
             LogRequest::Append { .. } => {}
-            LogRequest::SaveSnapshot { meta, chunks, compact_to } => {
-                self.save_snapshot(meta, &chunks, compact_to).await?;
+            LogRequest::SaveSnapshot { meta, pieces, compact_to } => {
+                self.begin_save(meta, pieces, compact_to).await?;
             }
             LogRequest::Install { number, meta, chunks, hard_state } => {
                 // What still waits was written to the log that the snapshot replaces.
                 self.entries.clear();
                 self.bytes = 0;
                 self.unreported.clear();
+                self.abandon_save().await?;
                 let waiting = self.hard_state.take();
                 let hard_state = hard_state.or(waiting);
                 let saved = is_planted(Canary::InstallNotSaved);
@@ -298,8 +345,8 @@ impl<D: Disk> Writer<D> {
                 self.write().await?;
             }
             LogRequest::LoadSnapshot { to } => {
-                let snapshot = self.store.load_snapshot();
-                self.report(LogDone::SnapshotLoaded { to, snapshot }).await;
+                let snapshot = self.begin_load().await?;
+                self.report(LogDone::SnapshotLoading { to, snapshot }).await;
             }
             LogRequest::SaveMeta(meta) => {
                 self.store.save_meta(meta).await?;
@@ -405,8 +452,8 @@ impl<D: Disk> Writer<D> {
             }
         }
         if self.no_space || self.store.wants_spare() {
-            match self.store.prepare_spare(0).await {
-                Ok(()) if !self.no_space || !self.store.wants_spare() => self.space(true).await,
+            match self.store.prepare_spare(0, SPARE_PIECE_BYTES).await {
+                Ok(()) if !self.no_space || !self.store.lacks_spare() => self.space(true).await,
                 Ok(()) => self.last_try = Instant::now() - SPACE_RETRY, // the next piece at once
                 Err(AppendError::NoSpace) => self.space(false).await,
                 Err(AppendError::Fatal(error)) => return Err(error),
@@ -439,28 +486,144 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    async fn save_snapshot(
+    /// An own snapshot begins to be written. What the encoder hands over goes into the file beside this loop.
+    async fn begin_save(
         &mut self,
-        mut meta: SnapshotMeta,
-        chunks: &[Bytes],
+        meta: SnapshotMeta,
+        pieces: mpsc::Receiver<Piece>,
         compact_to: u64,
     ) -> Result<(), StoreError> {
-        (meta.bytes, meta.checksum) = snapshot::measure(chunks);
-        match self.store.save_snapshot(&meta, chunks).await {
-            Ok(()) => {
-                let compacted_to = self.store.compact(compact_to, self.no_space).await?;
-                self.report(LogDone::SnapshotSaved { meta, compacted_to }).await;
+        self.abandon_save().await?;
+        self.saves += 1;
+        let number = self.saves;
+        let begun = self.store.begin_snapshot(&meta);
+        let offset = snapshot::head_bytes(&meta);
+        let described = self.store.disk.describe(&snapshot::own_part_name(meta.index));
+        self.saving = Some(Saving { number, meta, compact_to });
+        match begun {
+            Ok(file) => {
+                let save = Save { file, number, offset, described, pieces };
+                self.ask_worker(Job::Save(save)).await
             }
-            Err(StoreError::Io { doing, source }) if super::is_no_space(&source) => {
-                let part = snapshot::part_name(meta.index);
-                remove_if_there(&self.store.disk, &part)?;
-                mark::reached(Mark::SnapshotNotSaved);
-                let why = format!("{doing}: {source}");
-                self.report(LogDone::SnapshotFailed { why }).await;
+            Err(error) => self.not_saved(number, error).await,
+        }
+    }
+
+    /// The worker has done something.
+    async fn done(&mut self, done: Done<D::File>) -> Result<(), StoreError> {
+        match done {
+            Done::Saved(saved) => self.saved(saved).await,
+            Done::Published(published) => self.published(published).await,
+            Done::Removed(outcome) => outcome,
+            Done::Loaded(loaded) => {
+                self.loaded(loaded).await;
+                Ok(())
             }
-            Err(error) => return Err(error),
+        }
+    }
+
+    /// All of the state is durable, or it came to nothing. The log is synced before the file gets its head, which says how far it reached.
+    async fn saved(&mut self, saved: Saved<D::File>) -> Result<(), StoreError> {
+        let Saved { file, number, outcome } = saved;
+        let measured = match outcome {
+            Ok(measured) => measured,
+            Err(error) => return self.not_saved(number, error).await,
+        };
+        let Some(saving) = self.saving.as_mut().filter(|saving| saving.number == number) else {
+            return Ok(()); // given up meanwhile
+        };
+        let Some(measured) = measured else { return self.abandon_save().await };
+        (saving.meta.bytes, saving.meta.checksum) = measured;
+        let meta = saving.meta.clone();
+        self.sync().await.map_err(StoreError::made_final)?;
+        let head = snapshot::Head { meta, group: self.store.group };
+        let storage_id = self.store.meta.storage_id;
+        self.ask_worker(Job::Publish(Publish { file, number, storage_id, head })).await
+    }
+
+    /// The own snapshot has its name.
+    async fn published(&mut self, published: Published) -> Result<(), StoreError> {
+        let Published { number, head, outcome } = published;
+        if let Err(error) = outcome {
+            return self.not_saved(number, error).await;
+        }
+        let Some(Saving { compact_to, .. }) = self.saving.take_if(|saving| saving.number == number)
+        else {
+            // Another took its place while it got its name: with that one's next compaction it goes.
+            return Ok(());
+        };
+        self.store.has_saved(&head.meta, head.group);
+        let compacted_to = self.compact(compact_to).await?;
+        self.report(LogDone::SnapshotSaved { meta: head.meta, compacted_to }).await;
+        Ok(())
+    }
+
+    /// Without room the log goes on without it. The file of one that was given up is gone.
+    async fn not_saved(&mut self, number: u64, error: StoreError) -> Result<(), StoreError> {
+        let is_given_up = self.saving.as_ref().is_none_or(|saving| saving.number != number);
+        let is_borne = is_no_space_error(&error) || is_given_up && is_not_found(&error);
+        if !is_borne {
+            return Err(error);
+        }
+        let Some(saving) = self.saving.take_if(|saving| saving.number == number) else {
+            return Ok(());
+        };
+        remove_if_there(&*self.store.disk, &snapshot::own_part_name(saving.meta.index))?;
+        mark::reached(Mark::SnapshotNotSaved);
+        self.report(LogDone::SnapshotFailed { why: error.to_string() }).await;
+        Ok(())
+    }
+
+    async fn ask_worker(&self, job: Job<D::File>) -> Result<(), StoreError> {
+        self.worker.jobs.send(job).await.map_err(|_| worker_gone())
+    }
+
+    /// The newest snapshot begins to be read.
+    async fn begin_load(
+        &mut self,
+    ) -> Result<Option<(SnapshotMeta, mpsc::Receiver<Bytes>)>, StoreError> {
+        let Some((meta, file)) = self.store.open_snapshot() else { return Ok(None) };
+        let (pieces, received) = mpsc::channel(PIECES_MAX);
+        let load = Load {
+            file,
+            index: meta.index,
+            offset: snapshot::head_bytes(&meta),
+            bytes: meta.bytes,
+            checksum: meta.checksum,
+            described: self.store.disk.describe(&snapshot::name(meta.index)),
+            pieces,
+        };
+        self.ask_worker(Job::Load(load)).await?;
+        Ok(Some((meta, received)))
+    }
+
+    async fn loaded(&mut self, loaded: Loaded) {
+        match loaded.outcome {
+            Ok(whole) => self.store.snapshot_read(loaded.index, whole),
+            Err(error) => {
+                self.store.snapshot_unreadable(loaded.index, &error);
+                self.report(LogDone::SnapshotUnreadable).await;
+            }
+        }
+    }
+
+    /// Gives up the own snapshot that is being written, if there is one.
+    async fn abandon_save(&mut self) -> Result<(), StoreError> {
+        if let Some(Saving { meta, .. }) = self.saving.take() {
+            mark::reached(Mark::SnapshotOvertaken);
+            remove_if_there(&*self.store.disk, &snapshot::own_part_name(meta.index))?;
+            self.report(LogDone::SnapshotAbandoned).await;
         }
         Ok(())
+    }
+
+    /// Deletes what the kept snapshots make needless.
+    async fn compact(&mut self, compact_to: u64) -> Result<u64, StoreError> {
+        let (compacted_to, names) = self.store.compact(compact_to, self.no_space)?;
+        if !names.is_empty() {
+            self.ask_worker(Job::Remove(names)).await?;
+        }
+        Ok(compacted_to)
     }
 
     /// Carries out an install that waits; false if there is no room for it now.
@@ -470,9 +633,9 @@ impl<D: Disk> Writer<D> {
         if !install.saved {
             match self.store.save_snapshot(meta, &install.chunks).await {
                 Ok(()) => {}
-                Err(StoreError::Io { source, .. }) if super::is_no_space(&source) => {
+                Err(error) if is_no_space_error(&error) => {
                     let part = snapshot::part_name(meta.index);
-                    remove_if_there(&self.store.disk, &part)?;
+                    remove_if_there(&*self.store.disk, &part)?;
                     self.install = Some(install);
                     mark::reached(Mark::InstallAwaitedRoom);
                     self.space(false).await;
@@ -489,12 +652,13 @@ impl<D: Disk> Writer<D> {
         }
         self.sync().await?;
         let Install { number, meta, chunks, .. } = install;
-        self.store.compact(meta.index, self.no_space).await?;
+        self.compact(meta.index).await?;
         self.report(LogDone::Installed { number, meta, chunks }).await;
         Ok(true)
     }
 
     async fn close(&mut self) -> Result<bool, StoreError> {
+        self.abandon_save().await?;
         self.write().await?;
         self.sync().await?;
         if self.sealed < self.store.group && !self.no_space {
@@ -508,6 +672,19 @@ impl<D: Disk> Writer<D> {
     async fn report(&self, done: LogDone) {
         let _ = self.done.send(done).await;
     }
+}
+
+fn is_no_space_error(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if super::is_no_space(source))
+}
+
+fn is_not_found(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn worker_gone() -> StoreError {
+    let source = std::io::Error::other("its thread ended unexpectedly");
+    StoreError::Io { doing: "save or load a snapshot".to_owned(), source }
 }
 
 fn bytes_of(entry: &LogEntry) -> usize {

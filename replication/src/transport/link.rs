@@ -316,14 +316,19 @@ impl<N: Net> Links<N> {
         }
     }
 
-    /// Sends a snapshot on a stream of its own and reports how it went.
-    pub fn send_snapshot(&self, message: RaftMessage, meta: SnapshotMeta, chunks: Vec<Bytes>) {
+    /// Sends a snapshot, as it is read, on a stream of its own and reports how it went.
+    pub fn send_snapshot(
+        &self,
+        message: RaftMessage,
+        meta: SnapshotMeta,
+        pieces: mpsc::Receiver<Bytes>,
+    ) {
         let Some(queue) = self.peers.get(&message.to) else { return };
         let (shared, peer) = (Rc::clone(&self.shared), queue.peer.clone());
         let mut transfers = self.transfers.borrow_mut();
         while transfers.try_join_next().is_some() {}
         transfers.spawn_local(async move {
-            let sent = transfer(&shared, &peer, message, meta, chunks).await;
+            let sent = transfer(&shared, &peer, message, meta, pieces).await;
             if let Err(error) = &sent {
                 mark::reached(Mark::SnapshotNotDelivered);
                 tracing::warn!(
@@ -587,7 +592,7 @@ async fn transfer<N: Net>(
     peer: &Member,
     message: RaftMessage,
     meta: SnapshotMeta,
-    chunks: Vec<Bytes>,
+    mut pieces: mpsc::Receiver<Bytes>,
 ) -> io::Result<()> {
     let (stream, formed) = greet(shared, peer, Purpose::Snapshot).await?;
     if !formed {
@@ -599,10 +604,13 @@ async fn transfer<N: Net>(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let send = async {
         frame::write(&mut writer, &head.encode_to_vec(), SNAPSHOT_PATIENCE).await?;
-        for chunk in chunks {
-            frame::write(&mut writer, &chunk, SNAPSHOT_PATIENCE).await?;
+        let mut unsent = meta.bytes;
+        while let Some(piece) = pieces.recv().await {
+            frame::write(&mut writer, &piece, SNAPSHOT_PATIENCE).await?;
+            unsent = unsent.saturating_sub(piece.len() as u64);
         }
-        Ok(())
+        // The receiver hears of it by the end of the stream.
+        if unsent > 0 { Err(invalid("it can't be read to its end")) } else { Ok(()) }
     };
     let hear = async {
         while frame::read(&mut reader, FRAME_BYTES_MAX, SNAPSHOT_PATIENCE).await?.is_empty() {}

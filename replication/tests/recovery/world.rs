@@ -7,7 +7,7 @@ use bytes::Bytes;
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{
     Copies, Fsync, HardState, LogConfig, LogDone, LogEntry, LogRequest, Membership, NodeMeta,
-    Recovered, SnapshotMeta, StoreError, open, write_loop,
+    PIECES_MAX, Piece, Recovered, SnapshotMeta, StoreError, open, write_loop,
 };
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -96,6 +96,18 @@ pub(crate) fn state_bytes(index: u64, term: u64) -> Vec<Bytes> {
     (0..3).map(|chunk| Bytes::from(vec![(index + term + chunk) as u8; 300])).collect()
 }
 
+/// The same as an encoder hands it over.
+pub(crate) fn state_pieces(index: u64, term: u64) -> mpsc::Receiver<Piece> {
+    let chunks = state_bytes(index, term);
+    let (pieces, received) = mpsc::channel(PIECES_MAX);
+    let count = chunks.len();
+    for (number, bytes) in (1..).zip(chunks) {
+        let piece = Piece { bytes, is_last: number == count };
+        pieces.try_send(piece).expect("there is room for all");
+    }
+    received
+}
+
 pub(crate) fn snapshot_meta(index: u64, term: u64) -> SnapshotMeta {
     let chunks = state_bytes(index, term);
     let mut hasher = crc32fast::Hasher::new();
@@ -162,7 +174,9 @@ impl World {
         store.save_meta(meta(incarnation)).await?;
         let (requests, receiver) = mpsc::channel(1024);
         let (sender, done) = mpsc::channel(1024);
-        tokio::task::spawn_local(write_loop(store, receiver, sender));
+        let (worker, link) = store.worker();
+        tokio::task::spawn_local(worker.run());
+        tokio::task::spawn_local(write_loop(store, link, receiver, sender));
         let base = recovered.snapshot.as_ref().map_or((0, 0), |(m, _)| (m.index, m.term));
         let state =
             LogState { hard_state: recovered.hard_state, base, entries: recovered.entries.clone() };
@@ -273,8 +287,8 @@ impl World {
                 let mut meta = snapshot_meta(index, at);
                 (meta.bytes, meta.checksum) = (0, 0); // the log fills them in
                 let compact_to = index.saturating_sub(2);
-                let chunks = state_bytes(index, at);
-                self.ask(LogRequest::SaveSnapshot { meta, chunks, compact_to }).await;
+                let pieces = state_pieces(index, at);
+                self.ask(LogRequest::SaveSnapshot { meta, pieces, compact_to }).await;
                 let ends = |done: &LogDone| {
                     matches!(done, LogDone::SnapshotSaved { .. } | LogDone::SnapshotFailed { .. })
                 };

@@ -20,7 +20,7 @@ use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::driver::{self, OpenError, ReplicationConfig};
 use steadfast_replication::formation::Member;
-use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Intake, Outlet, Role, Status};
+use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Intake, Outlet, Piece, Role, Status};
 use steadfast_replication::ports::{Clock, Net};
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{Copies, Fsync, LogConfig};
@@ -364,14 +364,15 @@ impl Running {
         let id = config.node_id;
         let opened = driver::open(config, disk.clone()).await?;
         let incarnation = opened.incarnation();
-        let (writer, driver) = opened.into_parts();
+        let (worker, writer, driver) = opened.into_parts();
         let status = Arc::new(Status::default());
         let seen = Rc::new(RefCell::new(Seen::default()));
         let (intake, taken) = mpsc::channel(CHANNEL_MESSAGES_MAX);
         let (outlet, received) = mpsc::channel(CHANNEL_MESSAGES_MAX);
         let drive = driver.run(net.of(id), TestClock::new(), taken, outlet, Arc::clone(&status));
         let serve = serve((id, incarnation), Rc::clone(&seen), received, intake.clone());
-        let tasks = vec![spawn_local(writer.run()), spawn_local(drive), spawn_local(serve)];
+        let loops = [spawn_local(worker.run()), spawn_local(writer.run())];
+        let tasks = loops.into_iter().chain([spawn_local(drive), spawn_local(serve)]).collect();
         Ok(Self { id, incarnation, disk, status, seen, intake, next: 1, tasks })
     }
 
@@ -451,9 +452,10 @@ async fn serve(
                 tell(Intake::Restored { index, stamp_ms: 0, gateways: gateways.collect() });
             }
             Outlet::ReadIndex { round, index } => seen.read_indexes.push((round, index)),
-            Outlet::TakeSnapshot => {
-                let chunks = vec![seen.machine.encode()];
-                tell(Intake::Snapshot { index: seen.machine.index, chunks });
+            Outlet::TakeSnapshot { pieces } => {
+                tell(Intake::SnapshotBegun { index: seen.machine.index });
+                let piece = Piece { bytes: seen.machine.encode(), is_last: true };
+                pieces.try_send(piece).expect("there is room for the first");
             }
             Outlet::StatusChanged => {}
             Outlet::Fatal(text) => seen.end = Some(Err(text)),

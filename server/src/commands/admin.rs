@@ -12,6 +12,19 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
     group: Group::Server,
     commands: &[
         CommandSpec {
+            name: "BGSAVE",
+            arity: Arity::AtLeast(1),
+            keys: Keys::None,
+            flags: Flags::ADMIN,
+            handler: Plain(bgsave),
+            docs: Docs {
+                summary: "Asynchronously saves this node's state as a snapshot.",
+                syntax: "[SCHEDULE]",
+                since: "1.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
             name: "CONFIG|GET",
             arity: Arity::AtLeast(3),
             keys: Keys::None,
@@ -64,6 +77,19 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
             },
         },
         CommandSpec {
+            name: "LASTSAVE",
+            arity: Arity::Exactly(1),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::FAST).and(Flags::STALE),
+            handler: Plain(lastsave),
+            docs: Docs {
+                summary: "Returns the Unix timestamp of this node's last snapshot.",
+                syntax: "",
+                since: "1.0.0",
+                complexity: "O(1)",
+            },
+        },
+        CommandSpec {
             name: "SHUTDOWN",
             arity: Arity::AtLeast(1),
             keys: Keys::None,
@@ -91,6 +117,21 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
         },
     ],
 };
+
+/// <https://redis.io/docs/latest/commands/bgsave/>. Nothing that was acknowledged depends on it: the log holds that.
+fn bgsave(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
+    let scheduled = match argv.get(1..).unwrap_or_default() {
+        [] => false,
+        [word] if word.eq_ignore_ascii_case(b"SCHEDULE") => true,
+        _ => return Err(ReplyError::SYNTAX).into(),
+    };
+    if node.is_saving() && !scheduled {
+        return Err(ReplyError::fixed("ERR Background save already in progress")).into();
+    }
+    node.save();
+    let text = if scheduled { "Background saving scheduled" } else { "Background saving started" };
+    LocalOutcome::Reply(Reply::Status(text.as_bytes().into()))
+}
 
 fn config_get(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
     let found = node.config().matching(argv.get(2..).unwrap_or_default());
@@ -129,6 +170,10 @@ fn config_set(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> Loca
 fn info(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
     let text = crate::info::sections(node, argv.get(1..).unwrap_or_default());
     LocalOutcome::Reply(Reply::Verbatim(text.into_bytes().into()))
+}
+
+fn lastsave(_: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
+    LocalOutcome::Reply(Reply::Int((node.last_save_ms() / 1000) as i64))
 }
 
 /// There is nothing to save or not to save: every acknowledged write is in the log.

@@ -85,6 +85,14 @@ pub trait NodeFacts {
     fn reset_counters(&mut self);
     /// If this node leads, has another one lead: the given one, or whichever has most of the log.
     fn hand_over(&mut self, to: Option<u64>);
+    /// Takes a snapshot as soon as there is none under way.
+    fn save(&mut self);
+    /// Whether a snapshot is under way, or is to be taken.
+    fn is_saving(&self) -> bool;
+    /// Wall-clock milliseconds at which the last snapshot was durable, or the node's start.
+    fn last_save_ms(&self) -> u64;
+    /// The longest step of a snapshot, in microseconds.
+    fn snapshot_step_us_max(&self) -> u64;
     /// SHUTDOWN.
     fn shut_down(&mut self);
 }

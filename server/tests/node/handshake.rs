@@ -498,12 +498,7 @@ fn absent_commands() {
         &mut node.client(),
         &[
             ("WAIT 0 0", "-ERR unknown command 'WAIT', with args beginning with: '0' '0' "),
-            ("LASTSAVE", "-ERR unknown command 'LASTSAVE', with args beginning with: "),
             ("SAVE", "-ERR unknown command 'SAVE', with args beginning with: "),
-            (
-                "BGSAVE SCHEDULE",
-                "-ERR unknown command 'BGSAVE', with args beginning with: 'SCHEDULE' ",
-            ),
             ("BGREWRITEAOF", "-ERR unknown command 'BGREWRITEAOF', with args beginning with: "),
             (
                 "DEBUG SLEEP 0",

@@ -9,4 +9,5 @@ mod harness;
 mod input;
 mod leadership;
 mod pipelines;
+mod snapshots;
 mod three_nodes;

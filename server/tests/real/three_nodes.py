@@ -7,11 +7,11 @@ from resp import Client
 
 
 class Cluster:
-    def __init__(self, binary, directory):
+    def __init__(self, binary, directory, flags=()):
         self.ports = [free_port() for _ in range(3)]
         members = ",".join(f"{node + 1}=127.0.0.1:{free_port()}" for node in range(3))
         self.words = [
-            [binary, "server", "--node-id", str(node + 1), "--cluster", members, "--port", str(port), "--dir", f"{directory}/{node}"]
+            [binary, "server", "--node-id", str(node + 1), "--cluster", members, "--port", str(port), "--dir", f"{directory}/{node}", *flags]
             for node, port in enumerate(self.ports)
         ]
         self.processes = [None] * 3

@@ -392,7 +392,8 @@ pub const ALL: &[Entry] = &[
         "clients are served before the own registration was applied",
         &["stale-read", "linearizable"],
     )
-    .within(500),
+    .within(20)
+    .scenario("lone-node"),
     Entry::new(
         "read-past-deadline",
         Planted::Inside(Canary::ReadPastDeadline),
@@ -535,6 +536,21 @@ pub const ALL: &[Entry] = &[
         &["equal-state"],
     )
     .within(50),
+    Entry::new(
+        "snapshot-unfrozen",
+        Planted::Inside(Canary::SnapshotUnfrozen),
+        "what changes while a snapshot is written is written as it is then",
+        &["no-node-ends"],
+    )
+    .within(50),
+    Entry::new(
+        "snapshot-loses-flushed",
+        Planted::Inside(Canary::SnapshotLosesFlushed),
+        "a database that is flushed while a snapshot is written is missing in it",
+        &["no-node-ends"],
+    )
+    .within(20)
+    .scenario("flushed-state"),
     // ---- log time ----------------------------------------------------------------------------------------------------
     Entry::new(
         "clock-steps-back",

@@ -229,7 +229,7 @@ impl Model {
                 return count;
             }
             (scripts::TRANSFER, [to, by]) => return self.transfer(key, to, by),
-            (scripts::RANDOM, _) => return Value::Int(1),
+            (scripts::RANDOM | scripts::FLUSH, _) => return Value::Int(1),
             _ => {}
         }
         let mine = self

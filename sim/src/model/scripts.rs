@@ -77,7 +77,23 @@ pub const RANDOM: &str = "
         return 1
     ";
 
-/// The names of the keys of `RANDOM` begin so.
+/// Fills database 1, and empties it by chance: a database that is flushed while a snapshot is written is in it nevertheless. It leaves
+/// database 0 as it was, and the model does not follow.
+pub const FLUSH: &str = "
+        for number = 1, 8 do
+            local key = KEYS[1] .. ':' .. number
+            redis.call('set', key, ARGV[1])
+            redis.call('move', key, 1)
+        end
+        if math.random(6) == 1 then
+            redis.call('swapdb', 0, 1)
+            redis.call('flushdb')
+            redis.call('swapdb', 0, 1)
+        end
+        return 1
+    ";
+
+/// The names of the keys of `RANDOM` and `FLUSH` begin so.
 pub const RANDOM_PREFIX: &[u8] = b"random:";
 
 /// Name of a script.
@@ -87,7 +103,7 @@ pub fn sha(body: &[u8]) -> Vec<u8> {
 
 /// The script of a name.
 pub fn named(name: &[u8]) -> Option<&'static str> {
-    [RELEASE, EXTEND, REACQUIRE, RELEASE_UNCHECKED, LIMIT, TRANSFER, RANDOM]
+    [RELEASE, EXTEND, REACQUIRE, RELEASE_UNCHECKED, LIMIT, TRANSFER, RANDOM, FLUSH]
         .into_iter()
         .find(|body| sha(body.as_bytes()) == name)
 }

@@ -14,10 +14,12 @@ mod clock_jump;
 mod expiry_handover;
 mod figure_8;
 mod flapping_node;
+mod flushed_state;
 mod fsyncgate;
 mod full_disk;
 mod leases;
 mod lock_under_gc;
+mod lone_node;
 mod paused_leader_read;
 mod paused_newcomer;
 mod power_cut_all;
@@ -211,6 +213,16 @@ pub const ALL: &[Scenario] = &[
         name: "watched-deadlines",
         story: "keys end while they are watched; WATCH in one pipeline with what follows",
         plan: watched_deadlines::plan,
+    },
+    Scenario {
+        name: "lone-node",
+        story: "a node on its own starts again and again on a slow disk",
+        plan: lone_node::plan,
+    },
+    Scenario {
+        name: "flushed-state",
+        story: "databases are flushed, and keys change, while snapshots of them are written",
+        plan: flushed_state::plan,
     },
     Scenario {
         name: "random-writes",

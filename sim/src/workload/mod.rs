@@ -74,10 +74,13 @@ pub enum Kind {
     Watched,
     /// Scripts that write what they draw by chance: `random.rs`.
     Random,
+    /// A script that fills a database and flushes it: `random.rs`.
+    Flushes,
 }
 
 impl Kind {
-    /// All that plain seeds draw from. `Random` is for scenarios: the model can't follow it, and most checks have nothing to say of it.
+    /// All that plain seeds draw from. `Random` and `Flushes` are for scenarios: the model can't follow them, and most checks have
+    /// nothing to say of them.
     pub const ALL: [Self; 8] = [
         Self::Counters,
         Self::Registers,
@@ -215,6 +218,7 @@ impl Work {
             Kind::Limiter => self.ask_limiter().await,
             Kind::Watched => self.watch_what_ends().await,
             Kind::Random => self.write_by_chance().await,
+            Kind::Flushes => self.fill_and_flush().await,
         }
     }
 

@@ -63,6 +63,7 @@ impl World<'_> {
                     members: members.clone(),
                     segment_bytes: head.segment_bytes,
                     snapshot_log_bytes: head.snapshot_log_bytes,
+                    snapshot_step_bytes: snapshot_step_bytes(head),
                     request_timeout: Duration::from_millis(head.request_timeout_ms),
                     // Leases trust clocks: who does not, switches them off.
                     lease_reads: head.class.keeps_time(),
@@ -277,4 +278,10 @@ impl Tap for Wire {
     fn received(&self, _from: u64, to: u64, body: &[u8]) {
         self.pass(to, body, What::Received);
     }
+}
+
+/// States are small here; a snapshot of one takes many steps nevertheless, and commands come between them.
+fn snapshot_step_bytes(head: &Head) -> usize {
+    let big = head.mix.parcels || head.mix.big_percent > 0;
+    if big { 32 << 10 } else { 256 << (head.seed % 5) }
 }

@@ -1,0 +1,234 @@
+//! Writes a snapshot, in steps of a bounded size. Between them the state moves on: what is not written yet is kept as it was (`frozen`).
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{CHUNK_BYTES, Frozen, MAGIC, TYPE_STRING, VERSION};
+use crate::access::DATABASES;
+use crate::canary::{Canary, is_planted};
+use crate::hash::SLOTS;
+use crate::keyspace::{Database, Keyspace};
+use crate::machine::StateMachine;
+use crate::mark::{self, Mark};
+use crate::record::Item;
+
+/// Slots without a key that cost as much as a byte written.
+const SLOTS_PER_BYTE: usize = 4;
+
+/// A snapshot that is being written.
+#[derive(Debug)]
+pub(crate) struct Encoding {
+    /// What is small, encoded at the start.
+    front: Vec<u8>,
+    scripts: vec::IntoIter<Arc<[u8]>>,
+    cursor: Cursor,
+    digest: u128,
+    ended: bool,
+}
+
+/// What is to be written next.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    db: usize,
+    slot: usize,
+    item: usize,
+    /// Bytes of the item's value that are written; none of the item is if it is 0.
+    offset: usize,
+}
+
+/// A database as it is to be written.
+struct View<'a> {
+    database: &'a Database,
+    frozen: Option<&'a Frozen>,
+}
+
+/// The whole state at once, as it is.
+pub(crate) fn encode(machine: &StateMachine, emit: &mut dyn FnMut(Vec<u8>)) {
+    let mut encoding = Encoding::new(machine);
+    while !encoding.ended {
+        let chunk = encoding.step(CHUNK_BYTES, |db| {
+            let database = machine.keyspace.db(db);
+            Some(View { database, frozen: None })
+        });
+        if !chunk.is_empty() {
+            emit(chunk);
+        }
+    }
+}
+
+impl Encoding {
+    /// Of the state as it is now.
+    pub(crate) fn new(machine: &StateMachine) -> Self {
+        let scripts: Vec<Arc<[u8]>> = machine.keyspace.scripts().values().cloned().collect();
+        let scripts = if is_planted(Canary::SnapshotLacksScripts) { Vec::new() } else { scripts };
+        Self {
+            front: front(machine),
+            scripts: scripts.into_iter(),
+            cursor: Cursor::default(),
+            digest: machine.digest(),
+            ended: false,
+        }
+    }
+
+    /// Some `budget` bytes more of the state as it was when the keyspace was frozen, and whether they are the last.
+    pub(crate) fn step_frozen(
+        &mut self,
+        keyspace: &mut Keyspace,
+        budget: usize,
+    ) -> (Vec<u8>, bool) {
+        let source = &*keyspace;
+        let bytes = self.step(budget, |db| {
+            let database = source.frozen(db)?;
+            Some(View { database, frozen: database.frozen.as_deref() })
+        });
+        if self.ended {
+            keyspace.thaw();
+        } else {
+            keyspace.passed(self.cursor.db, self.cursor.slot, self.cursor.item);
+        }
+        (bytes, self.ended)
+    }
+
+    fn step<'a>(&mut self, budget: usize, view: impl Fn(usize) -> Option<View<'a>>) -> Vec<u8> {
+        let budget = budget.clamp(1, CHUNK_BYTES);
+        let mut out = core::mem::take(&mut self.front);
+        while out.len() < budget
+            && let Some(script) = self.scripts.next()
+        {
+            section(&mut out, 3, |body| body.extend_from_slice(&script));
+        }
+        let mut spent = 0;
+        while self.cursor.db < DATABASES && out.len() + spent / SLOTS_PER_BYTE < budget {
+            match view(self.cursor.db) {
+                Some(view) if self.cursor.slot < SLOTS && view.database.slot(0).is_some() => {
+                    spent += 1;
+                    self.slot(&view, &mut out, budget);
+                }
+                _ => self.cursor = Cursor { db: self.cursor.db + 1, ..Cursor::default() },
+            }
+        }
+        if self.cursor.db == DATABASES && out.len() < budget && !self.ended {
+            section(&mut out, 6, |body| body.extend_from_slice(&self.digest.to_le_bytes()));
+            self.ended = true;
+        }
+        out
+    }
+
+    /// One section of the slot at the cursor.
+    fn slot(&mut self, view: &View<'_>, out: &mut Vec<u8>, budget: usize) {
+        let Cursor { db, slot, mut item, mut offset } = self.cursor;
+        let (count, deleted_at) = view.slot(slot);
+        let next_slot = Cursor { db, slot: slot + 1, ..Cursor::default() };
+        if count == 0 && deleted_at == 0 {
+            self.cursor = next_slot;
+            return;
+        }
+        if offset > 0 {
+            let value = view.item(slot, item).record.value.bytes();
+            let end = value.len().min(offset + budget);
+            section(out, 7, |body| body.extend_from_slice(&value[offset..end]));
+            (item, offset) = if end == value.len() { (item + 1, 0) } else { (item, end) };
+        } else {
+            section(out, 5, |body| {
+                body.push(db as u8);
+                body.extend_from_slice(&(slot as u16).to_le_bytes());
+                put(body, &[deleted_at]);
+                while item < count && offset == 0 && body.len() < budget {
+                    offset = put_item(body, view.item(slot, item), budget);
+                    item += usize::from(offset == 0);
+                }
+            });
+        }
+        self.cursor = if item == count { next_slot } else { Cursor { db, slot, item, offset } };
+    }
+}
+
+impl View<'_> {
+    /// Count of items and last deletion.
+    fn slot(&self, number: usize) -> (usize, u64) {
+        let frozen = self.frozen.and_then(|frozen| frozen.slot(number));
+        frozen.unwrap_or_else(|| {
+            let slot = self.database.slot(number);
+            slot.map_or((0, 0), |slot| (slot.items().len(), slot.deleted_at))
+        })
+    }
+
+    fn item(&self, slot: usize, position: usize) -> &Item {
+        let items = self.database.slots()[slot].items();
+        let frozen = self.frozen.and_then(|frozen| frozen.item(slot, position));
+        let is_lost = |_: &&Item| is_planted(Canary::SnapshotUnfrozen) && position < items.len();
+        frozen.filter(|item| !is_lost(item)).unwrap_or_else(|| &items[position])
+    }
+}
+
+/// Magic, version, machine, gateways, and what stands above the slots of the databases.
+fn front(machine: &StateMachine) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    out.push(VERSION);
+    let keyspace = &machine.keyspace;
+    section(&mut out, 1, |body| {
+        put(body, &[machine.applied, machine.stamp.time.0, machine.stamp.seed]);
+        body.extend_from_slice(&machine.cluster_id.to_le_bytes());
+        put(body, &[keyspace.revision, keyspace.hash_key[0], keyspace.hash_key[1]]);
+    });
+    let gateways = machine.gateways.iter();
+    for (node, gateway) in gateways.filter(|_| !is_planted(Canary::SnapshotLacksGateways)) {
+        section(&mut out, 2, |body| {
+            put(body, &[*node, gateway.state.incarnation, gateway.state.passed]);
+            body.push(u8::from(gateway.state.retired));
+            body.extend_from_slice(&(gateway.announced.len() as u32).to_le_bytes());
+            body.extend_from_slice(gateway.announced.as_bytes());
+            if !is_planted(Canary::SnapshotLacksParts) {
+                if !gateway.joined.is_empty() {
+                    mark::reached(Mark::SnapshotWithParts);
+                }
+                body.extend_from_slice(&gateway.joined);
+            }
+        });
+    }
+    for (db, database) in keyspace.databases.iter().enumerate() {
+        section(&mut out, 4, |body| {
+            body.push(db as u8);
+            put(body, &[database.swapped_at, database.flushed_at]);
+        });
+    }
+    out
+}
+
+/// Facts, key and value, or the first `budget` bytes of the value: answers how many, if more are left.
+fn put_item(body: &mut Vec<u8>, item: &Item, budget: usize) -> usize {
+    let (record, value) = (&item.record, item.record.value.bytes());
+    put(body, &[record.expires_at, record.changed, record.granted]);
+    body.push(TYPE_STRING);
+    body.extend_from_slice(&(item.key.len() as u32).to_le_bytes());
+    body.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    body.extend_from_slice(&item.key);
+    let piece = value.len().min(budget);
+    body.extend_from_slice(&value[..piece]);
+    if piece == value.len() {
+        return 0;
+    }
+    mark::reached(Mark::SnapshotCutValue);
+    piece
+}
+
+fn section(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 12]);
+    out.push(kind);
+    body(out);
+    let covered = &out[start + 12..];
+    let length = u32::try_from(covered.len()).expect("a section is far below 4 GiB");
+    let checksum = xxh3_64(covered);
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    out[start + 4..start + 12].copy_from_slice(&checksum.to_le_bytes());
+}
+
+fn put(out: &mut Vec<u8>, numbers: &[u64]) {
+    for number in numbers {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
