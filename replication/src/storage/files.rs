@@ -55,6 +55,11 @@ pub(super) fn read_front(disk: &impl Disk, name: &str, wanted: u64) -> Result<Ve
     Ok(bytes)
 }
 
+/// Under this name a file is a leftover, which the next start removes.
+pub(super) fn gone_name(name: &str) -> String {
+    format!("{name}.gone.part")
+}
+
 /// Removes a leftover of an interrupted write.
 pub(super) fn remove_if_there(disk: &impl Disk, name: &str) -> Result<(), StoreError> {
     match disk.remove(name) {

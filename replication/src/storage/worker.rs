@@ -2,16 +2,19 @@
 //!
 //! In production it has an OS thread, in the simulation it is a task. What is done, and in which order, the log's loop decides.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::ports::{Disk, File};
 
-use super::files::remove_if_there;
+use super::files::{gone_name, remove_if_there};
 use super::snapshot::{self, CHUNK_BYTES, Head};
 use super::{Doing, StoreError};
 
@@ -19,6 +22,9 @@ use super::{Doing, StoreError};
 pub const PIECES_MAX: usize = 4;
 /// Bytes after which a file is synced: a log on the same disk is held up by no more at a time.
 const SYNCED_EVERY_BYTES: u64 = 512 << 10;
+/// How much of a file is freed at once, and how often.
+const FREED_AT_ONCE_BYTES: u64 = 2 << 20;
+const FREED_EVERY: Duration = Duration::from_millis(10);
 const JOBS_MAX: usize = 16;
 
 /// A piece of the encoded state.
@@ -153,9 +159,30 @@ impl<D: Disk> SnapshotWorker<D> {
     }
 }
 
+/// Takes the names first, then frees the files a piece at a time: a system that frees hundreds of megabytes at once lets the log wait.
 async fn remove(disk: &impl Disk, names: &[String]) -> Result<(), StoreError> {
-    names.iter().try_for_each(|name| remove_if_there(disk, name))?;
-    disk.sync_directory().await.doing(|| "sync the data directory".to_owned())
+    let mut gone = Vec::new();
+    for name in names {
+        let to = gone_name(name);
+        match disk.rename(name, &to) {
+            Ok(()) => gone.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).doing(|| format!("remove {}", disk.describe(name))),
+        }
+    }
+    disk.sync_directory().await.doing(|| "sync the data directory".to_owned())?;
+    for name in &gone {
+        let doing = || format!("remove {}", disk.describe(name));
+        let mut file = disk.open(name).doing(doing)?;
+        let mut bytes = file.len().doing(doing)?;
+        while bytes > FREED_AT_ONCE_BYTES {
+            bytes -= FREED_AT_ONCE_BYTES;
+            file.set_len(bytes).doing(doing)?;
+            sleep(FREED_EVERY).await;
+        }
+        remove_if_there(disk, name)?;
+    }
+    Ok(())
 }
 
 impl<F: File> Publish<F> {

@@ -1,9 +1,13 @@
 //! Snapshots that are written and read beside the log: what comes of them when they are given up, overtaken or rotten.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use steadfast_replication::ports::{Disk as _, File as _};
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{LogDone, LogRequest, PIECES_MAX, Piece};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use crate::world::{Op, SMALL, World, look, run, snapshot_meta, state_bytes};
 
@@ -149,4 +153,38 @@ fn an_install_overtakes_an_own_snapshot() {
             world.check(&recovered, world.states.len() - 1);
         });
     }
+}
+
+/// A large file that is not needed any more is freed a piece at a time, under a name that the next start removes.
+#[test]
+fn large_files_are_freed_piece_by_piece() {
+    run(async {
+        let disk = MemoryDisk::default();
+        let (mut world, _) = World::start(disk.clone(), SMALL).await.expect("it is new");
+        for round in 1..=3 {
+            assert!(world.act(&APPEND).await);
+            let pieces = begin(&mut world, round * 3).await;
+            for is_last in [false, true] {
+                let bytes = Bytes::from(vec![round as u8; 4 << 20]);
+                pieces.send(Piece { bytes, is_last }).await.expect("it is wanted");
+            }
+            while world.snapshots < round {
+                world.report().await.expect("the log goes on");
+            }
+        }
+        let gone = |disk: &MemoryDisk| {
+            let mut files = disk.files().into_iter();
+            files.find(|(name, _)| name.contains(".gone")).map(|(_, bytes)| bytes.len())
+        };
+        let mut sizes = Vec::new();
+        sleep(Duration::from_millis(1)).await;
+        while let Some(size) = gone(&disk) {
+            sizes.push(size);
+            let recovered = look(&disk, SMALL).await.expect("it is sound at any moment");
+            assert_eq!(recovered.snapshot.map(|(meta, _)| meta.index), Some(9));
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(sizes.len() >= 3 && sizes.is_sorted_by(|one, next| one > next), "{sizes:?}");
+        assert_eq!(snapshots(&disk).len(), 2);
+    });
 }

@@ -123,8 +123,8 @@ def alone(name, words):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="steadfast-snapshot-") as directory:
-        # Snapshots only when they are asked for.
-        never = ["--snapshot-log-bytes", str(64 << 30)]
+        # Snapshots only when they are asked for; each lets go of log, in memory, too.
+        never = ["--snapshot-log-bytes", str(512 << 20)]
         alone("one node", [BINARY, "server", "--port", str(free_port()), "--dir", f"{directory}/alone", *never])
         redis = ["redis-server", "--port", str(free_port()), "--dir", directory, "--save", "", "--appendonly", "yes"]
         alone("Redis", [*redis, "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"])

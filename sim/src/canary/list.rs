@@ -289,7 +289,7 @@ pub const ALL: &[Entry] = &[
         "a leader whose newest snapshot can't be read waits until another is due",
         &["progress", "service"],
     )
-    .within(40)
+    .within(200)
     .scenario("rotten-snapshot"),
     // ---- reads -------------------------------------------------------------------------------------------------------
     Entry::new(
