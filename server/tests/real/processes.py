@@ -34,11 +34,12 @@ def answers(port):
 
 @contextlib.contextmanager
 def started():
-    """Yields a directory and a function that starts a process; all of them end, and the directory goes, at the end."""
+    """Yields a directory and a function that starts a process and answers it; all of them end, and the directory goes, at the end."""
     directory, processes = tempfile.mkdtemp(prefix="steadfast-real-"), []
 
     def start(words):
         processes.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return processes[-1]
 
     try:
         yield directory, start
