@@ -11,7 +11,7 @@ use steadfast_core::entry::{
 use steadfast_core::hash::slot_of;
 use steadfast_core::machine::{GatewayState, StateMachine, WatchOutcome};
 use steadfast_core::stamp::{Stamp, UnixMillis};
-use world::{Heard, NODE, Net, START, World, batch, words};
+use world::{Heard, NODE, Net, START, World, batch, snapshot_of, words};
 
 fn watch(world: &World, key: &str) -> Watched {
     match world.machine.watch(0, key.as_bytes(), UnixMillis(world.now)) {
@@ -583,9 +583,7 @@ fn a_snapshot_in_steps_holds_what_has_changed_since() {
     assert!(steps > 500, "{steps} steps");
     assert!(world.machine.step_snapshot(100).is_none());
     let restored = StateMachine::restore(&mut pieces.chunks(777)).expect("it is whole");
-    let mut again = Vec::new();
-    restored.snapshot(&mut |chunk| again.extend(chunk));
-    assert!(again == start, "it is the state at its start");
+    assert!(snapshot_of(&restored) == start, "it is the state at its start");
 }
 
 /// One that is given up leaves nothing behind, and neither does one that another replaces.

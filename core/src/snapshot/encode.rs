@@ -136,7 +136,8 @@ impl Encoding {
                 body.push(db as u8);
                 body.extend_from_slice(&(slot as u16).to_le_bytes());
                 put(body, &[deleted_at]);
-                while item < count && offset == 0 && body.len() < budget {
+                let first = item; // a section without an item would never come to an end
+                while item < count && offset == 0 && (item == first || body.len() < budget) {
                     offset = put_item(body, view.item(slot, item), budget);
                     item += usize::from(offset == 0);
                 }

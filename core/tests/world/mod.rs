@@ -179,6 +179,13 @@ pub fn batch(db: u8, commands: &[Words]) -> Vec<u8> {
     bytes
 }
 
+/// A state as one piece: equal bytes mean equal state, order included.
+pub fn snapshot_of(machine: &StateMachine) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    machine.snapshot(&mut |chunk| bytes.extend(chunk));
+    bytes
+}
+
 /// A machine and the gateway that feeds it.
 pub struct World {
     pub machine: StateMachine,
@@ -226,11 +233,9 @@ impl World {
         }
     }
 
-    /// The snapshot as one piece: equal bytes mean equal state, order included.
+    /// See `snapshot_of`.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.machine.snapshot(&mut |chunk| bytes.extend(chunk));
-        bytes
+        snapshot_of(&self.machine)
     }
 
     /// Applies the next entry, stamped now.
