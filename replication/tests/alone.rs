@@ -1,18 +1,14 @@
 //! A node that is the whole quorum.
 
+mod world;
+
 use std::time::Duration;
 
 use steadfast_core::entry::{self, Part};
 use steadfast_replication::event::{Input, Output};
 use steadfast_replication::node::{Node, NodeConfig, NodeStart};
 use steadfast_replication::storage::{HardState, Membership};
-
-fn turn(node: &mut Node, input: Input) -> Vec<Output> {
-    let now = Duration::from_secs(1);
-    node.step(now, 1000, input);
-    node.turn(now, 1000);
-    std::iter::from_fn(|| node.poll()).collect()
-}
+use world::turn;
 
 /// Entries that are applied while a snapshot is written do not make it one that was overtaken, also not where a node alone forgets its log
 /// at once: otherwise it would take snapshot after snapshot under load.

@@ -15,7 +15,7 @@ use steadfast_replication::gateway::{Committed, Role};
 use steadfast_replication::node::{Node, NodeConfig, NodeStart};
 use steadfast_replication::storage::{HardState, LogEntry, Membership, SnapshotMeta};
 use steadfast_replication::wire::{self, RaftMessage};
-use world::Machine;
+use world::{Machine, turn};
 
 const VOTERS: [u64; 3] = [1, 2, 3];
 const STEPS: u64 = 6000;
@@ -625,14 +625,6 @@ fn put_out(node: &mut Node) -> (Option<u64>, Option<u64>, Vec<u64>) {
         }
     }
     (installed, persisted, confirmed)
-}
-
-/// One input, a turn, and what comes out of it, one second after the start.
-fn turn(node: &mut Node, input: Input) -> Vec<Output> {
-    let now = Duration::from_secs(1);
-    node.step(now, 1000, input);
-    node.turn(now, 1000);
-    std::iter::from_fn(|| node.poll()).collect()
 }
 
 /// The number to report for what is to be written.

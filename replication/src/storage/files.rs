@@ -42,11 +42,15 @@ pub(super) fn read_exactly(
 /// The first bytes of a file, or all that it has.
 pub(super) fn read_front(disk: &impl Disk, name: &str, wanted: u64) -> Result<Vec<u8>, StoreError> {
     let doing = || format!("read {}", disk.describe(name));
-    let file = disk.open(name).doing(doing)?;
-    let mut bytes = vec![0; wanted as usize];
+    read_from(&disk.open(name).doing(doing)?, 0, wanted as usize).doing(doing)
+}
+
+/// So many bytes of a file from `offset` on, or all that it has there.
+pub(super) fn read_from(file: &impl File, offset: u64, wanted: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; wanted];
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, filled as u64).doing(doing)? {
+        match file.read_at(rest, offset + filled as u64)? {
             0 => break,
             read => filled += read,
         }

@@ -106,8 +106,7 @@ pub(super) async fn save(
         let described = disk.describe(&part);
         move || format!("{what} {described}")
     };
-    remove_if_there(disk, &part)?;
-    let mut file = disk.create(&part).doing(doing("create"))?;
+    let mut file = create(disk, &part)?;
     let head = encode_head(meta, group, storage_id);
     let mut offset = head.len() as u64;
     file.write_at(&head, 0).doing(doing("write"))?;
@@ -125,13 +124,18 @@ pub(super) fn begin<D: Disk>(
     meta: &SnapshotMeta,
 ) -> Result<D::File, StoreError> {
     let part = own_part_name(meta.index);
-    let doing = || format!("create {}", disk.describe(&part));
-    remove_if_there(disk, &part)?;
-    let mut file = disk.create(&part).doing(doing)?;
+    let mut file = create(disk, &part)?;
     if is_planted(Canary::HalfSnapshotChosen) {
-        file.write_at(&encode_head(meta, 0, storage_id), 0).doing(doing)?;
+        let head = encode_head(meta, 0, storage_id);
+        file.write_at(&head, 0).doing(|| format!("write {}", disk.describe(&part)))?;
     }
     Ok(file)
+}
+
+/// A new file in the place of whatever an interrupted write has left under this name.
+fn create<D: Disk>(disk: &D, part: &str) -> Result<D::File, StoreError> {
+    remove_if_there(disk, part)?;
+    disk.create(part).doing(|| format!("create {}", disk.describe(part)))
 }
 
 /// Gives a file whose state is durable its head and its name.

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::ports::{Disk, File};
 
-use super::files::{gone_name, remove_if_there};
+use super::files::{gone_name, read_from, remove_if_there};
 use super::snapshot::{self, CHUNK_BYTES, Head};
 use super::{Doing, StoreError};
 
@@ -250,18 +250,12 @@ impl<F: File> Load<F> {
     }
 
     fn piece(&self, offset: u64, length: usize) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let at = offset + filled as u64;
-            match self.file.read_at(rest, at).doing(|| format!("read {}", self.described))? {
-                0 => {
-                    let why = "it ends too early";
-                    return Err(StoreError::damaged(self.described.clone(), at, why));
-                }
-                read => filled += read,
-            }
+        let piece = read_from(&self.file, offset, length);
+        let piece = piece.doing(|| format!("read {}", self.described))?;
+        if piece.len() < length {
+            let (at, why) = (offset + piece.len() as u64, "it ends too early");
+            return Err(StoreError::damaged(self.described.clone(), at, why));
         }
-        Ok(bytes)
+        Ok(piece)
     }
 }

@@ -337,6 +337,9 @@ impl<D: Disk> Writer<D> {
                 self.entries.clear();
                 self.bytes = 0;
                 self.unreported.clear();
+                if self.saving.is_some() {
+                    mark::reached(Mark::SnapshotOvertaken);
+                }
                 self.abandon_save().await?;
                 let waiting = self.hard_state.take();
                 let hard_state = hard_state.or(waiting);
@@ -610,7 +613,6 @@ impl<D: Disk> Writer<D> {
     /// Gives up the own snapshot that is being written, if there is one.
     async fn abandon_save(&mut self) -> Result<(), StoreError> {
         if let Some(Saving { meta, .. }) = self.saving.take() {
-            mark::reached(Mark::SnapshotOvertaken);
             remove_if_there(&*self.store.disk, &snapshot::own_part_name(meta.index))?;
             self.report(LogDone::SnapshotAbandoned).await;
         }

@@ -19,8 +19,10 @@ use bytes::Bytes;
 use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::driver::{self, OpenError, ReplicationConfig};
+use steadfast_replication::event::{Input, Output};
 use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Intake, Outlet, Piece, Role, Status};
+use steadfast_replication::node::Node;
 use steadfast_replication::ports::{Clock, Net};
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{Copies, Fsync, LogConfig};
@@ -28,6 +30,14 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, Sleep, sleep};
+
+/// One input, a turn, and what comes out of it, one second after the start.
+pub fn turn(node: &mut Node, input: Input) -> Vec<Output> {
+    let now = Duration::from_secs(1);
+    node.step(now, 1000, input);
+    node.turn(now, 1000);
+    std::iter::from_fn(|| node.poll()).collect()
+}
 
 /// Runs a test on one thread, on paused time.
 pub fn run<T>(test: impl Future<Output = T>) -> T {

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+from benchmark import throughput
 from processes import answers, wait_until
 from resp import Client
 from three_nodes import Cluster
@@ -64,8 +65,7 @@ def main():
             port = cluster.ports[leader]
 
             def write(count):
-                words = ["redis-benchmark", "-p", str(port), "-c", "50", "-P", "16", "-n", str(count), "-r", str(KEYS), "-d", "100", "-t", "set", "-q"]
-                subprocess.run(words, check=True, capture_output=True)
+                throughput(port, "-c", 50, "-P", 16, "-n", count, "-r", KEYS, "-d", 100, "-t", "set")
 
             write(KEYS // 2)
             usual = [paid(cluster, leader)[0] for _ in range(3)]

@@ -3,12 +3,11 @@ against one node at a time, alternating; medians.
 
 Usage: follower_reads.py BINARY [ROUNDS]. Needs redis-benchmark. Prints figures; asserts nothing about them."""
 
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 
+from benchmark import throughput
 from resp import Client
 from three_nodes import Cluster
 
@@ -18,12 +17,6 @@ ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
 LOADS = ((1, 1, 20_000), (50, 1, 100_000), (50, 16, 1_000_000))
 
 
-def throughput(port, connections, pipeline, requests):
-    words = ["redis-benchmark", "-p", str(port), "-c", str(connections), "-P", str(pipeline), "-n", str(requests), "-q", "GET", "measured"]
-    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    return float(re.findall(r"([\d.]+) requests per second", output)[-1])
-
-
 def main():
     with tempfile.TemporaryDirectory(prefix="steadfast-reads-") as directory:
         cluster = Cluster(BINARY, directory)
@@ -31,14 +24,14 @@ def main():
             leader = cluster.leader()
             follower = (leader + 1) % 3
             assert Client(cluster.ports[leader]).call("SET", "measured", "x" * 256) == "+OK"
-            for load in LOADS:
+            for connections, pipeline, requests in LOADS:
                 figures = {leader: [], follower: []}
                 for _ in range(ROUNDS):
                     for node, found in figures.items():
-                        found.append(throughput(cluster.ports[node], *load))
+                        found.append(throughput(cluster.ports[node], "-c", connections, "-P", pipeline, "-n", requests, "GET", "measured"))
                 one, other = (statistics.median(figures[node]) for node in (leader, follower))
                 assert cluster.leader() == leader, "leadership moved meanwhile: run it again"
-                print(f"{load[0]} connections, pipeline {load[1]}: leader {one:.0f}, follower {other:.0f} reads a second: {other / one:.2f}", flush=True)
+                print(f"{connections} connections, pipeline {pipeline}: leader {one:.0f}, follower {other:.0f} reads a second: {other / one:.2f}", flush=True)
         finally:
             cluster.end()
 

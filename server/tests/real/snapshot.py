@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 
+from benchmark import throughput
 from processes import answers, free_port, wait_until
 from resp import Client
 from three_nodes import Cluster
@@ -55,8 +56,7 @@ def fill(client):
 
 
 def saturation(port):
-    words = ["redis-benchmark", "-p", str(port), "-c", str(CONNECTIONS), "-n", "200000", "-r", str(KEYS), "-d", "100", "-q"]
-    set_, get = (float(re.findall(r"([\d.]+) requests per second", subprocess.run([*words, "-t", kind], check=True, capture_output=True, text=True).stdout)[-1]) for kind in ("set", "get"))
+    set_, get = (throughput(port, "-c", CONNECTIONS, "-n", 200_000, "-r", KEYS, "-d", 100, "-t", kind) for kind in ("set", "get"))
     return 2 / (1 / set_ + 1 / get)
 
 
