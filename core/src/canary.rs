@@ -61,6 +61,26 @@ pub enum Canary {
     /// commit b527f01.)
     UnreadableSnapshotKept,
 
+    // ---- who is a member ---------------------------------------------------------------------------------------------
+    /// A snapshot names the members of the one before it.
+    SnapshotOfEarlierMembers,
+    /// A new set of voters counts alone as soon as the change to it is committed.
+    JointSkipped,
+    /// A learner becomes a voter though it lacks what was committed.
+    PromotesBehind,
+    /// A newcomer is sent whatever snapshot there is.
+    AnySnapshotSent,
+    /// A leader that finds itself removed goes on.
+    RemovedLeaderStays,
+    /// A node that finds itself removed in its own log ends, whether the others know it or not.
+    EndsByItsOwnLog,
+    /// A node that was away while members changed goes by what it knew.
+    RosterNotHeard,
+    /// A member is told that it was removed before that is known for ever.
+    ChangeUnsettled,
+    /// A member that was removed is not told so.
+    RemovalNotTold,
+
     // ---- reads -----------------------------------------------------------------------------------------------------
     /// Where a quorum should be asked, raft trusts that whoever leads by its ticks still leads.
     ReadLease,

@@ -72,6 +72,13 @@ marks! {
     ConfirmedEntryLost Designed "confirmed-entry-lost" "A node found that its disk had lost what it had confirmed, and stopped.";
     HandedOutWhileRestoring Common "handed-out-while-restoring" "Entries were handed out while the state before them was restored.";
 
+    // Who is a member.
+    MembershipChanged Designed "membership-changed" "A committed change of members took effect.";
+    LearnerPromoted Designed "learner-promoted" "A leader made a voter of a learner that had caught up.";
+    JointConsensusEnded Designed "joint-consensus-ended" "A leader ended the time in which two sets of voters count.";
+    RosterHeard Designed "roster-heard" "A node heard of members that its own log did not know yet.";
+    RemovedNodeTold Designed "removed-node-told" "A node learned that it is no member any more, and ended.";
+
     // Gateways and their parcels.
     ParcelResent Common "parcel-resent" "Parcels that had been sent and not heard of were sent again.";
     ParcelDeduplicated Common "parcel-deduplicated" "A leader dropped a parcel that its log held already.";

@@ -103,7 +103,7 @@ pub fn log_recover(input: &[u8]) {
 fn example_log() -> BTreeMap<String, Vec<u8>> {
     use steadfast_replication::storage::{LogConfig, LogEntry, NodeMeta, example};
     let entry = |index| LogEntry { index, term: 1, kind: 0, payload: vec![index as u8; 40].into() };
-    let meta = NodeMeta { node_id: 1, storage_id: 77, incarnation: 1, formation: Vec::new() };
+    let meta = NodeMeta { node_id: 1, storage_id: 77, incarnation: 1, ..NodeMeta::default() };
     let config = LogConfig { segment_bytes: 1024, ..LogConfig::default() };
     example(meta, config, (1..=30).map(entry))
 }

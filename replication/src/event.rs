@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::gateway::Committed;
+use crate::node::Change;
 use crate::storage::{HardState, LogEntry, SnapshotMeta};
 use crate::wire::RaftMessage;
 
@@ -118,6 +119,13 @@ pub enum Input {
         /// Whether it arrived.
         arrived: bool,
     },
+    /// An operator wants other members.
+    Change {
+        /// By which he hears of it if it is refused.
+        ticket: u64,
+        /// What he wants.
+        change: Change,
+    },
     /// The link to a peer is down.
     Unreachable {
         /// The peer.
@@ -136,6 +144,8 @@ pub enum Output {
         entries: Vec<LogEntry>,
         /// Hard state, if it changed.
         hard_state: Option<HardState>,
+        /// Whether the commit index in it must not be lost.
+        vital: bool,
     },
     /// Make a received snapshot durable, hand it to the state machine, report `Persisted`.
     Install {
@@ -189,6 +199,13 @@ pub enum Output {
         meta: SnapshotMeta,
         /// Entries above this index are kept for followers.
         compact_to: u64,
+    },
+    /// What an operator wanted is not done.
+    ChangeRefused {
+        /// His ticket.
+        ticket: u64,
+        /// A sentence for people.
+        why: String,
     },
     /// The node must stop. A sentence for people.
     Fatal(String),

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
+use crate::roster::Roster;
+
 /// A member of the initial list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
@@ -78,13 +80,27 @@ impl Record {
 pub enum Heard {
     /// It is forming as well, with this storage id.
     Forming(u128),
-    /// It belongs to a cluster with this record.
-    Formed(Record),
-    /// It belongs to a cluster that does not take this node for a member.
-    Excluded {
-        /// The cluster knows this node's id, with another disk.
-        replaced: bool,
+    /// It belongs to a cluster.
+    Formed {
+        /// How that was formed.
+        record: Record,
+        /// Who is a member, as far as the peer knows.
+        roster: Roster,
     },
+    /// It belongs to a cluster that does not take this node for a member.
+    Excluded(Exclusion),
+}
+
+/// Why a cluster does not take a node for a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Exclusion {
+    /// It knows the id with another disk.
+    Replaced = 1,
+    /// It does not know the id.
+    Unknown = 2,
+    /// The id was a member once, and was removed.
+    Removed = 3,
 }
 
 /// What came of it.
@@ -92,8 +108,18 @@ pub enum Heard {
 pub enum Verdict {
     /// Go on listening; a sentence for people.
     Wait(String),
-    /// Write this record down, synced, then start raft.
-    Form(Record),
+    /// Write this down, synced, then start raft: how the cluster was formed, and who is a member as a peer told. A roster without anybody
+    /// says that this node forms it.
+    Form(Record, Roster),
+}
+
+/// What a node says that is no member any more.
+pub(crate) fn removed(node_id: u64) -> String {
+    format!(
+        "node {node_id} was removed from its cluster, which holds all that was acknowledged, and is not needed any more. Its data directory \
+         can go. To run a node here again, start one with an empty directory, --join and an id that was never used, and add it with \
+         `steadfast cluster add`"
+    )
 }
 
 /// A node that has not joined.
@@ -102,20 +128,22 @@ pub struct Forming {
     node_id: u64,
     storage_id: u128,
     members: Vec<u64>,
+    /// Whether it waits to be added to a cluster, and forms none.
+    joins: bool,
     /// What each peer said last, and whether that was in the age before this one.
     heard: BTreeMap<u64, (Heard, bool)>,
 }
 
 impl Forming {
-    /// `members` are the ids of the initial list, the own one included.
-    pub fn new(node_id: u64, storage_id: u128, mut members: Vec<u64>) -> Self {
+    /// `members` are the ids of the initial list, the own one included. A node that `joins` forms no cluster, and listens to anybody's.
+    pub fn new(node_id: u64, storage_id: u128, mut members: Vec<u64>, joins: bool) -> Self {
         members.sort_unstable();
-        Self { node_id, storage_id, members, heard: BTreeMap::new() }
+        Self { node_id, storage_id, members, joins, heard: BTreeMap::new() }
     }
 
     /// A peer said what it is.
     pub fn hear(&mut self, peer: u64, heard: Heard) -> Verdict {
-        if self.members.contains(&peer) && peer != self.node_id {
+        if (self.joins || self.members.contains(&peer)) && peer != self.node_id {
             self.heard.insert(peer, (heard, false));
         }
         self.verdict()
@@ -133,18 +161,23 @@ impl Forming {
         // A cluster that knows this node with another disk counts first: whatever others say, this disk did not join it.
         let weight = |heard: &Heard| match heard {
             Heard::Forming(_) => 0,
-            Heard::Excluded { replaced: false } => 1,
-            Heard::Formed(record) if self.is_replaced(record) => 3,
-            Heard::Formed(_) => 2,
-            Heard::Excluded { replaced: true } => 3,
+            Heard::Excluded(Exclusion::Unknown) => 1,
+            Heard::Formed { roster, .. } if self.is_replaced(roster) => 3,
+            Heard::Formed { .. } => 2,
+            Heard::Excluded(_) => 3,
         };
         let first = self.heard.iter().max_by_key(|(_, (heard, _))| weight(heard));
         match first {
-            Some((peer, (Heard::Formed(record), _))) => return self.join(*peer, record),
-            Some((peer, (Heard::Excluded { replaced }, _))) => {
-                return Verdict::Wait(self.shut_out(*peer, *replaced));
+            Some((peer, (Heard::Formed { record, roster }, _))) => {
+                return self.join(*peer, record, roster);
+            }
+            Some((peer, (Heard::Excluded(why), _))) => {
+                return Verdict::Wait(self.shut_out(*peer, *why));
             }
             _ => {}
+        }
+        if self.joins {
+            return Verdict::Wait(self.waits_to_be_added());
         }
         let mut members = BTreeMap::from([(self.node_id, self.storage_id)]);
         for (peer, (heard, _)) in &self.heard {
@@ -160,7 +193,7 @@ impl Forming {
             .collect();
         let majority = members.len() * 2 > self.members.len();
         if missing.is_empty() || majority && is_planted(Canary::FormsByMajority) {
-            Verdict::Form(Record { members })
+            Verdict::Form(Record { members }, Roster::default())
         } else {
             Verdict::Wait(format!(
                 "this node has an empty disk and waits for node {} to form a cluster: all of them must be heard from once",
@@ -170,18 +203,20 @@ impl Forming {
     }
 
     /// Whether a cluster knows this node with another disk.
-    fn is_replaced(&self, record: &Record) -> bool {
-        record.storage_of(self.node_id).is_some_and(|own| own != self.storage_id)
+    fn is_replaced(&self, roster: &Roster) -> bool {
+        roster.storage_of(self.node_id).is_some_and(|own| own != self.storage_id)
     }
 
     /// A peer has formed a cluster.
-    fn join(&self, peer: u64, record: &Record) -> Verdict {
-        match record.storage_of(self.node_id) {
+    fn join(&self, peer: u64, record: &Record, roster: &Roster) -> Verdict {
+        // Founders must have been started with one list; whoever came later was added by its id and place.
+        let is_founder = record.storage_of(self.node_id).is_some();
+        let agreed = !is_founder || roster.version() > 0 || record.voters() == self.members;
+        match roster.storage_of(self.node_id) {
             Some(own)
-                if (own == self.storage_id || is_planted(Canary::WipedNodeTaken))
-                    && record.voters() == self.members =>
+                if (own == self.storage_id || is_planted(Canary::WipedNodeTaken)) && agreed =>
             {
-                Verdict::Form(record.clone())
+                Verdict::Form(record.clone(), roster.clone())
             }
             Some(own) if own == self.storage_id => Verdict::Wait(format!(
                 "node {peer} formed a cluster of nodes {:?}, but this node was started with {:?}: start all of them with \
@@ -189,24 +224,39 @@ impl Forming {
                 record.voters(),
                 self.members
             )),
-            known => Verdict::Wait(self.shut_out(peer, known.is_some())),
+            Some(_) => Verdict::Wait(self.shut_out(peer, Exclusion::Replaced)),
+            None if roster.is_gone(self.node_id) => {
+                Verdict::Wait(self.shut_out(peer, Exclusion::Removed))
+            }
+            None if self.joins => Verdict::Wait(self.waits_to_be_added()),
+            None => Verdict::Wait(self.shut_out(peer, Exclusion::Unknown)),
         }
     }
 
-    fn shut_out(&self, peer: u64, replaced: bool) -> String {
-        if replaced {
-            mark::reached(Mark::WipedNodeRefused);
-            format!(
-                "node {peer} belongs to a cluster that knows this node {} with another disk: this disk is empty or was \
-                 replaced, and must not vote in its old name. Bring the old data directory back, or remove node {} from \
-                 the cluster and add it under a new id",
-                self.node_id, self.node_id
-            )
-        } else {
-            format!(
-                "node {peer} belongs to a cluster that does not know node {}: check --node-id and --cluster",
-                self.node_id
-            )
+    fn waits_to_be_added(&self) -> String {
+        format!(
+            "this node is new and waits to be added to a cluster: steadfast cluster add {} host:port, asked of a node of the cluster, with \
+             the host and the peer port of this one",
+            self.node_id
+        )
+    }
+
+    fn shut_out(&self, peer: u64, why: Exclusion) -> String {
+        let own = self.node_id;
+        match why {
+            Exclusion::Replaced => {
+                mark::reached(Mark::WipedNodeRefused);
+                format!(
+                    "node {peer} belongs to a cluster that knows this node {own} with another disk: this disk is empty or was \
+                     replaced, and must not vote in its old name. Bring the old data directory back, or replace node {own} by one \
+                     with a new id (steadfast cluster replace)"
+                )
+            }
+            Exclusion::Unknown => format!(
+                "node {peer} belongs to a cluster that does not know node {own}: check --node-id and --cluster; a new node is \
+                 started with --join and added with `steadfast cluster add`"
+            ),
+            Exclusion::Removed => removed(own),
         }
     }
 }
@@ -216,7 +266,41 @@ mod tests {
     use super::*;
 
     fn forming(node: u64) -> Forming {
-        Forming::new(node, u128::from(node) * 11, vec![1, 2, 3])
+        Forming::new(node, u128::from(node) * 11, vec![1, 2, 3], false)
+    }
+
+    fn founding(record: &Record) -> Roster {
+        Roster::founding(record, &[], &Roster::default())
+    }
+
+    fn formed(record: &Record) -> Heard {
+        Heard::Formed { record: record.clone(), roster: founding(record) }
+    }
+
+    /// A node that was started to join forms nothing, and joins whoever lists its disk.
+    #[test]
+    fn joining_nodes_wait_to_be_added() {
+        let mut four = Forming::new(4, 44, vec![4], true);
+        assert!(matches!(four.verdict(), Verdict::Wait(text) if text.contains("cluster add 4")));
+        assert!(matches!(four.hear(9, Heard::Forming(99)), Verdict::Wait(_)));
+        let record = Record { members: BTreeMap::from([(1, 11), (2, 22), (3, 33)]) };
+        let told =
+            |roster: &Roster| Heard::Formed { record: record.clone(), roster: roster.clone() };
+        let founding = founding(&record);
+        assert!(
+            matches!(four.hear(1, told(&founding)), Verdict::Wait(text) if text.contains("add 4"))
+        );
+        let listed = |storage_id| crate::roster::Listed { storage_id, ..Default::default() };
+        let added = founding.after(5, vec![(4, listed(44))], &[1, 2, 3, 4]);
+        assert_eq!(four.hear(1, told(&added)), Verdict::Form(record.clone(), added.clone()));
+        let other = founding.after(5, vec![(4, listed(45))], &[1, 2, 3, 4]);
+        assert!(
+            matches!(four.hear(1, told(&other)), Verdict::Wait(text) if text.contains("another disk"))
+        );
+        let removed = added.after(9, Vec::new(), &[1, 2, 3]);
+        assert!(
+            matches!(four.hear(1, told(&removed)), Verdict::Wait(text) if text.contains("was removed"))
+        );
     }
 
     /// All initial members must have been heard from; then all form by the same record.
@@ -226,12 +310,12 @@ mod tests {
         assert!(
             matches!(one.hear(2, Heard::Forming(22)), Verdict::Wait(text) if text.contains('3'))
         );
-        let Verdict::Form(record) = one.hear(3, Heard::Forming(33)) else {
+        let Verdict::Form(record, _) = one.hear(3, Heard::Forming(33)) else {
             panic!("all were heard")
         };
         assert_eq!(record.voters(), [1, 2, 3]);
         assert_eq!(Record::decode(&record.encode()), Some(record.clone()));
-        assert_eq!(two.hear(1, Heard::Formed(record.clone())), Verdict::Form(record));
+        assert_eq!(two.hear(1, formed(&record)), Verdict::Form(record.clone(), founding(&record)));
     }
 
     /// What was said long ago does not count: the peer may have formed a cluster since, and another may have lost its disk.
@@ -245,7 +329,7 @@ mod tests {
             matches!(one.hear(2, Heard::Forming(999)), Verdict::Wait(text) if text.contains('3'))
         );
         one.age();
-        assert!(matches!(one.hear(3, Heard::Forming(33)), Verdict::Form(_)), "2 spoke an age ago");
+        assert!(matches!(one.hear(3, Heard::Forming(33)), Verdict::Form(..)), "2 spoke an age ago");
     }
 
     /// A cluster that knows this node with another disk counts more than one that would take it in.
@@ -253,9 +337,9 @@ mod tests {
     fn a_replaced_disk_counts_first() {
         let record = |two: u128| Record { members: BTreeMap::from([(1, 11), (2, two), (3, 33)]) };
         for (first, second) in [(1, 3), (3, 1)] {
-            let mut two = Forming::new(2, 999, vec![1, 2, 3]);
-            two.hear(first, Heard::Formed(record(22)));
-            let verdict = two.hear(second, Heard::Formed(record(999)));
+            let mut two = Forming::new(2, 999, vec![1, 2, 3], false);
+            two.hear(first, formed(&record(22)));
+            let verdict = two.hear(second, formed(&record(999)));
             assert!(matches!(verdict, Verdict::Wait(text) if text.contains("disk")), "{first}");
         }
     }
@@ -263,11 +347,13 @@ mod tests {
     /// A node that was started with another list does not join by the others' one.
     #[test]
     fn lists_must_agree() {
-        let mut one = Forming::new(1, 11, vec![2, 1]);
-        let Verdict::Form(record) = one.hear(2, Heard::Forming(22)) else { panic!("both agree") };
-        let verdict = forming(2).hear(1, Heard::Formed(record.clone()));
+        let mut one = Forming::new(1, 11, vec![2, 1], false);
+        let Verdict::Form(record, _) = one.hear(2, Heard::Forming(22)) else {
+            panic!("both agree")
+        };
+        let verdict = forming(2).hear(1, formed(&record));
         assert!(matches!(verdict, Verdict::Wait(text) if text.contains("[1, 2]")));
-        let verdict = forming(3).hear(1, Heard::Formed(record));
+        let verdict = forming(3).hear(1, formed(&record));
         assert!(matches!(verdict, Verdict::Wait(text) if text.contains("does not know node 3")));
     }
 
@@ -276,16 +362,20 @@ mod tests {
     fn wiped_nodes_wait() {
         let mut one = forming(1);
         one.hear(2, Heard::Forming(22));
-        let Verdict::Form(record) = one.hear(3, Heard::Forming(33)) else {
+        let Verdict::Form(record, _) = one.hear(3, Heard::Forming(33)) else {
             panic!("all were heard")
         };
-        let mut wiped = Forming::new(2, 999, vec![1, 2, 3]);
+        let mut wiped = Forming::new(2, 999, vec![1, 2, 3], false);
         assert!(matches!(wiped.hear(3, Heard::Forming(998)), Verdict::Wait(_)));
-        let verdict = wiped.hear(1, Heard::Formed(record));
+        let verdict = wiped.hear(1, formed(&record));
         assert!(matches!(verdict, Verdict::Wait(text) if text.contains("disk")));
-        for (replaced, words) in [(true, "another disk"), (false, "does not know node 2")] {
-            let mut wiped = Forming::new(2, 999, vec![1, 2, 3]);
-            wiped.hear(1, Heard::Excluded { replaced });
+        for (why, words) in [
+            (Exclusion::Replaced, "another disk"),
+            (Exclusion::Unknown, "does not know node 2"),
+            (Exclusion::Removed, "was removed"),
+        ] {
+            let mut wiped = Forming::new(2, 999, vec![1, 2, 3], false);
+            wiped.hear(1, Heard::Excluded(why));
             let verdict = wiped.hear(3, Heard::Forming(33));
             assert!(matches!(verdict, Verdict::Wait(text) if text.contains(words)));
         }

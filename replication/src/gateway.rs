@@ -3,7 +3,7 @@
 //! Batches cross once per turn of the loop. Neither side ever waits for the other while it holds something up:
 //! the number of messages under way is bounded by protocol, so that a full channel is a broken invariant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use steadfast_core::canary::{Canary, is_planted};
 
 use tokio::sync::mpsc;
 
+use crate::formation::Member;
 use crate::ports::Clock;
+pub use crate::roster::{Goal, HOST_BYTES_MAX};
 pub use crate::storage::Piece;
 
 /// Capacity of both channels, in messages. Larger than all that the protocol lets be under way at once: the parts of one request
@@ -25,6 +27,9 @@ pub const PARCELS_INFLIGHT_BYTES_MAX: usize = 16 << 20;
 /// Largest parcel: larger batches travel as parts, so that heartbeats never queue behind a huge value. Frames, entries and raft
 /// messages are cut to the same size: a link of 400 kB/s carries one of them within an election timeout.
 pub const PARCEL_BYTES_MAX: usize = 256 << 10;
+
+/// Changes of members that were refused and are remembered.
+const REFUSALS_KEPT: usize = 32;
 
 /// From the event loop to replication.
 #[derive(Debug)]
@@ -75,8 +80,50 @@ pub enum Intake {
         /// Who; none for whoever has most of the log.
         to: Option<u64>,
     },
+    /// If this node leads: other members.
+    Change {
+        /// Names it in `Status::change_refusals`.
+        ticket: u64,
+        /// Which.
+        change: MembershipChange,
+    },
     /// Sync, hand over what can be handed over, stop.
     Shutdown,
+}
+
+/// What an operator asks of the leader.
+#[derive(Debug, Clone)]
+pub enum MembershipChange {
+    /// Calls a new node, and adds it once it has said which disk it has.
+    Add {
+        /// Who it is, and where.
+        member: Member,
+        /// What it is to become.
+        goal: Goal,
+    },
+    /// A learner is to become a voter.
+    Promote {
+        /// Its id.
+        id: u64,
+    },
+    /// A member goes.
+    Remove {
+        /// Its id.
+        id: u64,
+    },
+}
+
+/// A member, as the event loop knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownMember {
+    /// Its id.
+    pub id: u64,
+    /// Host for peers; empty if nobody has said.
+    pub host: String,
+    /// Port for peers.
+    pub port: u16,
+    /// Whether it is a voter; otherwise it learns.
+    pub votes: bool,
 }
 
 /// From replication to the event loop.
@@ -164,6 +211,9 @@ pub struct Status {
     /// The peers to which a link is up.
     connected: std::sync::Mutex<BTreeSet<u64>>,
     waiting: std::sync::Mutex<String>,
+    members: std::sync::Mutex<(Vec<KnownMember>, Vec<u64>)>,
+    tickets: AtomicU64,
+    refusals: std::sync::Mutex<VecDeque<(u64, String)>>,
 }
 
 macro_rules! figures {
@@ -288,6 +338,50 @@ impl Status {
             } else {
                 connected.remove(&peer)
             };
+        }
+    }
+
+    /// Only these are peers now: the others have no link any more.
+    pub fn keep_connected(&self, peers: &BTreeSet<u64>) {
+        if let Ok(mut connected) = self.connected.lock() {
+            connected.retain(|peer| peers.contains(peer));
+        }
+    }
+
+    /// Who is a member, in the order of the ids; nobody before the cluster has formed.
+    pub fn members(&self) -> Vec<KnownMember> {
+        self.members.lock().map(|members| members.0.clone()).unwrap_or_default()
+    }
+
+    /// Whether this node was a member once, and is none any more.
+    pub fn is_former_member(&self, id: u64) -> bool {
+        self.members.lock().is_ok_and(|members| members.1.contains(&id))
+    }
+
+    /// Publishes both.
+    pub(crate) fn set_members(&self, known: Vec<KnownMember>, former: Vec<u64>) {
+        if let Ok(mut members) = self.members.lock() {
+            *members = (known, former);
+        }
+    }
+
+    /// A number for a change of members that is asked for. Never 0.
+    pub fn next_ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The last changes of members that were not made, by their tickets, and why.
+    pub fn change_refusals(&self) -> Vec<(u64, String)> {
+        self.refusals.lock().map(|all| all.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Publishes one.
+    pub(crate) fn refuse_change(&self, ticket: u64, why: &str) {
+        if let Ok(mut refusals) = self.refusals.lock() {
+            refusals.push_back((ticket, why.to_owned()));
+            if refusals.len() > REFUSALS_KEPT {
+                refusals.pop_front();
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub mod formation;
 pub mod gateway;
 pub mod node;
 pub mod ports;
+pub mod roster;
 pub mod storage;
 pub mod transport;
 pub mod wire;

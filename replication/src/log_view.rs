@@ -1,5 +1,6 @@
 //! The log as raft sees it: the entries since the last compaction, in memory, and what came before them.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use raft::eraftpb::{Entry, HardState, Snapshot};
@@ -17,8 +18,12 @@ pub(crate) struct LogView {
     base_index: u64,
     base_term: u64,
     hard_state: HardState,
-    membership: Membership,
+    /// Memberships by the index of the entry that made them, oldest first: that of the newest snapshot, or of the beginning, and the later
+    /// ones.
+    memberships: VecDeque<(u64, Membership)>,
     snapshot: Option<SnapshotMeta>,
+    /// A peer needs a snapshot, and the newest one would not do for it.
+    lacks_snapshot: Cell<bool>,
     /// Payload bytes held.
     bytes: u64,
 }
@@ -43,8 +48,9 @@ impl LogView {
             base_index,
             base_term,
             hard_state: raft_state,
-            membership,
+            memberships: VecDeque::from([(base_index, membership)]),
             snapshot,
+            lacks_snapshot: Cell::new(false),
             bytes: 0,
         };
         let entries: Vec<Entry> = entries.into_iter().map(wire::raft_entry).collect();
@@ -52,8 +58,26 @@ impl LogView {
         view
     }
 
+    /// As it is now.
     pub(crate) fn membership(&self) -> &Membership {
-        &self.membership
+        &self.memberships.back().expect("there is one from the beginning").1
+    }
+
+    /// As it was when the entry at `index` was the last one.
+    pub(crate) fn membership_at(&self, index: u64) -> &Membership {
+        let then = self.memberships.iter().rev().find(|(since, _)| *since <= index);
+        let then = then.or_else(|| self.memberships.front());
+        then.map_or_else(|| self.membership(), |(_, membership)| membership)
+    }
+
+    /// A committed entry changed it.
+    pub(crate) fn set_membership(&mut self, index: u64, membership: Membership) {
+        self.memberships.push_back((index, membership));
+    }
+
+    /// Whether a peer was found, since this was last asked, that the newest snapshot is of no use to.
+    pub(crate) fn take_lack(&self) -> bool {
+        self.lacks_snapshot.take()
     }
 
     pub(crate) fn base_index(&self) -> u64 {
@@ -111,6 +135,9 @@ impl LogView {
 
     /// The own newest snapshot, for followers that are too far behind.
     pub(crate) fn set_snapshot(&mut self, meta: SnapshotMeta) {
+        while self.memberships.get(1).is_some_and(|(since, _)| *since <= meta.index) {
+            self.memberships.pop_front();
+        }
         self.snapshot = Some(meta);
     }
 
@@ -120,14 +147,14 @@ impl LogView {
         self.bytes = 0;
         self.base_index = meta.index;
         self.base_term = meta.term;
-        self.membership = meta.membership.clone();
+        self.memberships = VecDeque::from([(meta.index, meta.membership.clone())]);
         self.snapshot = Some(meta);
     }
 }
 
 impl Storage for LogView {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), wire::raft_conf(&self.membership)))
+        Ok(RaftState::new(self.hard_state.clone(), wire::raft_conf(self.membership())))
     }
 
     fn entries(
@@ -168,10 +195,18 @@ impl Storage for LogView {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        match &self.snapshot {
-            Some(meta) if meta.index >= request_index => Ok(wire::raft_snapshot(meta)),
-            _ => Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable)),
-        }
+    /// One is of use only to members that it knows (raft drops it elsewhere), and only if the log goes on behind it: a node that was
+    /// alone has kept less.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let serves = |meta: &&SnapshotMeta| {
+            is_planted(Canary::AnySnapshotSent)
+                || meta.index >= request_index.max(self.base_index)
+                    && meta.membership.ids().contains(&to)
+        };
+        let newest = self.snapshot.as_ref().filter(serves).map(wire::raft_snapshot);
+        newest.ok_or_else(|| {
+            self.lacks_snapshot.set(true);
+            raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable)
+        })
     }
 }

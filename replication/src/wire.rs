@@ -9,6 +9,7 @@ use raft::eraftpb;
 use steadfast_core::canary::{Canary, is_planted};
 
 use crate::event::TimeWord;
+use crate::roster::Roster;
 use crate::storage::{LogEntry, Membership, SnapshotMeta};
 
 /// Mirror of `eraftpb::Entry`.
@@ -40,6 +41,64 @@ pub struct ConfState {
     /// Learners.
     #[prost(uint64, repeated, tag = "2")]
     pub learners: Vec<u64>,
+    /// Voters that still count, while others take over.
+    #[prost(uint64, repeated, tag = "3")]
+    pub voters_outgoing: Vec<u64>,
+    /// Those of them that become learners.
+    #[prost(uint64, repeated, tag = "4")]
+    pub learners_next: Vec<u64>,
+}
+
+/// Mirror of `eraftpb::ConfChangeSingle`.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct ConfChangeSingle {
+    /// `ConfChangeType`.
+    #[prost(int32, tag = "1")]
+    pub change_type: i32,
+    /// Whom it is about.
+    #[prost(uint64, tag = "2")]
+    pub node_id: u64,
+}
+
+/// Mirror of `eraftpb::ConfChangeV2`: the payload of an entry that changes who is a member. An empty one ends joint consensus.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ConfChange {
+    /// `ConfChangeTransition`.
+    #[prost(int32, tag = "1")]
+    pub transition: i32,
+    /// What changes.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: Vec<ConfChangeSingle>,
+    /// What is new in the roster (`roster::encode_news`).
+    #[prost(bytes = "bytes", tag = "3")]
+    pub context: Bytes,
+}
+
+impl ConfChange {
+    /// From an entry's payload.
+    pub fn from_bytes(payload: Bytes) -> Option<Self> {
+        Self::decode(payload).ok().filter(|change| change.to_raft().is_some())
+    }
+
+    /// To raft's own type; none if a number in it is not one of raft's.
+    pub(crate) fn to_raft(&self) -> Option<eraftpb::ConfChangeV2> {
+        use eraftpb::{ConfChangeTransition as Transition, ConfChangeType as Type};
+        let of = |number, kinds: [i32; 3]| kinds.into_iter().position(|kind| kind == number);
+        let transitions = [Transition::Auto, Transition::Implicit, Transition::Explicit];
+        let types = [Type::AddNode, Type::RemoveNode, Type::AddLearnerNode];
+        let mut change = eraftpb::ConfChangeV2::default();
+        let at = of(self.transition, transitions.map(|transition| transition as i32))?;
+        change.set_transition(*transitions.get(at)?);
+        for single in &self.changes {
+            let mut theirs = eraftpb::ConfChangeSingle::default();
+            let at = of(single.change_type, types.map(|kind| kind as i32))?;
+            theirs.set_change_type(*types.get(at)?);
+            theirs.node_id = single.node_id;
+            change.mut_changes().push(theirs);
+        }
+        change.context.clone_from(&self.context);
+        Some(change)
+    }
 }
 
 /// Mirror of `eraftpb::SnapshotMetadata`.
@@ -148,8 +207,12 @@ impl RaftMessage {
             let snapshot = message.take_snapshot();
             let meta = snapshot.get_metadata();
             let conf = meta.get_conf_state();
-            let conf_state =
-                ConfState { voters: conf.voters.clone(), learners: conf.learners.clone() };
+            let conf_state = ConfState {
+                voters: conf.voters.clone(),
+                learners: conf.learners.clone(),
+                voters_outgoing: conf.voters_outgoing.clone(),
+                learners_next: conf.learners_next.clone(),
+            };
             let metadata = SnapshotMetadata {
                 conf_state: Some(conf_state),
                 index: meta.index,
@@ -232,17 +295,20 @@ fn refusal_is_lost(kind: eraftpb::MessageType) -> bool {
 }
 
 impl SnapshotMetadata {
-    /// As the log store names it; size and checksum unknown.
+    /// As the log store names it; size, checksum and roster unknown.
     pub fn into_meta(self) -> SnapshotMeta {
-        let conf = self.conf_state.unwrap_or_default();
-        let membership = Membership { voters: conf.voters, learners: conf.learners };
+        let ConfState { voters, learners, voters_outgoing: outgoing, learners_next } =
+            self.conf_state.unwrap_or_default();
+        let roster = Roster::default();
+        let membership = Membership { voters, learners, outgoing, learners_next, roster };
         SnapshotMeta { index: self.index, term: self.term, membership, bytes: 0, checksum: 0 }
     }
 
     /// From what the log store names.
     pub fn from_meta(meta: &SnapshotMeta) -> Self {
-        let Membership { voters, learners } = meta.membership.clone();
-        let conf_state = Some(ConfState { voters, learners });
+        let Membership { voters, learners, outgoing: voters_outgoing, learners_next, .. } =
+            meta.membership.clone();
+        let conf_state = Some(ConfState { voters, learners, voters_outgoing, learners_next });
         Self { conf_state, index: meta.index, term: meta.term }
     }
 }
@@ -259,21 +325,26 @@ impl Entry {
     }
 
     fn into_raft(self) -> Option<eraftpb::Entry> {
-        if self.entry_type != eraftpb::EntryType::EntryNormal as i32 {
-            return None; // membership changes are not spoken by this release
-        }
-        Some(raft_entry(LogEntry {
-            index: self.index,
-            term: self.term,
-            kind: 0,
-            payload: self.data,
-        }))
+        let kind = u8::try_from(self.entry_type).ok()?;
+        let entry = LogEntry { index: self.index, term: self.term, kind, payload: self.data };
+        let changes = || ConfChange::from_bytes(entry.payload.clone()).is_some();
+        (kind == ENTRY || kind == CHANGE_ENTRY && changes()).then(|| raft_entry(entry))
     }
 }
 
+/// Kind of an entry for the state machine.
+pub const ENTRY: u8 = eraftpb::EntryType::EntryNormal as u8;
+/// Kind of an entry that changes who is a member. Raft's older one, of a single change, is not used.
+pub const CHANGE_ENTRY: u8 = eraftpb::EntryType::EntryConfChangeV2 as u8;
+
 /// A log entry as raft holds it.
 pub(crate) fn raft_entry(entry: LogEntry) -> eraftpb::Entry {
+    let entry_type = match entry.kind {
+        CHANGE_ENTRY => eraftpb::EntryType::EntryConfChangeV2,
+        _ => eraftpb::EntryType::EntryNormal,
+    };
     eraftpb::Entry {
+        entry_type,
         index: entry.index,
         term: entry.term,
         data: entry.payload,
@@ -296,6 +367,8 @@ pub(crate) fn raft_conf(membership: &Membership) -> eraftpb::ConfState {
     let mut conf = eraftpb::ConfState::default();
     conf.voters.clone_from(&membership.voters);
     conf.learners.clone_from(&membership.learners);
+    conf.voters_outgoing.clone_from(&membership.outgoing);
+    conf.learners_next.clone_from(&membership.learners_next);
     conf.voters.sort_unstable();
     conf.learners.sort_unstable();
     conf

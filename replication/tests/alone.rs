@@ -16,7 +16,7 @@ use world::turn;
 fn a_snapshot_counts_though_the_log_has_moved_on() {
     let start = NodeStart {
         hard_state: HardState::default(),
-        membership: Membership { voters: vec![1], learners: Vec::new() },
+        membership: Membership::of_voters(&[1]),
         snapshot: None,
         entries: Vec::new(),
     };

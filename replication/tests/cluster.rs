@@ -136,7 +136,7 @@ impl World {
             seed: id * 1000 + *incarnation,
         };
         let (snapshot, chunks) = disk.snapshot.unzip();
-        let membership = Membership { voters: VOTERS.to_vec(), learners: Vec::new() };
+        let membership = Membership::of_voters(&VOTERS);
         let start =
             NodeStart { hard_state: disk.hard_state, membership, snapshot, entries: disk.entries };
         let process = Process {
@@ -210,7 +210,7 @@ impl World {
         }
         while let Some(output) = process.node.poll() {
             match output {
-                Output::Persist { number, entries, hard_state } => {
+                Output::Persist { number, entries, hard_state, .. } => {
                     process.requests.push_back(Request::Append(number, entries, hard_state));
                 }
                 Output::Install { number, meta, chunks, hard_state } => {
@@ -240,6 +240,7 @@ impl World {
                 Output::ReadIndex { round, index } => process.answered.push((round, index)),
                 Output::TakeSnapshot => process.to_apply.push_back(ToApply::Snapshot),
                 Output::AbandonSnapshot => process.encoded = None,
+                Output::ChangeRefused { ticket, why } => panic!("nobody asked for {ticket}: {why}"),
                 Output::Fatal(text) => panic!("node {id}: {text}"),
             }
         }
@@ -641,7 +642,7 @@ fn announced(index: u64) -> (RaftMessage, SnapshotMeta) {
     let meta = SnapshotMeta {
         index,
         term: 4,
-        membership: Membership { voters: VOTERS.to_vec(), learners: Vec::new() },
+        membership: Membership::of_voters(&VOTERS),
         bytes: 0,
         checksum: 0,
     };

@@ -5,8 +5,9 @@ mod world;
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast_replication::formation::{Heard, Member, Record};
+use steadfast_replication::formation::{Exclusion, Heard, Member, Record};
 use steadfast_replication::ports::{Clock, Net};
+use steadfast_replication::roster::Roster;
 use steadfast_replication::storage::SnapshotMeta;
 use steadfast_replication::transport::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX};
 use steadfast_replication::transport::{Hello, Identity, Links, PeerEvent, Purpose, Welcome};
@@ -26,7 +27,9 @@ fn record() -> Record {
 
 fn identity(node_id: u64) -> Identity {
     let storage_id = u128::from(node_id) * 11;
-    Identity { node_id, incarnation: 5, storage_id, record: Some(record()) }
+    let roster = Roster::founding(&record(), &[], &Roster::default());
+    let heard = Roster::default();
+    Identity { node_id, incarnation: 5, storage_id, record: Some(record()), roster, heard }
 }
 
 /// A clock that stands still.
@@ -65,7 +68,10 @@ async fn links_by(
     let listener = net.bind("", own as u16).await.expect("the port is free");
     let (sender, events) = mpsc::channel(1024);
     let peers = vec![member(peer)];
-    (Links::start(net, clock, identity(own), peers, Some(listener), sender), events)
+    let initial = Some([own, peer].into());
+    let mut links = Links::start(net, clock, identity(own), initial, Some(listener), sender);
+    links.dial(peers);
+    (links, events)
 }
 
 /// Says hello to node 1 by hand.
@@ -118,13 +124,13 @@ fn strangers_are_refused_in_words() {
             (Hello { protocol: 1, ..good.clone() }, "version 1"),
             (Hello { record: other_record.into(), ..good.clone() }, "another cluster"),
             (Hello { record: Bytes::from_static(b"broken"), ..good.clone() }, "broken record"),
-            (
-                Hello { from: 7, record: Bytes::new(), ..good.clone() },
-                "not in this node's --cluster",
-            ),
             (Hello { storage_id: Bytes::from_static(b"short"), ..good.clone() }, "storage id"),
             (forged.clone(), "another disk"),
         ];
+        let unknown = Hello { from: 7, record: Bytes::new(), ..good.clone() };
+        let (_, welcome) = greet(&net, &unknown).await;
+        assert_eq!(welcome.excluded(), Some(Heard::Excluded(Exclusion::Unknown)));
+        assert_tells_no_storage(&welcome);
         for (hello, words) in cases {
             let (mut wire, welcome) = greet(&net, &hello).await;
             assert!(welcome.refusal.contains(words), "{words}: {}", welcome.refusal);
@@ -135,7 +141,7 @@ fn strangers_are_refused_in_words() {
         // A wiped disk is heard out and learns that it was replaced, but its stream ends; what it claims changes nothing.
         let (mut wire, welcome) = greet(&net, &Hello { record: Bytes::new(), ..forged }).await;
         assert_eq!(welcome.refusal, "");
-        assert_eq!(welcome.excluded(), Some(Heard::Excluded { replaced: true }));
+        assert_eq!(welcome.excluded(), Some(Heard::Excluded(Exclusion::Replaced)));
         assert_tells_no_storage(&welcome);
         assert_eq!(wire.read(&mut [0; 1]).await.expect("an end"), 0);
 

@@ -22,7 +22,7 @@ pub struct CommandLine {
 pub enum Command {
     /// Run a node.
     Server(ServerArgs),
-    /// Look at a cluster, or have another node lead it.
+    /// Look at a cluster, have another node lead it, change who its members are.
     Cluster(ClusterArgs),
     /// Talk to a server: one command, or a prompt.
     #[command(disable_help_flag = true)]
@@ -68,9 +68,13 @@ pub struct ServerArgs {
     /// This node's id in --cluster.
     #[arg(long)]
     node_id: Option<u64>,
-    /// All nodes and where they reach each other: 1=host:port,2=host:port,3=host:port.
+    /// All nodes and where they reach each other: 1=host:port,2=host:port,3=host:port. A node that is named alone is a cluster of one, to
+    /// which others can be added while it runs (steadfast cluster add).
     #[arg(long)]
     cluster: Option<String>,
+    /// With an empty directory, wait to be added to a cluster that runs (steadfast cluster add), and form none. Later on it says nothing.
+    #[arg(long, requires = "cluster")]
+    join: bool,
     /// Where clients find this node, host:port, for those that ask for a cluster or for sentinels. Without it: on its host in --cluster,
     /// at --port; a node on its own is where its client has reached it.
     #[arg(long)]
@@ -140,7 +144,7 @@ pub struct ClusterArgs {
 }
 
 /// What `steadfast cluster` can do.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum ClusterAction {
     /// Print the nodes, who leads, and how far each is. Fails if nobody leads.
     Status,
@@ -151,6 +155,31 @@ pub enum ClusterAction {
     },
     /// Have another node lead than the one that does.
     Stepdown,
+    /// Add a new node, which was started with --join: it learns, and votes once it has caught up.
+    Add {
+        /// Its id, never used before, and where its peers reach it: 4=host:port.
+        node: String,
+        /// Keep it a learner: it serves clients, and does not count for a majority.
+        #[arg(long)]
+        learner: bool,
+    },
+    /// Make a learner a voter.
+    Promote {
+        /// Its id.
+        node: u64,
+    },
+    /// Remove a node for ever. One that leads hands over first.
+    Remove {
+        /// Its id.
+        node: u64,
+    },
+    /// Put a new node, which was started with --join, in the place of another one, which may be lost.
+    Replace {
+        /// The id of the one that goes.
+        old: u64,
+        /// The new one: 4=host:port.
+        new: String,
+    },
 }
 
 /// Flags of `steadfast cli`.
@@ -219,6 +248,7 @@ impl ServerArgs {
             adopt_copy: self.adopt_copy,
             node_id: self.node_id.unwrap_or(1),
             members,
+            join: self.join,
             appendfsync: match self.appendfsync {
                 FsyncArg::Always => Fsync::Always,
                 FsyncArg::Everysec => Fsync::EverySecond,

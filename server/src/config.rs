@@ -30,6 +30,8 @@ pub struct Config {
     pub node_id: u64,
     /// All nodes; empty for a node on its own.
     pub members: Vec<Member>,
+    /// Whether a node with an empty directory waits to be added to a cluster, and forms none.
+    pub join: bool,
     /// Where clients find this node, `host:port`; empty to follow from the other settings.
     pub announce: String,
     /// A second port for clients, at which ROLE says `sentinel`; 0 for none.
@@ -69,6 +71,7 @@ impl Default for Config {
             adopt_copy: false,
             node_id: 1,
             members: Vec::new(),
+            join: false,
             announce: String::new(),
             sentinel_port: 0,
             sentinel_master: "mymaster".to_owned(),
@@ -116,9 +119,10 @@ impl Config {
                 self.port
             ));
         }
-        if self.members.len() == 1 {
+        if self.members.is_empty() && self.join {
             return Err(
-                "--cluster names one node only: leave it out for a node on its own".to_owned()
+                "--join needs --cluster with this node in it: where do the others reach it?"
+                    .to_owned(),
             );
         }
         if self.members.is_empty() {
@@ -198,6 +202,7 @@ impl Config {
         ReplicationConfig {
             node_id: self.node_id,
             members: self.members.clone(),
+            joins: self.join,
             announced: self.announced(),
             log: LogConfig {
                 segment_bytes: self.segment_bytes,
@@ -423,7 +428,8 @@ mod tests {
         refused(Config { port: 1, ..cluster(three) }, "peer port");
         refused(Config { sentinel_port: 1, ..cluster(three) }, "peer port");
         refused(Config { sentinel_port: 6379, ..cluster(three) }, "also --port");
-        refused(cluster("1=a:1"), "one node");
+        assert_eq!(cluster("1=a:1").validate(), Ok(()), "it can grow");
+        refused(Config { join: true, ..Config::default() }, "--join");
         refused(Config { max_request: 8 << 30, ..Config::default() }, "max-request");
         refused(cluster("1=a:1,1=b:1,3=c:1"), "twice");
         refused(cluster("1=a:1,2=a:1,3=c:1"), "address twice");

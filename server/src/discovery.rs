@@ -5,6 +5,7 @@
 use crate::commands::NodeFacts;
 use crate::config::{address, parse_address};
 use crate::session::Session;
+use steadfast_replication::gateway::KnownMember;
 
 /// A node as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,33 +33,31 @@ impl KnownNode {
 
 /// All nodes, the leader first, then by id. There is one that leads.
 pub(crate) fn nodes(node: &dyn NodeFacts, session: &Session) -> Vec<KnownNode> {
-    let (config, own) = (node.config(), node.node_id());
+    let own = node.node_id();
     let leader = match node.status().last_leader_id() {
         0 => own, // a node that serves has known one
         leader => leader,
     };
-    let mut ids: Vec<u64> = config.members.iter().map(|member| member.id).collect();
-    if ids.is_empty() {
-        ids.push(own);
-    }
-    let known = |id| {
-        let (host, port) = if id == own { own_place(node, session) } else { place(node, id) };
-        let is_up = id == own || node.status().is_connected(id);
-        KnownNode { id, host, port, leads: id == leader, is_own: id == own, is_up }
+    let members = node.status().members();
+    let others = members.iter().filter(|member| member.id != own);
+    let known = |member: &KnownMember| {
+        let (id, (host, port)) = (member.id, place(node, member));
+        let is_up = node.status().is_connected(id);
+        KnownNode { id, host, port, leads: id == leader, is_own: false, is_up }
     };
-    let mut nodes: Vec<KnownNode> = ids.into_iter().map(known).collect();
+    let mut nodes: Vec<KnownNode> = others.map(known).collect();
+    // Whoever leads may be known by hearsay, and an own removal may not have come yet.
+    let (host, port) = own_place(node, session);
+    let leads = !nodes.iter().any(|node| node.leads);
+    nodes.push(KnownNode { id: own, host, port, leads, is_own: true, is_up: true });
     nodes.sort_by_key(|node| (!node.leads, node.id));
     nodes
 }
 
 /// Where another node is: as it said when it started, or else on its host, at the port that this one has.
-fn place(node: &dyn NodeFacts, id: u64) -> (String, u16) {
-    let announced = node.machine().announced(id).and_then(parse_address);
-    announced.unwrap_or_else(|| {
-        let member = node.config().members.iter().find(|member| member.id == id);
-        let host = member.map(|member| member.host.clone()).unwrap_or_default();
-        (host, node.config().port)
-    })
+fn place(node: &dyn NodeFacts, member: &KnownMember) -> (String, u16) {
+    let announced = node.machine().announced(member.id).and_then(parse_address);
+    announced.unwrap_or_else(|| (member.host.clone(), node.config().port))
 }
 
 /// Where the own node is: as it announces itself, or else where this very client has reached it.

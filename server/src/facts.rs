@@ -6,7 +6,7 @@ use std::time::Duration;
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
 use steadfast_core::stamp::UnixMillis;
-use steadfast_replication::gateway::{Intake, Status};
+use steadfast_replication::gateway::{Intake, MembershipChange, Status};
 use steadfast_replication::ports::Clock;
 
 use crate::client::Client;
@@ -110,6 +110,12 @@ impl<C: Clock> NodeFacts for Shell<C> {
 
     fn hand_over(&mut self, to: Option<u64>) {
         self.send(Intake::HandOver { to });
+    }
+
+    fn change_members(&mut self, change: MembershipChange) -> u64 {
+        let ticket = self.status.next_ticket();
+        self.send(Intake::Change { ticket, change });
+        ticket
     }
 
     fn save(&mut self) {

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use steadfast_replication::gateway::Role;
+use steadfast_replication::gateway::{KnownMember, Role};
 
 use crate::commands::NodeFacts;
+use crate::config::address;
 
 /// The Redis release whose behaviour clients may expect.
 pub(crate) const REDIS_VERSION: &str = "7.4.1";
@@ -127,7 +128,15 @@ fn raft(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     write!(out, "raft_commit_index:{}\r\n", status.commit_index())?;
     write!(out, "raft_last_index:{}\r\n", status.last_index())?;
     write!(out, "raft_applied_index:{}\r\n", machine.applied_index())?;
-    write!(out, "raft_state_digest:{:032x}\r\n", machine.digest())
+    write!(out, "raft_state_digest:{:032x}\r\n", machine.digest())?;
+    for KnownMember { id, host, port, votes } in status.members() {
+        let votes = if votes { "yes" } else { "no" };
+        write!(out, "raft_member_{id}:peer={},votes={votes}\r\n", address(&host, port))?;
+    }
+    let refusals = status.change_refusals();
+    refusals
+        .iter()
+        .try_for_each(|(ticket, why)| write!(out, "raft_change_refused_{ticket}:{why}\r\n"))
 }
 
 /// The nodes answer cluster clients, as one shard.

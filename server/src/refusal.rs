@@ -25,6 +25,48 @@ pub(crate) const NODE_OUT_OF_REACH: ReplyError = ReplyError::fixed(
     "ERR the leader has no link to that node: start it, or mend the network between them. Nothing was changed",
 );
 
+/// RAFT TRANSFER.
+pub(crate) const LEARNERS_DO_NOT_LEAD: ReplyError = ReplyError::fixed(
+    "ERR that node is a learner: it can lead once it is a voter (RAFT PROMOTE). Nothing was changed",
+);
+/// RAFT ADD.
+pub(crate) const NO_PEER_ADDRESS: ReplyError = ReplyError::fixed(
+    "ERR this node was started without --cluster, so no other could reach it: start it with --cluster 1=host:port, which names where \
+     others reach it, and add them then. Nothing was changed",
+);
+/// RAFT ADD.
+pub(crate) const NO_NEW_MEMBER: ReplyError = ReplyError::fixed(
+    "ERR a node has an id from 1 to 4294967295 and a place host:port, where its peers reach it. Nothing was changed",
+);
+/// RAFT REMOVE.
+pub(crate) const LAST_ONE_STAYS: ReplyError =
+    ReplyError::fixed("ERR this node is the only one: nobody would be left. Nothing was changed");
+/// RAFT ADD.
+pub(crate) const REPLACES_ITSELF: ReplyError = ReplyError::fixed(
+    "ERR a node is replaced by another one, with an id that was never used. Nothing was changed",
+);
+
+/// RAFT ADD of a former member.
+pub(crate) fn was_a_member(id: u64) -> ReplyError {
+    ReplyError::made(format!(
+        "ERR node {id} was a member once, and what it promised then must not be forgotten: choose an id that was never used. \
+         Nothing was changed"
+    ))
+}
+
+/// RAFT ADD of a member.
+pub(crate) fn is_elsewhere(id: u64, place: &str) -> ReplyError {
+    ReplyError::made(format!(
+        "ERR node {id} is a member already, at {place}. If it has moved, start the others with a --cluster that says where it is. \
+         Nothing was changed"
+    ))
+}
+
+/// RAFT ADD of a learner that is none.
+pub(crate) fn votes_already(id: u64) -> ReplyError {
+    ReplyError::made(format!("ERR node {id} is a voter already. Nothing was changed"))
+}
+
 /// RAFT STEPDOWN and TRANSFER.
 pub(crate) fn does_not_lead(leader: u64) -> ReplyError {
     let who = match leader {

@@ -121,7 +121,7 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
     };
 
     let replication = config.replication(seed);
-    let alone = replication.members.len() <= 1;
+    let alone = replication.members.is_empty();
     let opened = driver::open(replication, disk).await.map_err(RunError::Open)?;
     let origin = crate::batch::Origin { node: opened.node_id(), incarnation: opened.incarnation() };
     observer.opened(opened.incarnation());

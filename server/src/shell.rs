@@ -465,7 +465,7 @@ impl<C: Clock> Shell<C> {
             Err(error) => {
                 return self.stop(Err(format!(
                     "the snapshot of index {index} can't be read: {error}. The log and the other nodes are untouched; \
-                     restore this data directory from a backup, or remove this node and add it anew."
+                     restore this data directory from a backup, or replace this node by a new one (steadfast cluster replace)."
                 )));
             }
         }

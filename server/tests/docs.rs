@@ -60,6 +60,9 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "SCRIPT|LOAD",
         "the cache is part of the state: loaded once, a script is known to every node and survives restarts",
     ),
+    ("RAFT|ADD", MEMBERS),
+    ("RAFT|PROMOTE", MEMBERS),
+    ("RAFT|REMOVE", MEMBERS),
     ("RAFT|STEPDOWN", OWN),
     ("RAFT|TRANSFER", OWN),
     ("ROLE", "the offset is the applied index; at `--sentinel-port` it says `sentinel`"),
@@ -74,6 +77,9 @@ const DIFFERENCES: &[(&str, &str)] = &[
 
 const OWN: &str =
     "is of this server; `steadfast cluster` finds the leader and waits until another leads";
+
+const MEMBERS: &str = "is of this server; answers OK if it is so, or else a ticket; `steadfast cluster` finds the leader and waits until \
+    it is done";
 
 const SCRIPTS: &str = "is stopped by a budget of instructions and memory, and then writes nothing, instead of by time; no `cjson`, \
     `cmsgpack`, `struct` and `bit`; `redis.setresp` and `redis.set_repl` have no effect; node commands (SELECT, TIME, INFO) can't be \

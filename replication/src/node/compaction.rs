@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft::{StateRole, Storage as _};
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
 use super::Node;
@@ -41,7 +42,11 @@ impl Node {
         let meta = SnapshotMeta {
             index,
             term,
-            membership: store.membership().clone(),
+            membership: if is_planted(Canary::SnapshotOfEarlierMembers) {
+                store.membership_at(0).clone()
+            } else {
+                store.membership_at(index).clone()
+            },
             bytes: 0,
             checksum: 0,
         };

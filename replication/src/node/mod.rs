@@ -2,10 +2,16 @@
 //! randomness but the seed it was given. The driver's duties, in this order, are the order of the outputs:
 //! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
 //! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
-//! `compaction` holds what concerns own snapshots, `reads` what concerns read indexes and the lease.
+//! `compaction` holds what concerns own snapshots, `membership` who is a member, `reads` read indexes and the lease, `ready` what raft
+//! puts out.
 
 mod compaction;
+mod membership;
 mod reads;
+mod ready;
+
+pub use membership::Change;
+use membership::Changes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,7 +25,7 @@ use steadfast_core::mark::{self, Mark};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
 use crate::event::{Input, Output, TimeWord};
-use crate::gateway::{Committed, PARCEL_BYTES_MAX, Role};
+use crate::gateway::{PARCEL_BYTES_MAX, Role};
 use crate::lease::{Abstention, Lease};
 use crate::log_clock::LogClock;
 use crate::log_view::LogView;
@@ -28,7 +34,7 @@ use crate::outbox::Outbox;
 use crate::read::ReadRound;
 use crate::session::{Sessions, stamp_of};
 use crate::storage::{HardState, LogEntry, Membership, SnapshotMeta};
-use crate::wire::{self, RaftMessage};
+use crate::wire::RaftMessage;
 
 /// Largest entry that the leader forms of several parcels, and largest raft message of several entries.
 const ENTRY_BYTES_MAX: usize = PARCEL_BYTES_MAX;
@@ -117,6 +123,9 @@ pub struct Node {
     log_bytes: u64,
     log_bytes_covered: u64,
     proposals: u64,
+    changes: Changes,
+    /// Up to this entry what changed the members is known for ever, also after a crash.
+    settled: u64,
     /// The node has said that it must stop.
     ended: bool,
 }
@@ -130,6 +139,8 @@ struct Unpersisted {
     /// Whether the log was asked to write something for it.
     written: bool,
     messages: Vec<eraftpb::Message>,
+    /// The last change of members that it makes known for ever.
+    settles: u64,
     /// The hard state's term, if it was written.
     term: Option<u64>,
 }
@@ -145,15 +156,14 @@ impl Node {
         start.entries.iter().filter_map(|e| stamp_of(&e.payload)).for_each(|s| clock.saw_stamp(s));
         let committed = (snapshot_index == 0).then(Sessions::default);
         if config.election_ticks < 3 {
-            return Err(
-                "an election timeout has 3 ticks at the least. Nothing was changed.".to_owned()
-            );
+            let text = "an election timeout has 3 ticks at the least. Nothing was changed.";
+            return Err(text.to_owned());
         }
         let election_timeout = config.tick * config.election_ticks as u32;
         // What it answers a leader it does in a term that is on its disk by then.
-        let abstention = Abstention::new(election_timeout, start.hard_state.term == 0);
-        let durable_term = start.hard_state.term;
-        let view = LogView::new(start.hard_state, start.membership, start.snapshot, start.entries);
+        let hard_state = start.hard_state;
+        let abstention = Abstention::new(election_timeout, hard_state.term == 0);
+        let view = LogView::new(hard_state, start.membership, start.snapshot, start.entries);
         let raft_config = Config {
             id: config.node_id,
             election_tick: config.election_ticks,
@@ -172,14 +182,14 @@ impl Node {
             ..Config::default()
         };
         let log_bytes = view.bytes();
-        let raw =
-            RawNode::new(&raft_config, view, &crate::log_bridge::logger()).map_err(|error| {
-                format!("raft can't start from this log: {error}. Nothing was changed.")
-            })?;
-        let read = ReadRound::new(config.node_id, config.incarnation);
-        let lease = Lease::new(election_timeout, config.lease_reads);
+        let raw = RawNode::new(&raft_config, view, &crate::log_bridge::logger());
+        let raw = raw.map_err(|error| {
+            format!("raft can't start from this log: {error}. Nothing was changed.")
+        })?;
         let mut node = Self {
             raw,
+            read: ReadRound::new(config.node_id, config.incarnation),
+            lease: Lease::new(election_timeout, config.lease_reads),
             config,
             outputs: VecDeque::new(),
             clock,
@@ -187,11 +197,9 @@ impl Node {
             admitted: None,
             gathered: Vec::new(),
             outbox: Outbox::default(),
-            read,
-            lease,
             abstention,
             unpersisted: VecDeque::new(),
-            durable_term,
+            durable_term: hard_state.term,
             received: None,
             applied: snapshot_index,
             handed_out: snapshot_index,
@@ -205,6 +213,8 @@ impl Node {
             log_bytes,
             log_bytes_covered: 0,
             proposals: 0,
+            changes: Changes::default(),
+            settled: snapshot_index,
             ended: false,
         };
         if node.is_sole_voter() {
@@ -270,13 +280,9 @@ impl Node {
         self.lease.until()
     }
 
-    /// Whether this node alone is the quorum, and leads.
+    /// Whether this node is the only member, and leads.
     pub fn is_sole_leader(&self) -> bool {
-        self.is_sole_voter() && self.raw.raft.state == StateRole::Leader
-    }
-
-    fn is_sole_voter(&self) -> bool {
-        self.raw.store().membership().voters == [self.config.node_id]
+        self.is_alone() && self.raw.raft.state == StateRole::Leader
     }
 
     // ---- inputs --------------------------------------------------------------------------------------------------
@@ -314,6 +320,7 @@ impl Node {
                 let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
                 self.raw.report_snapshot(to, status);
             }
+            Input::Change { ticket, change } => self.wish(ticket, change),
             Input::Unreachable { peer } => self.raw.report_unreachable(peer),
         }
         self.note_role(now, wall_ms);
@@ -323,6 +330,10 @@ impl Node {
         self.ticks += 1;
         let active = self.raw.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
         self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
+        self.steer_membership();
+        if !self.changes.held_back.is_empty() {
+            self.hand_over(None);
+        }
         if self.draw_timeout(now) {
             let before = self.raw.raft.state;
             self.raw.tick();
@@ -379,7 +390,7 @@ impl Node {
             // The leader knows that this node had confirmed more than its log holds: raft would panic.
             return self.fatal(format!(
                 "this node's log ends at entry {last}, but it had confirmed entry {} to node {}. Its disk has lost what it \
-                 promised to keep. The other nodes hold the data: remove this node and add it anew with an empty directory.",
+                 promised to keep. The other nodes hold the data: replace this node by a new one (steadfast cluster replace).",
                 message.commit, message.from
             ));
         }
@@ -391,6 +402,12 @@ impl Node {
                 if let Some(word) = word {
                     self.clock.hear(now, word);
                 }
+            }
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
+                if self.raw.raft.state == StateRole::Leader
+                    && message.term == self.raw.raft.term =>
+            {
+                self.changes.answered.insert(message.from, self.ticks);
             }
             MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
                 word.into_iter().for_each(|word| self.clock.believe(now, word));
@@ -470,7 +487,7 @@ impl Node {
         if index > self.applied {
             self.applied = index;
             self.tell_applied();
-            if self.is_sole_voter() {
+            if self.is_alone() {
                 // Nobody will ask for them: payloads need not stay in memory.
                 let persisted = self.raw.raft.raft_log.persisted;
                 self.raw.mut_store().compact(index.min(persisted));
@@ -500,6 +517,7 @@ impl Node {
             let Some(ready) = self.unpersisted.pop_front() else { break };
             last = Some(ready.through);
             self.durable_term = ready.term.unwrap_or(self.durable_term);
+            self.settled = self.settled.max(ready.settles);
             ready.messages.into_iter().for_each(|message| self.send(now, message));
         }
         if let Some(last) = last {
@@ -532,8 +550,10 @@ impl Node {
             return;
         }
         let own = self.config.node_id;
-        let peers = self.raw.raft.prs().iter();
-        let peers = peers.filter(|(id, progress)| **id != own && progress.recent_active);
+        let tracker = self.raw.raft.prs();
+        let can_lead = |id| id != own && tracker.conf().voters().contains(id);
+        let peers =
+            tracker.iter().filter(|(id, progress)| can_lead(**id) && progress.recent_active);
         let peers = peers.filter(|(id, _)| to.is_none_or(|to| **id == to));
         let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
         if let Some(id) = best.map(|(id, _)| *id) {
@@ -567,6 +587,7 @@ impl Node {
             self.ready(now);
             self.note_role(now, wall_ms);
         }
+        self.snapshot_wanted |= self.raw.store().take_lack();
         if self.is_snapshot_due() && !self.taking_snapshot && self.ticks >= self.snapshot_from {
             self.taking_snapshot = true;
             self.snapshot_wanted = false;
@@ -583,6 +604,9 @@ impl Node {
     fn note_role(&mut self, now: Duration, wall_ms: u64) {
         let leads = self.raw.raft.state == StateRole::Leader;
         if !leads {
+            let held_back = std::mem::take(&mut self.changes.held_back);
+            self.hand_out(held_back);
+            self.changes.answered.clear();
             self.lease.end();
             self.admitted = None;
             self.gathered.clear();
@@ -644,138 +668,6 @@ impl Node {
             }
         }
     }
-
-    /// One ready of raft.
-    fn ready(&mut self, now: Duration) {
-        let mut ready = self.raw.ready();
-        let number = ready.number();
-        for message in ready.take_messages() {
-            self.send(now, message);
-        }
-        for state in ready.take_read_states() {
-            self.index_known(now, &state.request_ctx, state.index);
-        }
-        let hard_state = ready.hs().map(|hs| {
-            self.raw.mut_store().set_hard_state(hs);
-            HardState { term: hs.term, vote: hs.vote, commit: hs.commit }
-        });
-        let entries = ready.take_entries();
-        let mut written = hard_state.is_some() || !entries.is_empty();
-        let term = hard_state.map(|hard_state| hard_state.term);
-        let mut hard_state = hard_state;
-        if !ready.snapshot().is_empty() {
-            let index = ready.snapshot().get_metadata().index;
-            let received = self.received.take().filter(|(meta, _)| meta.index == index);
-            let Some((meta, chunks)) = received else {
-                return self
-                    .fatal(format!("raft took on a snapshot of entry {index} that never came"));
-            };
-            self.raw.mut_store().install(meta.clone());
-            (self.committed, self.admitted) = (None, None);
-            self.handed_out = index;
-            self.log_bytes = 0;
-            written = true;
-            let hard_state = hard_state.take();
-            // Entries that came with it are written behind it: only their report ends this ready.
-            let durable = if entries.is_empty() { number } else { number - 1 };
-            self.outputs.push_back(Output::Install { number: durable, meta, chunks, hard_state });
-        }
-        if !entries.is_empty() || hard_state.is_some() {
-            self.persist(number, &entries, hard_state);
-        }
-        let committed = ready.take_committed_entries();
-        let mut messages = ready.take_persisted_messages();
-        let early = messages.extract_if(.., |m| leaves_early(m) || self.is_no_promise(m));
-        early.collect::<Vec<_>>().into_iter().for_each(|message| self.send(now, message));
-        self.raw.advance_append_async(ready);
-        self.hand_out(committed);
-        let (since, through) = (self.ticks, number);
-        let ready = Unpersisted { number, through, since, written, messages, term };
-        match self.unpersisted.back_mut() {
-            // However long a disk stands still, heartbeats do not fill the queue.
-            Some(before) if !written => {
-                before.through = number;
-                before.messages.extend(ready.messages);
-            }
-            _ => self.unpersisted.push_back(ready),
-        }
-        if is_planted(Canary::AckBeforeFsync) {
-            self.persisted(now, number);
-        }
-        if self.unpersisted.front().is_some_and(|first| !first.written) {
-            self.persisted(now, 0);
-        }
-    }
-
-    /// Whether a message says nothing of what this node has not written. An answer to a heartbeat says that it follows in a term: if it had
-    /// to wait for a disk, a leader whose followers' disks stand still for a moment (they save a snapshot, say) would step down.
-    fn is_no_promise(&self, message: &eraftpb::Message) -> bool {
-        message.get_msg_type() == MessageType::MsgHeartbeatResponse
-            && message.term <= self.durable_term
-            && !is_planted(Canary::BeatsAwaitDisk)
-    }
-
-    fn persist(&mut self, number: u64, entries: &[eraftpb::Entry], hard_state: Option<HardState>) {
-        for entry in entries {
-            self.log_bytes += entry.data.len() as u64 + 32;
-            if let Some(stamp) = stamp_of(&entry.data) {
-                self.clock.saw_stamp(stamp);
-            }
-        }
-        self.raw.mut_store().append(entries);
-        let entries = entries.iter().map(wire::log_entry).collect();
-        self.outputs.push_back(Output::Persist { number, entries, hard_state });
-    }
-
-    fn hand_out(&mut self, entries: Vec<eraftpb::Entry>) {
-        if entries.is_empty() {
-            return;
-        }
-        let mut out = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if entry.get_entry_type() != eraftpb::EntryType::EntryNormal {
-                return self.fatal(format!(
-                    "entry {} is of a kind that this release does not know",
-                    entry.index
-                ));
-            }
-            if let Some(sessions) = &mut self.committed {
-                sessions.follow(&entry.data);
-            }
-            self.handed_out = entry.index;
-            out.push(Committed { index: entry.index, term: entry.term, payload: entry.data });
-        }
-        self.outputs.push_back(Output::Apply { entries: out });
-    }
-
-    /// A leader's messages carry its log time, and answers to candidates what their sender knows of it: a new leader goes on
-    /// from there.
-    fn send(&mut self, now: Duration, message: eraftpb::Message) {
-        let kind = message.get_msg_type();
-        let word = match kind {
-            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
-                self.clock.word(now)
-            }
-            _ if self.raw.raft.state == StateRole::Leader => self.clock.leaders_word(now),
-            _ => None,
-        };
-        if kind == MessageType::MsgTimeoutNow {
-            self.lease.give_up(); // and that is published before the message leaves
-        }
-        let message = RaftMessage::from_raft(message);
-        self.outputs.push_back(if kind == MessageType::MsgSnapshot {
-            Output::SendSnapshot { message }
-        } else {
-            Output::Send { message, word }
-        });
-    }
-}
-
-/// Planted bugs: messages that promise something and leave before it is durable.
-fn leaves_early(message: &eraftpb::Message) -> bool {
-    let votes = [MessageType::MsgRequestVote, MessageType::MsgRequestVoteResponse];
-    is_planted(Canary::AnswerBeforeFsync)
-        || is_planted(Canary::VoteBeforeFsync) && votes.contains(&message.get_msg_type())
 }
 
 /// A hash of one number (SplitMix64's finish).

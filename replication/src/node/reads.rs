@@ -21,8 +21,9 @@ impl Node {
         if self.raw.raft.commit_to_current_term() {
             let context = self.read.fresh_context();
             self.ask_index(now, context);
-        } else {
-            self.raw.ping(); // raft takes no round yet
+        }
+        if self.is_sole_voter() || !self.raw.raft.commit_to_current_term() {
+            self.raw.ping(); // raft takes no round yet, or asks nobody: learners hear of the leader all the same
         }
     }
 

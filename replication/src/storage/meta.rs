@@ -1,6 +1,7 @@
 //! The node's identity: one small file, replaced atomically and synced before anything relies on it.
 //!
-//! `magic "SFMETA\0\1" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation · crc32 u32`
+//! `magic "SFMETA\0\2" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation
+//! · roster length u32 · roster · removed u8 · crc32 u32`
 //!
 //! `group` is the last group of the log when the directory was opened: a log that ends before it has lost it.
 
@@ -11,7 +12,7 @@ use crate::ports::{Disk, File};
 use super::files::{read_whole, remove_if_there};
 use super::{Doing, Reader, StoreError};
 
-const MAGIC: &[u8; 8] = b"SFMETA\0\x01";
+const MAGIC: &[u8; 8] = b"SFMETA\0\x02";
 const NAME: &str = "meta";
 const PART: &str = "meta.part";
 const BYTES_MAX: u64 = 1 << 20;
@@ -27,6 +28,10 @@ pub struct NodeMeta {
     pub incarnation: u64,
     /// How the cluster was formed (`formation` owns the bytes).
     pub formation: Vec<u8>,
+    /// The newest roster that was known when this was written (`roster` owns the bytes); empty before there was one.
+    pub roster: Vec<u8>,
+    /// A member has said that this node is none any more: it never starts again.
+    pub is_removed: bool,
 }
 
 impl NodeMeta {
@@ -38,6 +43,9 @@ impl NodeMeta {
         bytes.extend(group.to_le_bytes());
         bytes.extend((self.formation.len() as u32).to_le_bytes());
         bytes.extend(&self.formation);
+        bytes.extend((self.roster.len() as u32).to_le_bytes());
+        bytes.extend(&self.roster);
+        bytes.push(u8::from(self.is_removed));
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
@@ -55,7 +63,10 @@ impl NodeMeta {
         let group = reader.u64()?;
         let length = reader.u32()? as usize;
         let formation = reader.take(length)?.to_vec();
-        let meta = Self { node_id, storage_id, incarnation, formation };
+        let length = reader.u32()? as usize;
+        let roster = reader.take(length)?.to_vec();
+        let is_removed = reader.u8()? != 0;
+        let meta = Self { node_id, storage_id, incarnation, formation, roster, is_removed };
         reader.0.is_empty().then_some((meta, group))
     }
 
@@ -94,8 +105,9 @@ mod tests {
     /// Round trip, and no changed byte passes.
     #[test]
     fn identity_is_checked() {
-        let meta =
-            NodeMeta { node_id: 2, storage_id: 9, incarnation: 4, formation: b"formed".to_vec() };
+        let (formation, roster) = (b"formed".to_vec(), b"members".to_vec());
+        let (node_id, storage_id, incarnation, is_removed) = (2, 9, 4, true);
+        let meta = NodeMeta { node_id, storage_id, incarnation, formation, roster, is_removed };
         let bytes = meta.encode(7);
         assert_eq!(NodeMeta::decode(&bytes), Some((meta, 7)));
         for at in 0..bytes.len() {

@@ -4,10 +4,13 @@
 //! refuses with file and offset. Damage is never taken for the end of the log. An fsync error is final: the node stops.
 //! The file formats stand in `record`, `snapshot` and `meta`, and in docs/decisions/2026-11-22-log-format.md.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use bytes::Bytes;
 use steadfast_core::mark::{self, Mark};
+
+use crate::roster::Roster;
 
 mod files;
 pub mod memory;
@@ -51,13 +54,43 @@ pub struct HardState {
     pub commit: u64,
 }
 
-/// Who votes and who listens.
+/// Who votes and who listens. While one set of voters takes over from another, both must agree (joint consensus, Raft thesis 4.3).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Membership {
     /// Voters, sorted.
     pub voters: Vec<u64>,
     /// Learners, sorted.
     pub learners: Vec<u64>,
+    /// The voters before, while they still count as well; sorted.
+    pub outgoing: Vec<u64>,
+    /// Those of them that become learners afterwards; sorted.
+    pub learners_next: Vec<u64>,
+    /// What is known of all of them.
+    pub roster: Roster,
+}
+
+impl Membership {
+    /// Voters only, nothing else known.
+    pub fn of_voters(voters: &[u64]) -> Self {
+        Self { voters: voters.to_vec(), ..Self::default() }
+    }
+
+    /// Everybody who is in it, sorted.
+    pub fn ids(&self) -> Vec<u64> {
+        let all = [&self.voters, &self.learners, &self.outgoing, &self.learners_next];
+        let ids: BTreeSet<u64> = all.into_iter().flatten().copied().collect();
+        ids.into_iter().collect()
+    }
+
+    /// Whether two sets of voters count.
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether this node is all there is: nobody else ever holds what it holds.
+    pub fn is_alone(&self, own: u64) -> bool {
+        self.voters == [own] && self.learners.is_empty() && !self.is_joint()
+    }
 }
 
 /// What a snapshot file is about.
@@ -189,7 +222,7 @@ impl std::fmt::Display for StoreError {
                  promised to the other nodes since; if it voted with less, acknowledged writes could be lost. Nothing was \
                  changed. If the node was stopped when the copy was made and has not run since (a move to another disk), or if \
                  all nodes go back to copies together, start it once with --adopt-copy. Otherwise bring the newest directory \
-                 back, or remove this node and add it anew with an empty directory."
+                 back, or replace this node by a new one with an empty directory (steadfast cluster replace)."
             ),
         }
     }
@@ -214,28 +247,28 @@ fn is_no_space(error: &io::Error) -> bool {
 }
 
 /// A cursor over bytes that are checked as they are read; `None` means that they end too early.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(head)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.take(1)?.first().copied()
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
     }
 
-    fn u128(&mut self) -> Option<u128> {
+    pub(crate) fn u128(&mut self) -> Option<u128> {
         self.take(16)?.try_into().ok().map(u128::from_le_bytes)
     }
 }

@@ -522,12 +522,12 @@ mod tests {
     /// The files of a log of thirty entries in small segments, with a snapshot of entry 20 beside it.
     fn files() -> BTreeMap<String, Vec<u8>> {
         let entry = |index| LogEntry { index, term: 1, kind: 0, payload: vec![7; 40].into() };
-        let meta = NodeMeta { node_id: 1, storage_id: 5, incarnation: 1, formation: Vec::new() };
+        let meta = NodeMeta { node_id: 1, storage_id: 5, incarnation: 1, ..NodeMeta::default() };
         let config = LogConfig { segment_bytes: 512, ..LogConfig::default() };
         let disk = MemoryDisk::with_files(example(meta, config, (1..=30).map(entry)));
         let state = b"state";
         let (bytes, checksum) = (state.len() as u64, crc32fast::hash(state));
-        let membership = Membership { voters: vec![1], learners: Vec::new() };
+        let membership = Membership::of_voters(&[1]);
         let meta = SnapshotMeta { index: 20, term: 1, membership, bytes, checksum };
         super::super::memory::at_once(snapshot::save(
             &disk,
@@ -544,7 +544,7 @@ mod tests {
     /// the swarm at 712606a, where the node voted again in that term.
     #[test]
     fn a_lost_sector_is_missed() {
-        let meta = NodeMeta { node_id: 1, storage_id: 5, incarnation: 1, formation: Vec::new() };
+        let meta = NodeMeta { node_id: 1, storage_id: 5, incarnation: 1, ..NodeMeta::default() };
         let vote = HardState { term: 2, vote: 3, commit: 0 };
         let disk = MemoryDisk::default();
         let entry = LogEntry { index: 1, term: 2, kind: 0, payload: Bytes::from_static(b"first") };

@@ -1,21 +1,24 @@
 //! Snapshot files: written under another name, synced, then renamed; verified before use.
 //!
 //! ```text
-//! snapshot = magic "SFSNAP\0\1" · storage id u128 · group u64 · index u64 · term u64 · voter count u32 · voter u64* · learner count u32
-//!            · learner u64* · bytes u64 · checksum u32 (of the state) · crc32 u32 (of all before) · state
+//! snapshot = magic "SFSNAP\0\2" · storage id u128 · group u64 · index u64 · term u64 · ids · ids · ids · ids
+//!            · roster length u32 · roster · bytes u64 · checksum u32 (of the state) · crc32 u32 (of all before) · state
+//! ids      = count u32 · node u64*     (voters, learners, outgoing voters, learners to be)
 //! ```
 
 use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
 
 use crate::ports::{Disk, File};
+use crate::roster::Roster;
 
 use super::files::{read_exactly, read_front, remove_if_there};
 use super::{Doing, Membership, Reader, SnapshotMeta, StoreError};
 
-const MAGIC: &[u8; 8] = b"SFSNAP\0\x01";
+const MAGIC: &[u8; 8] = b"SFSNAP\0\x02";
 const MEMBERS_MAX: u32 = 1024;
-const HEAD_BYTES_MAX: u64 = 16 * MEMBERS_MAX as u64 + 128;
+const ROSTER_BYTES_MAX: usize = 512 << 10;
+const HEAD_BYTES_MAX: u64 = 32 * MEMBERS_MAX as u64 + ROSTER_BYTES_MAX as u64 + 128;
 /// Bytes written, read or sent at once.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 const STATE_BYTES_MAX: u64 = 1 << 48;
@@ -56,10 +59,14 @@ fn encode_head(meta: &SnapshotMeta, group: u64, storage_id: u128) -> Vec<u8> {
     head.extend(group.to_le_bytes());
     head.extend(meta.index.to_le_bytes());
     head.extend(meta.term.to_le_bytes());
-    for members in [&meta.membership.voters, &meta.membership.learners] {
+    let Membership { voters, learners, outgoing, learners_next, roster } = &meta.membership;
+    for members in [voters, learners, outgoing, learners_next] {
         head.extend((members.len() as u32).to_le_bytes());
         members.iter().for_each(|member| head.extend(member.to_le_bytes()));
     }
+    let roster = roster.encode();
+    head.extend((roster.len() as u32).to_le_bytes());
+    head.extend(roster);
     head.extend(meta.bytes.to_le_bytes());
     head.extend(meta.checksum.to_le_bytes());
     head.extend(crc32fast::hash(&head).to_le_bytes());
@@ -77,7 +84,11 @@ fn decode_head(bytes: &[u8], storage_id: u128) -> Option<(Head, usize)> {
         return None;
     }
     let (group, index, term) = (reader.u64()?, reader.u64()?, reader.u64()?);
-    let membership = Membership { voters: members(&mut reader)?, learners: members(&mut reader)? };
+    let (voters, learners) = (members(&mut reader)?, members(&mut reader)?);
+    let (outgoing, learners_next) = (members(&mut reader)?, members(&mut reader)?);
+    let length = reader.u32()? as usize;
+    let roster = Roster::decode(reader.take(length)?)?;
+    let membership = Membership { voters, learners, outgoing, learners_next, roster };
     let (length, checksum) = (reader.u64()?, reader.u32()?);
     let covered = bytes.len() - reader.0.len();
     if reader.u32()? != crc32fast::hash(bytes.get(..covered)?) || length > STATE_BYTES_MAX {

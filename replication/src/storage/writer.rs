@@ -43,6 +43,8 @@ pub enum LogRequest {
         entries: Vec<LogEntry>,
         /// The hard state, if it changed.
         hard_state: Option<HardState>,
+        /// Whether all of it must be durable, the commit index too, which is otherwise a hint.
+        vital: bool,
     },
     /// Saves the own state as a snapshot while the log goes on, then deletes what is not needed any more. One at a time.
     SaveSnapshot {
@@ -70,7 +72,12 @@ pub enum LogRequest {
         to: u64,
     },
     /// Replaces the node's identity.
-    SaveMeta(NodeMeta),
+    SaveMeta {
+        /// The new one.
+        meta: NodeMeta,
+        /// Whether the node must stop if there is no room for it: otherwise the old one stays, and is good enough.
+        vital: bool,
+    },
     /// Syncs and ends.
     Close,
 }
@@ -155,6 +162,8 @@ struct Writer<D: Disk> {
     /// Appends not yet written: gathered now, or waiting for room.
     entries: Vec<LogEntry>,
     hard_state: Option<HardState>,
+    /// Whether the commit index in it is more than a hint.
+    vital: bool,
     bytes: usize,
     /// What was asked and not yet reported: its number, and the last entry that must be durable for it (or for what took the
     /// place of its own entries).
@@ -191,6 +200,7 @@ pub async fn write_loop<D: Disk>(
         install: None,
         entries: Vec::new(),
         hard_state: None,
+        vital: false,
         bytes: 0,
         unreported: VecDeque::new(),
         no_space: false,
@@ -286,7 +296,8 @@ impl<D: Disk> Writer<D> {
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
-                LogRequest::Append { number, entries, hard_state } => {
+                LogRequest::Append { number, entries, hard_state, vital } => {
+                    self.vital |= vital;
                     self.bytes += entries.iter().map(bytes_of).sum::<usize>();
                     self.gather(number, entries);
                     self.hard_state = hard_state.or(self.hard_state);
@@ -351,8 +362,13 @@ impl<D: Disk> Writer<D> {
                 let snapshot = self.begin_load().await?;
                 self.report(LogDone::SnapshotLoading { to, snapshot }).await;
             }
-            LogRequest::SaveMeta(meta) => {
-                self.store.save_meta(meta).await?;
+            LogRequest::SaveMeta { meta, vital } => {
+                match self.store.save_meta(meta).await {
+                    Err(error) if !vital && error.is_no_space() => {
+                        tracing::warn!("no room to note who is a member now; the log knows it");
+                    }
+                    saved => saved?,
+                }
                 self.report(LogDone::MetaSaved).await;
             }
             LogRequest::Close => return self.close().await,
@@ -368,7 +384,9 @@ impl<D: Disk> Writer<D> {
         }
         let vital = self.hard_state.is_some_and(|new| {
             let old = self.store.hard_state;
-            new.term != old.term || new.vote != old.vote && !is_planted(Canary::VoteNotVital)
+            self.vital
+                || new.term != old.term
+                || new.vote != old.vote && !is_planted(Canary::VoteNotVital)
         });
         if self.entries.is_empty() && !vital {
             // Only the commit index moved: a hint that goes along with a later group.
@@ -388,7 +406,7 @@ impl<D: Disk> Writer<D> {
             if vital || self.store.config.fsync == Fsync::Always {
                 self.sync().await?;
             }
-            self.hard_state = None;
+            (self.hard_state, self.vital) = (None, false);
             self.bytes = self.bytes.saturating_sub(rest.iter().map(bytes_of).sum());
             let reach = rest.last().filter(|_| !behind.is_empty()).map(|last| last.index);
             self.written(reach.unwrap_or(u64::MAX)).await;

@@ -5,10 +5,11 @@ use prost::Message as _;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
-use crate::formation::{Heard, Record};
+use crate::formation::{Exclusion, Heard, Record, removed};
+use crate::roster::Roster;
 
 /// Version of frames and messages.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// What a node says when it dials.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -34,6 +35,9 @@ pub struct Hello {
     /// What the stream is for: 0 messages, 1 a snapshot.
     #[prost(uint32, tag = "7")]
     pub purpose: u32,
+    /// Who is a member, as far as it knows; empty while forming.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub roster: Bytes,
 }
 
 /// The answer.
@@ -46,7 +50,7 @@ pub struct Welcome {
     #[prost(string, tag = "2")]
     pub refusal: String,
     /// What a node needs to know that is no member by its disk: 1 there is a cluster, and it knows this id with another disk;
-    /// 2 there is a cluster, and it does not know this id. 0 otherwise.
+    /// 2 there is a cluster, and it does not know this id; 3 it has removed this id. 0 otherwise.
     #[prost(uint32, tag = "3")]
     pub excluded: u32,
 }
@@ -71,6 +75,10 @@ pub struct Identity {
     pub storage_id: u128,
     /// The formation record, once formed.
     pub record: Option<Record>,
+    /// Who is a member, as far as that is known here for ever; nobody before the cluster has formed. Peers are told this one.
+    pub roster: Roster,
+    /// The same by the newest that a peer told: nobody is shut out by it, but whoever is new in it is listened to.
+    pub heard: Roster,
 }
 
 impl Identity {
@@ -84,20 +92,24 @@ impl Identity {
             storage_id: Bytes::copy_from_slice(&self.storage_id.to_le_bytes()),
             record: self.record.as_ref().map_or_else(Bytes::new, |record| record.encode().into()),
             purpose: u32::from(purpose == Purpose::Snapshot),
+            roster: self.record.as_ref().map_or_else(Bytes::new, |_| self.roster.encode().into()),
         }
     }
 
     /// The answer to a peer's hello. Storage ids are told to nobody but members (who show that they are by their own), and to
     /// whoever may become one while the cluster forms: with them anybody could speak in a member's name.
     pub fn welcome(&self, hello: &Hello, refusal: String) -> Welcome {
-        let joined = self.record.as_ref().map(|record| record.storage_of(hello.from));
-        let (member, excluded) = match joined {
-            None => (true, 0),
-            Some(Some(_)) if is_planted(Canary::WipedNodeTaken) => (true, 0),
-            Some(Some(storage)) if hello.storage() == Some(storage) => (true, 0),
-            Some(Some(_)) => (false, 1),
-            Some(None) => (false, 2),
+        let joined = self.record.as_ref().map(|_| self.storage_of(hello.from));
+        let excluded = match joined {
+            None => None,
+            Some(Some(_)) if is_planted(Canary::WipedNodeTaken) => None,
+            Some(Some(storage)) if hello.storage() == Some(storage) => None,
+            Some(Some(_)) => Some(Exclusion::Replaced),
+            Some(None) if !self.roster.is_gone(hello.from) => Some(Exclusion::Unknown),
+            Some(None) if is_planted(Canary::RemovalNotTold) => Some(Exclusion::Unknown),
+            Some(None) => Some(Exclusion::Removed),
         };
+        let (member, excluded) = (excluded.is_none(), excluded.map_or(0, |why| why as u32));
         let mut own = self.hello(hello.from, Purpose::Messages);
         if !member || !refusal.is_empty() {
             own = Hello { protocol: own.protocol, from: own.from, to: own.to, ..Hello::default() };
@@ -135,7 +147,7 @@ impl Identity {
             return Err(format!(
                 "node {peer} says that this is its start number {start}, but the cluster knows another one with number {last}: \
                  its disk went back in time. Its data directory is an older copy, which has lost what it promised: start it \
-                 with the newest one, or remove node {peer} and add it anew with an empty directory"
+                 with the newest one, or replace node {peer} by a new one with an empty directory (steadfast cluster replace)"
             ));
         }
         let storage = hello.storage().ok_or("a hello without a storage id")?;
@@ -143,15 +155,36 @@ impl Identity {
             return Ok(Heard::Forming(storage));
         }
         let record = Record::decode(&hello.record).ok_or("a hello with a broken record")?;
-        if record.storage_of(peer) != Some(storage) && !is_planted(Canary::WipedNodeTaken) {
-            return Err(format!("node {peer} has another disk than the one it joined with"));
-        }
-        match &self.record {
-            Some(own) if own.id() != record.id() => Err(format!(
+        let roster = Roster::decode(&hello.roster).ok_or("a hello with a broken roster")?;
+        if let Some(own) = &self.record
+            && own.id() != record.id()
+        {
+            return Err(format!(
                 "node {peer} belongs to another cluster: check --cluster, or wipe the data of one"
-            )),
-            _ => Ok(Heard::Formed(record)),
+            ));
         }
+        let is_new = self.record.is_none() || self.is_news(&roster);
+        let told = || roster.storage_of(peer).filter(|_| is_new && !self.roster.is_gone(peer));
+        match self.storage_of(peer).or_else(told) {
+            Some(known) if known == storage => Ok(Heard::Formed { record, roster }),
+            Some(_) if is_planted(Canary::WipedNodeTaken) => Ok(Heard::Formed { record, roster }),
+            Some(_) => Err(format!("node {peer} has another disk than the one it joined with")),
+            None if self.roster.is_gone(peer) => Err(removed(peer)),
+            None => Err(format!("node {peer} is no member by what this node knows")),
+        }
+    }
+
+    /// The disk with which a node is a member, by what is known or was told.
+    pub fn storage_of(&self, id: u64) -> Option<u128> {
+        let told = || self.heard.storage_of(id).filter(|_| !self.roster.is_gone(id));
+        self.roster.storage_of(id).or_else(told)
+    }
+
+    /// Whether a roster that a peer tells is of a later change than all that is known: this node may have been away.
+    pub fn is_news(&self, told: &Roster) -> bool {
+        told.is_newer_than(&self.roster)
+            && told.is_newer_than(&self.heard)
+            && !is_planted(Canary::RosterNotHeard)
     }
 }
 
@@ -176,7 +209,8 @@ impl Hello {
 impl Welcome {
     /// Whether a cluster shuts the asker out, and why.
     pub fn excluded(&self) -> Option<Heard> {
-        (self.excluded != 0).then_some(Heard::Excluded { replaced: self.excluded == 1 })
+        let all = [Exclusion::Replaced, Exclusion::Unknown, Exclusion::Removed];
+        all.into_iter().find(|why| *why as u32 == self.excluded).map(Heard::Excluded)
     }
 
     /// From a frame.
@@ -195,7 +229,10 @@ mod tests {
     use super::*;
 
     fn identity(node_id: u64, record: Option<Record>) -> Identity {
-        Identity { node_id, incarnation: 5, storage_id: u128::from(node_id), record }
+        let roster =
+            record.as_ref().map(|record| Roster::founding(record, &[], &Roster::default()));
+        let (storage_id, roster) = (u128::from(node_id), roster.unwrap_or_default());
+        Identity { node_id, incarnation: 5, storage_id, record, roster, heard: Roster::default() }
     }
 
     /// Wrong receiver, older incarnation, another cluster, another disk: each is refused in words.
@@ -204,7 +241,7 @@ mod tests {
         let record = Record::decode(&[&1_u64.to_le_bytes()[..], &1_u128.to_le_bytes()].concat());
         let (one, two) = (identity(1, record.clone()), identity(2, None));
         let hello = one.hello(2, Purpose::Messages);
-        assert!(matches!(two.check(&hello, 5), Ok(Heard::Formed(_))));
+        assert!(matches!(two.check(&hello, 5), Ok(Heard::Formed { .. })));
         let refused =
             |hello: Hello, known| two.check(&hello, known).expect_err("it must be refused");
         assert!(refused(Hello { to: 3, ..hello.clone() }, 0).contains("node 3"));

@@ -15,15 +15,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, Incoming, invalid, within};
 use super::handshake::{Hello, Identity, Purpose, Welcome};
+use super::queue::{Monotonic, Queue, Waiting};
 use crate::formation::{Heard, Member};
 use crate::ports::{Clock, Net};
+use crate::roster::Roster;
 use crate::storage::SnapshotMeta;
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
+use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
-/// What waits for a peer; beyond it the newest frames are dropped, and raft or the outbox sends again.
-const QUEUE_FRAMES_MAX: usize = 4096;
-const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Written at once, if that much waits. No message of raft waits longer than such a write and one frame take.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Streams that are served at once: a few for each member; beyond them somebody is only knocking.
@@ -102,16 +102,18 @@ struct SnapshotHead {
     bytes: u64,
     #[prost(uint32, tag = "4")]
     checksum: u32,
+    #[prost(bytes = "bytes", tag = "5")]
+    roster: Bytes,
 }
 
 /// What the tasks of one node share.
 struct Shared<N: Net> {
     net: N,
     identity: RefCell<Identity>,
-    /// Who is dialled; nobody else is listened to.
-    members: BTreeSet<u64>,
+    /// Who may form a cluster with this node. None: it waits to be added to one, and listens to anybody's.
+    initial: Option<BTreeSet<u64>>,
     /// Rung when a peer has dialled us: it is there, so a link to it need not wait any longer before it tries again.
-    back: BTreeMap<u64, Notify>,
+    back: RefCell<BTreeMap<u64, Rc<Notify>>>,
     /// The disk of each peer, and the highest incarnation heard of it.
     incarnations: RefCell<BTreeMap<u64, (u128, u64)>>,
     /// The newest stream of messages of each peer. What an older one still holds comes too late.
@@ -122,186 +124,81 @@ struct Shared<N: Net> {
     monotonic: Monotonic,
 }
 
-/// The way into a peer's queue. It has two lanes, each in order and with room of its own: raft's messages pass the parcels of
-/// gateways, for a leader that hears its followers' answers only behind megabytes of a large request steps down.
-struct Queue {
-    peer: Member,
-    raft: Lane,
-    ops: Lane,
-    monotonic: Monotonic,
+/// The link to one peer, for as long as it is to be dialled.
+struct Peer {
+    queue: Queue,
+    dialling: JoinHandle<()>,
 }
 
-/// A frame in a queue. Log time does not stand still while it waits there.
-struct Queued {
-    bytes: Vec<u8>,
-    /// The log time in it, and when that was so.
-    log_time: Option<(u64, Duration)>,
-}
-
-/// Monotonic time, by the clock that log time runs by.
-type Monotonic = Rc<dyn Fn() -> Duration>;
-
-impl Queued {
-    fn of(frame: &PeerFrame, monotonic: &Monotonic) -> Self {
-        let log_time = (frame.log_time_ms > 0).then(|| (frame.log_time_ms, monotonic()));
-        Self { bytes: frame.to_bytes(), log_time }
-    }
-
-    /// The frame as it leaves the queue now. A peer that has just started has no other word to measure this one by: were it old, it
-    /// might lead by it, and locks would end before their time when log time catches up. `echo_us` lets it tell how old it may be.
-    fn leave(self, monotonic: &Monotonic, echo_us: u64) -> Vec<u8> {
-        let Self { mut bytes, log_time } = self;
-        if let Some((log_time_ms, since)) = log_time {
-            let waited_ms = monotonic().saturating_sub(since).as_millis() as u64;
-            let log_time_ms = if waited_ms > 0 { log_time_ms.saturating_add(waited_ms) } else { 0 };
-            // Of a field that comes twice the last one counts (protobuf, "Last One Wins"); what is 0 does not come.
-            bytes.extend(PeerFrame { log_time_ms, echo_us, ..PeerFrame::default() }.to_bytes());
-        }
-        bytes
-    }
-}
-
-struct Lane {
-    frames: mpsc::Sender<Queued>,
-    waiting_bytes: Rc<Cell<usize>>,
-}
-
-/// The way out of it.
-struct Waiting {
-    raft: LaneEnd,
-    ops: LaneEnd,
-    monotonic: Monotonic,
-    /// The peer's clock as its last sign of life on the present stream told it, in microseconds.
-    echo_us: Rc<Cell<u64>>,
-}
-
-struct LaneEnd {
-    frames: mpsc::Receiver<Queued>,
-    waiting_bytes: Rc<Cell<usize>>,
-}
-
-impl Queue {
-    fn of(peer: Member, monotonic: Monotonic) -> (Self, Waiting) {
-        let ((raft, raft_end), (ops, ops_end)) = (Lane::open(), Lane::open());
-        let clock = Rc::clone(&monotonic);
-        let echo_us = Rc::default();
-        let waiting = Waiting { raft: raft_end, ops: ops_end, monotonic: clock, echo_us };
-        (Self { peer, raft, ops, monotonic }, waiting)
-    }
-
-    fn push(&self, frame: &PeerFrame) {
-        let lane = if frame.raft.is_some() { &self.raft } else { &self.ops };
-        lane.push(Queued::of(frame, &self.monotonic));
-    }
-}
-
-impl Lane {
-    fn open() -> (Self, LaneEnd) {
-        let (sender, frames) = mpsc::channel(QUEUE_FRAMES_MAX);
-        let waiting_bytes = Rc::new(Cell::new(0));
-        let end = LaneEnd { frames, waiting_bytes: Rc::clone(&waiting_bytes) };
-        (Self { frames: sender, waiting_bytes }, end)
-    }
-
-    fn push(&self, frame: Queued) {
-        let bytes = self.waiting_bytes.get() + frame.bytes.len();
-        if bytes <= QUEUE_BYTES_MAX && self.frames.try_send(frame).is_ok() {
-            self.waiting_bytes.set(bytes);
-        }
-    }
-}
-
-impl Waiting {
-    async fn next(&mut self) -> Option<Vec<u8>> {
-        let frame = tokio::select! {
-            biased;
-            frame = self.raft.next() => frame,
-            frame = self.ops.next() => frame,
-        };
-        frame.map(|frame| frame.leave(&self.monotonic, self.echo_us.get()))
-    }
-
-    fn try_next(&mut self) -> Option<Vec<u8>> {
-        let frame = self.raft.try_next().or_else(|| self.ops.try_next());
-        frame.map(|frame| frame.leave(&self.monotonic, self.echo_us.get()))
-    }
-}
-
-impl LaneEnd {
-    /// May be dropped at any time: a frame that was taken is always answered.
-    async fn next(&mut self) -> Option<Queued> {
-        let frame = self.frames.recv().await;
-        self.left(frame)
-    }
-
-    fn try_next(&mut self) -> Option<Queued> {
-        let frame = self.frames.try_recv().ok();
-        self.left(frame)
-    }
-
-    fn left(&self, frame: Option<Queued>) -> Option<Queued> {
-        let bytes = frame.as_ref().map_or(0, |frame| frame.bytes.len());
-        self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
-        frame
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.dialling.abort();
     }
 }
 
 /// All links of one node.
 pub struct Links<N: Net> {
     shared: Rc<Shared<N>>,
-    peers: BTreeMap<u64, Queue>,
-    tasks: Vec<JoinHandle<()>>,
+    peers: BTreeMap<u64, Peer>,
+    accepting: Option<JoinHandle<()>>,
     /// Snapshots under way to peers.
     transfers: RefCell<JoinSet<()>>,
 }
 
 impl<N: Net> Links<N> {
-    /// Begins to accept on `listener` and to dial `peers`. Must be called inside a `LocalSet`. `clock` is the one that log time runs by.
+    /// Begins to accept on `listener`. Must be called inside a `LocalSet`. `clock` is the one that log time runs by. `initial` are those
+    /// that may form a cluster with this node; none if it waits to be added to one.
     pub fn start(
         net: N,
         clock: impl Clock,
         identity: Identity,
-        peers: Vec<Member>,
+        initial: Option<BTreeSet<u64>>,
         listener: Option<N::Listener>,
         events: mpsc::Sender<PeerEvent>,
     ) -> Self {
-        let monotonic: Monotonic = Rc::new(move || clock.monotonic());
         let shared = Rc::new(Shared {
             net,
             identity: RefCell::new(identity),
-            members: peers.iter().map(|peer| peer.id).collect(),
-            back: peers.iter().map(|peer| (peer.id, Notify::new())).collect(),
+            initial,
+            back: RefCell::default(),
             incarnations: RefCell::default(),
             newest: RefCell::default(),
             events,
             told: RefCell::default(),
-            monotonic: Rc::clone(&monotonic),
+            monotonic: Rc::new(move || clock.monotonic()),
         });
-        let mut tasks = Vec::new();
-        if let Some(listener) = listener {
-            tasks.push(spawn_local(accept(Rc::clone(&shared), listener)));
-        }
-        let mut queues = BTreeMap::new();
-        for peer in peers {
-            let (queue, waiting) = Queue::of(peer.clone(), Rc::clone(&monotonic));
-            queues.insert(peer.id, queue);
-            tasks.push(spawn_local(dial(Rc::clone(&shared), peer, waiting)));
-        }
-        Self { shared, peers: queues, tasks, transfers: RefCell::default() }
+        let accepting = listener.map(|listener| spawn_local(accept(Rc::clone(&shared), listener)));
+        Self { shared, peers: BTreeMap::new(), accepting, transfers: RefCell::default() }
     }
 
-    /// From now on this node is part of a cluster.
+    /// Dials these from now on, and nobody else.
+    pub fn dial(&mut self, peers: Vec<Member>) {
+        self.peers.retain(|_, peer| peers.contains(&peer.queue.peer));
+        for peer in peers {
+            let shared = &self.shared;
+            self.peers.entry(peer.id).or_insert_with(|| {
+                let (queue, waiting) = Queue::of(peer.clone(), Rc::clone(&shared.monotonic));
+                Peer { queue, dialling: spawn_local(dial(Rc::clone(shared), peer, waiting)) }
+            });
+        }
+    }
+
+    /// Who this node is, and who the others are.
     pub fn set_identity(&self, identity: Identity) {
         *self.shared.identity.borrow_mut() = identity;
+    }
+
+    /// The log has made other members.
+    pub fn set_roster(&self, roster: Roster) {
+        self.shared.identity.borrow_mut().roster = roster;
     }
 
     /// The log says that these nodes have been at these incarnations: lower ones are refused from now on.
     pub fn learn(&self, incarnations: impl Iterator<Item = (u64, u64)>) {
         let identity = self.shared.identity.borrow();
-        let Some(record) = &identity.record else { return };
         let mut known = self.shared.incarnations.borrow_mut();
         for (node, incarnation) in incarnations {
-            let Some(storage) = record.storage_of(node) else { continue };
+            let Some(storage) = identity.storage_of(node) else { continue };
             let heard = known.get(&node).filter(|(of, _)| *of == storage);
             if heard.is_none_or(|(_, heard)| incarnation > *heard) {
                 known.insert(node, (storage, incarnation));
@@ -311,8 +208,8 @@ impl<N: Net> Links<N> {
 
     /// Puts a frame into a peer's queue; it may be dropped.
     pub fn send(&self, to: u64, frame: &PeerFrame) {
-        if let Some(queue) = self.peers.get(&to) {
-            queue.push(frame);
+        if let Some(peer) = self.peers.get(&to) {
+            peer.queue.push(frame);
         }
     }
 
@@ -323,8 +220,8 @@ impl<N: Net> Links<N> {
         meta: SnapshotMeta,
         pieces: mpsc::Receiver<Bytes>,
     ) {
-        let Some(queue) = self.peers.get(&message.to) else { return };
-        let (shared, peer) = (Rc::clone(&self.shared), queue.peer.clone());
+        let Some(peer) = self.peers.get(&message.to) else { return };
+        let (shared, peer) = (Rc::clone(&self.shared), peer.queue.peer.clone());
         let mut transfers = self.transfers.borrow_mut();
         while transfers.try_join_next().is_some() {}
         transfers.spawn_local(async move {
@@ -344,7 +241,7 @@ impl<N: Net> Links<N> {
 
 impl<N: Net> Drop for Links<N> {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.accepting.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -384,7 +281,7 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
     let welcome = shared.identity.borrow().welcome(&hello, refusal);
     frame::write(&mut stream, &welcome.to_bytes(), CONNECT_PATIENCE).await?;
     let Ok(heard) = verdict else { return Ok(()) };
-    let formed = matches!(heard, Heard::Formed(_)) && own_formed;
+    let formed = matches!(heard, Heard::Formed { .. }) && own_formed;
     shared.tell(PeerEvent::Heard { peer, heard }).await?;
     if !formed {
         return Ok(()); // nothing but greetings before both belong to one cluster
@@ -394,9 +291,7 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
         return received.inspect_err(|_| mark::reached(Mark::InstallCutShort));
     }
     let number = shared.begin_stream(peer);
-    if let Some(back) = shared.back.get(&peer) {
-        back.notify_waiters();
-    }
+    shared.back(peer).notify_waiters();
     let mut answered = Instant::now();
     let mut incoming = Incoming::default();
     loop {
@@ -404,6 +299,9 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
         if shared.newest.borrow().get(&peer) != Some(&number) {
             mark::reached(Mark::StreamReplaced);
             return Err(invalid("a newer stream of the same peer took its place"));
+        }
+        if !shared.is_member(&hello) {
+            return Err(invalid("the peer is no member any more"));
         }
         if shared.highest(peer, &hello) > hello.incarnation {
             mark::reached(Mark::LaterStartKnown);
@@ -444,6 +342,7 @@ async fn receive_snapshot<N: Net>(
     if message.from != peer || announced != Some(&metadata) {
         return Err(invalid("a snapshot that is not the one its message announces"));
     }
+    let roster = Roster::decode(&head.roster).ok_or_else(|| invalid("a broken roster"))?;
     if head.bytes > SNAPSHOT_BYTES_MAX {
         return Err(invalid("a snapshot larger than any can be"));
     }
@@ -468,6 +367,7 @@ async fn receive_snapshot<N: Net>(
         return Err(invalid("a snapshot that does not match its checksum"));
     }
     let mut meta = metadata.into_meta();
+    meta.membership.roster = roster;
     (meta.bytes, meta.checksum) = (head.bytes, head.checksum);
     shared.tell(PeerEvent::SnapshotReceived { message, meta, chunks }).await?;
     frame::write(&mut stream, ARRIVED, SNAPSHOT_PATIENCE).await
@@ -493,8 +393,7 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
             Err(error) => tracing::debug!("node {} can't be reached: {error}", peer.id),
         }
         while waiting.try_next().is_some() {} // what waited is stale; raft and the outbox send anew
-        let back = shared.back.get(&peer.id).expect("every peer has one");
-        let _ = timeout(pause, back.notified()).await; // either way it is time to try again
+        let _ = timeout(pause, shared.back(peer.id).notified()).await; // either way it is time to try again
         pause = (pause * 2).min(RECONNECT_MAX);
     }
 }
@@ -530,7 +429,7 @@ async fn greet<N: Net>(
     }
     let heard = shared.judge(&theirs).map_err(|_| invalid("the peer is not ours"))?;
     let own_formed = !hello.record.is_empty();
-    let formed = matches!(heard, Heard::Formed(_)) && own_formed;
+    let formed = matches!(heard, Heard::Formed { .. }) && own_formed;
     shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
     Ok((stream, formed))
 }
@@ -600,7 +499,9 @@ async fn transfer<N: Net>(
     }
     let metadata = Some(SnapshotMetadata::from_meta(&meta));
     let message = Some(message);
-    let head = SnapshotHead { message, metadata, bytes: meta.bytes, checksum: meta.checksum };
+    let (bytes, checksum) = (meta.bytes, meta.checksum);
+    let roster = meta.membership.roster.encode().into();
+    let head = SnapshotHead { message, metadata, bytes, checksum, roster };
     let (mut reader, mut writer) = tokio::io::split(stream);
     let send = async {
         frame::write(&mut writer, &head.encode_to_vec(), SNAPSHOT_PATIENCE).await?;
@@ -629,6 +530,17 @@ impl<N: Net> Shared<N> {
     fn clock_reading(&self) -> [u8; 8] {
         let micros = u64::try_from((self.monotonic)().as_micros()).unwrap_or(0);
         micros.to_le_bytes()
+    }
+
+    /// What is rung when a peer has dialled.
+    fn back(&self, peer: u64) -> Rc<Notify> {
+        Rc::clone(self.back.borrow_mut().entry(peer).or_default())
+    }
+
+    /// Whether a peer that has said hello is a member still.
+    fn is_member(&self, hello: &Hello) -> bool {
+        let known = self.identity.borrow().storage_of(hello.from);
+        known == hello.storage() || is_planted(Canary::WipedNodeTaken)
     }
 
     /// Names a new stream of a peer; older ones end.
@@ -662,13 +574,25 @@ impl<N: Net> Shared<N> {
         let storage = hello.storage().unwrap_or_default();
         let highest = self.highest(peer, hello);
         let heard = self.identity.borrow().check(hello, highest)?;
-        if !self.members.contains(&peer) {
+        let mut identity = self.identity.borrow_mut();
+        let is_formed = identity.record.is_some();
+        let is_initial = self.initial.as_ref().is_none_or(|initial| initial.contains(&peer));
+        if !is_formed && !is_initial {
             return Err(format!(
                 "node {peer} is not in this node's --cluster: all members must be started with the same list"
             ));
         }
+        if let Heard::Formed { roster, .. } = &heard
+            && is_formed
+            && identity.is_news(roster)
+        {
+            mark::reached(Mark::RosterHeard);
+            identity.heard = roster.clone();
+        }
+        let is_known = is_formed && identity.storage_of(peer) == Some(storage);
+        drop(identity);
         // Start numbers count per disk: one that never joined says nothing about the one that did.
-        if !self.joined_with_another(peer, storage) {
+        if is_known || !is_formed && is_initial && self.initial.is_some() {
             self.incarnations.borrow_mut().insert(peer, (storage, hello.incarnation));
         }
         Ok(heard)
@@ -683,8 +607,7 @@ impl<N: Net> Shared<N> {
     /// Whether the cluster knows this peer with another disk.
     fn joined_with_another(&self, peer: u64, storage: u128) -> bool {
         let identity = self.identity.borrow();
-        let joined = identity.record.as_ref().and_then(|record| record.storage_of(peer));
-        joined.is_some_and(|joined| joined != storage)
+        identity.roster.storage_of(peer).is_some_and(|joined| joined != storage)
     }
 
     /// Logs a refusal once.
@@ -696,61 +619,5 @@ impl<N: Net> Shared<N> {
         if told.insert((peer, text.to_owned())) {
             tracing::warn!("no link with node {peer}: {text}");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(raft: bool, ops: &[u8]) -> PeerFrame {
-        let ops = vec![Bytes::copy_from_slice(ops)];
-        PeerFrame { raft: raft.then(RaftMessage::default), ops, ..PeerFrame::default() }
-    }
-
-    fn queue(now: &Rc<Cell<Duration>>) -> (Queue, Waiting) {
-        let now = Rc::clone(now);
-        let peer = Member { id: 2, host: "two".to_owned(), port: 1 };
-        Queue::of(peer, Rc::new(move || now.get()))
-    }
-
-    /// Raft's messages do not wait behind a large request, nor for room that it takes; each lane keeps its order.
-    #[test]
-    fn raft_passes_parcels() {
-        let (queue, mut waiting) = queue(&Rc::default());
-        let large = frame(false, &vec![7; QUEUE_BYTES_MAX / 4]);
-        let mut expected = vec![frame(true, b"a"), frame(true, b"b"), large.clone(), large.clone()];
-        for pushed in [&large, &expected[0], &large, &expected[1], &large] {
-            queue.push(pushed);
-        }
-        expected.push(large.clone());
-        queue.push(&large); // no room: its head counts, too
-        for due in expected {
-            assert_eq!(waiting.try_next(), Some(due.to_bytes()));
-        }
-        assert_eq!(waiting.try_next(), None);
-        queue.push(&large);
-        assert_eq!(waiting.try_next(), Some(large.to_bytes()), "there is room again");
-    }
-
-    /// What waits for its link says the log time of the moment at which it leaves; what says none goes on saying none.
-    #[test]
-    fn log_time_goes_on_in_the_queue() {
-        let now = Rc::new(Cell::new(Duration::from_secs(5)));
-        let (queue, mut waiting) = queue(&now);
-        let old = PeerFrame { log_time_ms: 7_000, ..frame(true, b"a") };
-        let silent = frame(true, b"b");
-        queue.push(&old);
-        queue.push(&silent);
-        now.set(now.get() + Duration::from_millis(817));
-        queue.push(&old);
-        let mut next = || {
-            let bytes = waiting.try_next().expect("three wait");
-            PeerFrame::decode(&bytes[..]).expect("it is a frame")
-        };
-        assert_eq!(next(), PeerFrame { log_time_ms: 7_817, ..old.clone() });
-        assert_eq!(next(), silent);
-        assert_eq!(next(), old, "it did not wait");
-        assert_eq!(queue.raft.waiting_bytes.get(), 0);
     }
 }

@@ -5,6 +5,7 @@
 pub mod frame;
 pub mod handshake;
 mod link;
+mod queue;
 
 pub use handshake::{Hello, Identity, Purpose, Welcome};
 pub use link::{Links, PeerEvent};

@@ -115,7 +115,7 @@ pub(crate) fn snapshot_meta(index: u64, term: u64) -> SnapshotMeta {
     SnapshotMeta {
         index,
         term,
-        membership: Membership { voters: vec![1, 2, 3], learners: Vec::new() },
+        membership: Membership::of_voters(&[1, 2, 3]),
         bytes: 900,
         checksum: hasher.finalize(),
     }
@@ -160,7 +160,8 @@ pub(crate) struct World {
 }
 
 pub(crate) fn meta(incarnation: u64) -> NodeMeta {
-    NodeMeta { node_id: 1, storage_id: 0xABCD, incarnation, formation: b"formed".to_vec() }
+    let (formation, roster) = (b"formed".to_vec(), b"members".to_vec());
+    NodeMeta { node_id: 1, storage_id: 0xABCD, incarnation, formation, roster, is_removed: false }
 }
 
 impl World {
@@ -218,7 +219,7 @@ impl World {
         self.then(|state| state.apply(&entries, hard_state));
         self.number += 1;
         let number = self.number;
-        self.ask(LogRequest::Append { number, entries, hard_state }).await;
+        self.ask(LogRequest::Append { number, entries, hard_state, vital: false }).await;
     }
 
     /// The next report; none when the log has ended.
@@ -319,7 +320,7 @@ impl World {
             }
             Op::Meta => {
                 self.incarnation += 1;
-                self.ask(LogRequest::SaveMeta(meta(self.incarnation))).await;
+                self.ask(LogRequest::SaveMeta { meta: meta(self.incarnation), vital: true }).await;
                 self.wait_for(|done| matches!(done, LogDone::MetaSaved)).await
             }
             Op::Rest => {

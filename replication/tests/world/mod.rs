@@ -346,6 +346,7 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
     ReplicationConfig {
         node_id: id,
         members: members.iter().map(member).collect(),
+        joins: false,
         announced: String::new(),
         log: LogConfig {
             segment_bytes: 64 << 10,

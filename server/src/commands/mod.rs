@@ -5,6 +5,7 @@ mod about;
 mod admin;
 mod cluster;
 mod connection;
+mod members;
 mod replication;
 mod sentinel;
 
@@ -18,7 +19,7 @@ use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
-use steadfast_replication::gateway::Status;
+use steadfast_replication::gateway::{MembershipChange, Status};
 
 use crate::config::Config;
 use crate::session::Session;
@@ -85,6 +86,8 @@ pub trait NodeFacts {
     fn reset_counters(&mut self);
     /// If this node leads, has another one lead: the given one, or whichever has most of the log.
     fn hand_over(&mut self, to: Option<u64>);
+    /// If this node leads, begins to change who is a member. Answers the ticket by which a refusal is known.
+    fn change_members(&mut self, change: MembershipChange) -> u64;
     /// Takes a snapshot as soon as there is none under way.
     fn save(&mut self);
     /// Whether a snapshot is under way, or is to be taken.
@@ -104,6 +107,7 @@ pub const FAMILIES: &[Family<LocalHandler>] = &[
     about::FAMILY,
     admin::FAMILY,
     replication::FAMILY,
+    members::FAMILY,
     cluster::FAMILY,
     sentinel::FAMILY,
 ];

@@ -4,7 +4,7 @@ use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, K
 use steadfast_core::error::ReplyError;
 use steadfast_core::number::parse_int;
 use steadfast_core::reply::Reply;
-use steadfast_replication::gateway::Role;
+use steadfast_replication::gateway::{KnownMember, Role};
 
 use super::LocalHandler::{self, Plain};
 use super::{LocalOutcome, NodeFacts};
@@ -103,7 +103,7 @@ fn failover(_: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome
 /// The answer says that it was asked for: who leads then, `INFO raft` tells.
 fn stepdown(_: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
     let asked = check_leads(node).and_then(|()| {
-        if node.config().members.is_empty() {
+        if node.status().members().len() <= 1 {
             return Err(refusal::NOBODY_ELSE);
         }
         node.hand_over(None);
@@ -114,10 +114,15 @@ fn stepdown(_: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutc
 
 fn transfer(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
     let id = argv.get(2).and_then(|word| parse_int(word)).and_then(|id| u64::try_from(id).ok());
-    let members = &node.config().members;
-    let known = id.filter(|id| *id == node.node_id() || members.iter().any(|m| m.id == *id));
+    let members = node.status().members();
+    let known = id.and_then(|id| members.iter().find(|member| member.id == id));
     let asked = check_leads(node).and_then(|()| {
-        let Some(id) = known else { return Err(refusal::NO_SUCH_NODE) };
+        let Some(KnownMember { id, votes, .. }) = known.cloned() else {
+            return Err(refusal::NO_SUCH_NODE);
+        };
+        if !votes {
+            return Err(refusal::LEARNERS_DO_NOT_LEAD);
+        }
         if id != node.node_id() {
             if !node.status().is_connected(id) {
                 return Err(refusal::NODE_OUT_OF_REACH);
@@ -129,7 +134,7 @@ fn transfer(_: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalO
     asked.into()
 }
 
-fn check_leads(node: &dyn NodeFacts) -> Result<(), ReplyError> {
+pub(super) fn check_leads(node: &dyn NodeFacts) -> Result<(), ReplyError> {
     if node.status().role() == Role::Leader {
         return Ok(());
     }

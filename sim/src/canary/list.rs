@@ -61,8 +61,7 @@ pub const ALL: &[Entry] = &[
         "a leader forgets what it handed out while its state was being restored",
         &["progress"],
     )
-    .within(600)
-    .scenario("snapshot-churn"),
+    .found_in("snapshot-churn", 600),
     Entry::new(
         "sync-lies",
         Planted::SyncLies,
@@ -190,16 +189,14 @@ pub const ALL: &[Entry] = &[
         "a vote in a term that the disk knows already is not written down",
         &["promise", "one-leader"],
     )
-    .within(50)
-    .scenario("split-votes"),
+    .found_in("split-votes", 50),
     Entry::new(
         "vote-refusal-lost",
         Planted::Inside(Canary::VoteRefusalLost),
         "a refused vote is read as a granted one",
         &["one-leader"],
     )
-    .within(50)
-    .scenario("split-votes")
+    .found_in("split-votes", 50)
     .alone(),
     Entry::new(
         "append-refusal-lost",
@@ -213,24 +210,21 @@ pub const ALL: &[Entry] = &[
         "a leader that no quorum answers does not step down",
         &["quiet", "progress"],
     )
-    .within(10)
-    .scenario("clinging-leader"),
+    .found_in("clinging-leader", 10),
     Entry::new(
         "no-pre-vote",
         Planted::Inside(Canary::NoPreVote),
         "a node that heard nobody raises the term without asking",
         &["quiet"],
     )
-    .within(10)
-    .scenario("flapping-node"),
+    .found_in("flapping-node", 10),
     Entry::new(
         "beats-await-disk",
         Planted::Inside(Canary::BeatsAwaitDisk),
         "answers to heartbeats wait for what is being written",
         &["quiet"],
     )
-    .within(10)
-    .scenario("slow-disks"),
+    .found_in("slow-disks", 10),
     Entry::new(
         "conflict-keeps-one",
         Planted::Inside(Canary::ConflictKeepsOne),
@@ -244,8 +238,7 @@ pub const ALL: &[Entry] = &[
         "what was refused while leadership was handed over counts as logged",
         &["service"],
     )
-    .within(200)
-    .scenario("full-disk")
+    .found_in("full-disk", 200)
     .alone(),
     Entry::new(
         "resend-skips-one",
@@ -265,32 +258,91 @@ pub const ALL: &[Entry] = &[
         "an older copy of a member's directory is taken for the member",
         &["promise", "one-log", "durability", "no-node-ends"],
     )
-    .within(10)
-    .scenario("back-in-time"),
+    .found_in("back-in-time", 10),
     Entry::new(
         "copy-taken",
         Planted::Inside(Canary::CopyTaken),
         "a member starts from a copy of its directory as if it were the directory",
         &["promise", "one-log", "durability", "no-node-ends"],
     )
-    .within(10)
-    .scenario("copied-back"),
+    .found_in("copied-back", 10),
     Entry::new(
         "wiped-node-taken",
         Planted::Inside(Canary::WipedNodeTaken),
         "a member with an empty disk is taken for the member that it was",
         &["one-log", "promise", "durability", "one-leader"],
     )
-    .within(10)
-    .scenario("wiped-disk"),
+    .found_in("wiped-disk", 10),
+    Entry::new(
+        "snapshot-of-earlier-members",
+        Planted::Inside(Canary::SnapshotOfEarlierMembers),
+        "a snapshot names the members of the one before it",
+        &["no-node-ends", "no-panic", "progress", "one-log"],
+    )
+    .found_in("member-carousel", 100),
+    Entry::new(
+        "joint-skipped",
+        Planted::Inside(Canary::JointSkipped),
+        "a new set of voters counts alone as soon as the change to it is committed",
+        &["one-log", "durability", "one-leader", "promise"],
+    )
+    .found_in("cut-while-joint", 300),
+    Entry::new(
+        "promotes-behind",
+        Planted::Inside(Canary::PromotesBehind),
+        "a learner becomes a voter though it lacks what was committed",
+        &["progress", "service", "quiet"],
+    )
+    .found_in("member-carousel", 100),
+    Entry::new(
+        "any-snapshot-sent",
+        Planted::Inside(Canary::AnySnapshotSent),
+        "a newcomer is sent whatever snapshot there is",
+        &["progress", "no-panic", "no-node-ends"],
+    )
+    .found_in("member-carousel", 100),
+    Entry::new(
+        "removed-leader-stays",
+        Planted::Inside(Canary::RemovedLeaderStays),
+        "a leader that finds itself removed goes on",
+        &["no-panic"],
+    )
+    .found_in("member-carousel", 400),
+    Entry::new(
+        "ends-by-its-own-log",
+        Planted::Inside(Canary::EndsByItsOwnLog),
+        "a node that finds itself removed in its own log ends before the others know it",
+        &["progress"],
+    )
+    .found_in("shrinks", 100),
+    Entry::new(
+        "roster-not-heard",
+        Planted::Inside(Canary::RosterNotHeard),
+        "a node that was away while members changed goes by what it knew",
+        &["progress", "service"],
+    )
+    .found_in("strangers", 20),
+    Entry::new(
+        "change-unsettled",
+        Planted::Inside(Canary::ChangeUnsettled),
+        "a member is told that it was removed before that is known for ever",
+        &["progress"],
+    )
+    .found_in("shrinks", 100),
+    Entry::new(
+        "removal-not-told",
+        Planted::Inside(Canary::RemovalNotTold),
+        "a member that was removed is not told so",
+        &["progress"],
+    )
+    .found_in("shrinks", 20),
     Entry::new(
         "unreadable-snapshot-kept",
         Planted::Inside(Canary::UnreadableSnapshotKept),
         "a leader whose newest snapshot can't be read waits until another is due",
         &["progress", "service"],
     )
-    .within(200)
-    .scenario("rotten-snapshot"),
+    .found_in("rotten-snapshot", 200),
     // ---- reads -------------------------------------------------------------------------------------------------------
     Entry::new(
         "read-lease",
@@ -298,88 +350,77 @@ pub const ALL: &[Entry] = &[
         "reads trust the leader's lease",
         &["stale-read", "linearizable"],
     )
-    .within(10)
-    .scenario("paused-leader-read"),
+    .found_in("paused-leader-read", 10),
     Entry::new(
         "lease-too-long",
         Planted::Inside(Canary::LeaseTooLong),
         "a lease holds for longer than voters abstain",
         &["stale-read", "linearizable"],
     )
-    .within(100)
-    .scenario("lease-cut-off"),
+    .found_in("lease-cut-off", 100),
     Entry::new(
         "lease-from-answer",
         Planted::Inside(Canary::LeaseFromAnswer),
         "a lease runs from when its round was answered",
         &["stale-read", "linearizable"],
     )
-    .within(100)
-    .scenario("lease-cut-off"),
+    .found_in("lease-cut-off", 100),
     Entry::new(
         "lease-at-election",
         Planted::Inside(Canary::LeaseAtElection),
         "a new leader has a lease before it knows what is committed",
         &["stale-read", "linearizable"],
     )
-    .within(100)
-    .scenario("lease-at-election"),
+    .found_in("lease-at-election", 100),
     Entry::new(
         "lease-in-transfer",
         Planted::Inside(Canary::LeaseInTransfer),
         "a lease survives that leadership is handed over",
         &["stale-read", "linearizable"],
     )
-    .within(10)
-    .scenario("transfer-in-lease"),
+    .found_in("transfer-in-lease", 10),
     Entry::new(
         "lease-without-clock",
         Planted::Inside(Canary::LeaseWithoutClock),
         "a read relies on a lease without a look at the clock",
         &["stale-read", "linearizable"],
     )
-    .within(10)
-    .scenario("paused-leader-read"),
+    .found_in("paused-leader-read", 10),
     Entry::new(
         "lease-reads-applied",
         Planted::Inside(Canary::LeaseReadsApplied),
         "a read under a lease is served from what is applied, not from what is committed",
         &["stale-read", "linearizable"],
     )
-    .within(10)
-    .scenario("lease-cut-off"),
+    .found_in("lease-cut-off", 10),
     Entry::new(
         "vote-after-start",
         Planted::Inside(Canary::VoteAfterStart),
         "a node that has just started votes at once",
         &["stale-read", "linearizable"],
     )
-    .within(50)
-    .scenario("restart-in-lease"),
+    .found_in("restart-in-lease", 50),
     Entry::new(
         "read-context-reused",
         Planted::Inside(Canary::ReadContextReused),
         "each round numbers its contexts from the beginning",
         &["stale-read", "linearizable"],
     )
-    .within(10)
-    .scenario("slow-rounds"),
+    .found_in("slow-rounds", 10),
     Entry::new(
         "earlier-read-answer",
         Planted::Inside(Canary::EarlierReadAnswer),
         "an answer to an earlier round ends the round under way",
         &["stale-read", "linearizable"],
     )
-    .within(10)
-    .scenario("slow-rounds"),
+    .found_in("slow-rounds", 10),
     Entry::new(
         "read-joins-round",
         Planted::Inside(Canary::ReadJoinsRound),
         "a read joins the round that is under way",
         &["stale-read", "linearizable"],
     )
-    .within(10)
-    .scenario("slow-rounds"),
+    .found_in("slow-rounds", 10),
     Entry::new(
         "read-before-applied",
         Planted::Inside(Canary::ReadBeforeApplied),
@@ -392,8 +433,7 @@ pub const ALL: &[Entry] = &[
         "clients are served before the own registration was applied",
         &["stale-read", "linearizable"],
     )
-    .within(20)
-    .scenario("lone-node"),
+    .found_in("lone-node", 20),
     Entry::new(
         "read-past-deadline",
         Planted::Inside(Canary::ReadPastDeadline),
@@ -414,8 +454,7 @@ pub const ALL: &[Entry] = &[
         "a failed sync is noted down, and the log goes on",
         &["promise", "durability", "one-log"],
     )
-    .within(10)
-    .scenario("fsyncgate"),
+    .found_in("fsyncgate", 10),
     Entry::new(
         "segment-name-unsynced",
         Planted::Inside(Canary::SegmentNameUnsynced),
@@ -434,8 +473,7 @@ pub const ALL: &[Entry] = &[
         "a snapshot is written in place, and half of one is chosen",
         &["no-node-ends", "equal-state"],
     )
-    .within(10)
-    .scenario("torn-snapshot"),
+    .found_in("torn-snapshot", 10),
     Entry::new(
         "identity-unsynced",
         Planted::Inside(Canary::IdentityUnsynced),
@@ -448,16 +486,14 @@ pub const ALL: &[Entry] = &[
         "a record of the log counts whatever its checksum says",
         &["one-log", "equal-state", "promise", "no-node-ends"],
     )
-    .within(10)
-    .scenario("torn-tail"),
+    .found_in("torn-tail", 10),
     Entry::new(
         "damage-taken-for-end",
         Planted::Inside(Canary::DamageTakenForEnd),
         "what can't be read in the middle of the log counts as its end",
         &["promise", "durability", "one-log"],
     )
-    .within(10)
-    .scenario("bit-rot"),
+    .found_in("bit-rot", 10),
     Entry::new(
         "compacts-too-much",
         Planted::Inside(Canary::CompactsTooMuch),
@@ -470,8 +506,7 @@ pub const ALL: &[Entry] = &[
         "compaction removes no segments",
         &["room"],
     )
-    .within(10)
-    .scenario("calm"),
+    .found_in("calm", 10),
     Entry::new(
         "install-not-saved",
         Planted::Inside(Canary::InstallNotSaved),
@@ -520,8 +555,7 @@ pub const ALL: &[Entry] = &[
         "snapshots lack batches that have come in part",
         &["equal-state"],
     )
-    .within(10)
-    .scenario("big-values"),
+    .found_in("big-values", 10),
     Entry::new(
         "snapshot-lacks-scripts",
         Planted::Inside(Canary::SnapshotLacksScripts),
@@ -549,8 +583,7 @@ pub const ALL: &[Entry] = &[
         "a database that is flushed while a snapshot is written is missing in it",
         &["no-node-ends"],
     )
-    .within(20)
-    .scenario("flushed-state"),
+    .found_in("flushed-state", 20),
     // ---- log time ----------------------------------------------------------------------------------------------------
     Entry::new(
         "clock-steps-back",
@@ -564,16 +597,14 @@ pub const ALL: &[Entry] = &[
         "a new leader goes on from its own clock",
         &["log-time", "lock-kept", "expiry"],
     )
-    .within(10)
-    .scenario("clock-jump"),
+    .found_in("clock-jump", 10),
     Entry::new(
         "clock-follows-jumps",
         Planted::Inside(Canary::ClockFollowsJumps),
         "log time follows a jump of the leader's clock at once",
         &["log-time", "lock-kept", "expiry"],
     )
-    .within(10)
-    .scenario("clock-jump"),
+    .found_in("clock-jump", 10),
     Entry::new(
         "late-words-count",
         Planted::Inside(Canary::LateWordsCount),
@@ -586,8 +617,7 @@ pub const ALL: &[Entry] = &[
         "a node that was stopped believes what waited in its buffers",
         &["log-time", "lock-kept"],
     )
-    .within(600)
-    .scenario("paused-newcomer"),
+    .found_in("paused-newcomer", 600),
     // ---- what commands do --------------------------------------------------------------------------------------------
     Entry::new(
         "latest-ignored",
@@ -601,16 +631,14 @@ pub const ALL: &[Entry] = &[
         "the first batch in parts stays in front of the next one",
         &["replies", "stale-read", "exactly-once", "durability", "no-node-ends"],
     )
-    .within(12)
-    .scenario("big-values"),
+    .found_in("big-values", 12),
     Entry::new(
         "seed-of-replica",
         Planted::Inside(Canary::SeedOfReplica),
         "random choices depend on what this replica has executed",
         &["equal-state", "replies"],
     )
-    .within(10)
-    .scenario("random-writes"),
+    .found_in("random-writes", 10),
     Entry::new(
         "keep-clears",
         Planted::Inside(Canary::KeepClears),
@@ -638,16 +666,14 @@ pub const ALL: &[Entry] = &[
         "a watched key that ended by its deadline has not changed",
         &["replies"],
     )
-    .within(10)
-    .scenario("watched-deadlines"),
+    .found_in("watched-deadlines", 10),
     Entry::new(
         "watch-not-awaited",
         Planted::Inside(Canary::WatchNotAwaited),
         "what follows WATCH does not wait for its precondition",
         &["durability", "replies"],
     )
-    .within(10)
-    .scenario("watched-deadlines"),
+    .found_in("watched-deadlines", 10),
     Entry::new(
         "exec-in-pieces",
         Planted::Inside(Canary::ExecInPieces),
@@ -661,8 +687,7 @@ pub const ALL: &[Entry] = &[
         "DISCARD leaves the keys watched",
         &["watch"],
     )
-    .within(10)
-    .scenario("watched-deadlines")
+    .found_in("watched-deadlines", 10)
     .alone(),
     Entry::new(
         "script-deadline-late",
@@ -701,8 +726,7 @@ pub const ALL: &[Entry] = &[
         "commands run on while their client takes no replies",
         &["memory"],
     )
-    .within(5)
-    .scenario("storms")
+    .found_in("storms", 5)
     .alone(),
     Entry::new(
         "discard-answers-twice",
@@ -710,8 +734,7 @@ pub const ALL: &[Entry] = &[
         "DISCARD is answered twice",
         &["protocol"],
     )
-    .within(10)
-    .scenario("watched-deadlines")
+    .found_in("watched-deadlines", 10)
     .alone(),
     Entry::new(
         "accept-ends",
@@ -726,8 +749,7 @@ pub const ALL: &[Entry] = &[
         "a plain SET is answered when it is handed over, not when it was applied",
         &["real-time"],
     )
-    .within(200)
-    .scenario("calm")
+    .found_in("calm", 200)
     .alone(),
     Entry::new(
         "input-leaks",

@@ -92,8 +92,8 @@ impl Entry {
         Self { alone: true, ..self }
     }
 
-    const fn scenario(self, scenario: &'static str) -> Self {
-        Self { scenario, ..self }
+    const fn found_in(self, scenario: &'static str, budget: u64) -> Self {
+        Self { budget, scenario, ..self }
     }
 }
 

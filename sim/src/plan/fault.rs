@@ -167,6 +167,23 @@ pub enum Trouble {
     Reset(u64),
 }
 
+/// Other members, as an operator wants them; whoever wants them asks until they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Members {
+    /// This node joins.
+    Add(u64),
+    /// This one goes.
+    Remove(u64),
+    /// One takes another's place.
+    Replace {
+        /// Who goes.
+        old: u64,
+        /// Who comes.
+        new: u64,
+    },
+}
+
 /// What breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -296,13 +313,18 @@ pub enum Fault {
         /// Whose.
         node: Target,
     },
+    /// Nothing breaks: an operator changes who is a member.
+    Change {
+        /// How.
+        members: Members,
+    },
 }
 
 impl Fault {
     /// The node it is meant for; none: all.
     pub fn target(&self) -> Option<Target> {
         match self {
-            Self::PowerCutAll => None,
+            Self::PowerCutAll | Self::Change { .. } => None,
             Self::Kill { node }
             | Self::End { node }
             | Self::PowerCut { node, .. }
@@ -362,6 +384,7 @@ impl Fault {
             Self::ClockRate { .. } => "clock-rate",
             Self::ClockFrozen { .. } => "clock-frozen",
             Self::Suspend { .. } => "suspend",
+            Self::Change { .. } => "members",
         }
     }
 }
@@ -444,6 +467,11 @@ impl fmt::Display for Fault {
             Self::ClockRate { node, ppm } => write!(f, "the time of {node} gains {ppm} ppm"),
             Self::ClockFrozen { node } => write!(f, "the wall clock of {node} stands still"),
             Self::Suspend { node } => write!(f, "{node} is suspended, and its time stands still"),
+            Self::Change { members } => match members {
+                Members::Add(id) => write!(f, "n{id} is to join"),
+                Members::Remove(id) => write!(f, "n{id} is to go"),
+                Members::Replace { old, new } => write!(f, "n{new} is to take the place of n{old}"),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Class, Fault, Plan, Planned, Target, When, Whom};
+use super::{Class, Fault, Members, Plan, Planned, Target, When, Whom};
 use crate::trace::Message;
 
 /// Says what does not fit, and what would.
@@ -22,6 +22,9 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
             "`abandoned` and `rotten` name {} of {nodes} nodes; a quorum must be left, or nothing can be demanded",
             lost.len()
         ));
+    }
+    if plan.head.spares >= nodes {
+        return Err("`spares` leaves no node that forms a cluster".to_owned());
     }
     let numbers: BTreeSet<u32> = plan.faults.iter().map(|planned| planned.number).collect();
     if numbers.len() < plan.faults.len() {
@@ -100,7 +103,12 @@ fn named(planned: &Planned) -> impl Iterator<Item = u64> {
         Fault::Cut { from: Whom::Node(id), .. } => Some(*id),
         _ => None,
     };
-    [target, waited_for, other].into_iter().flatten()
+    let changed = match &planned.fault {
+        Fault::Change { members: Members::Add(id) | Members::Remove(id) } => [Some(*id), None],
+        Fault::Change { members: Members::Replace { old, new } } => [Some(*old), Some(*new)],
+        _ => [None; 2],
+    };
+    [target, waited_for, other].into_iter().chain(changed).flatten()
 }
 
 /// Whether a fault ends the process of this node, which hangs in an operation of its disk. Told to end, it would hear nothing.

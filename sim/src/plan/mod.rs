@@ -17,7 +17,7 @@ mod fault;
 mod fit;
 
 pub use crate::ports::disk::Back;
-pub use fault::{DiskError, Fault, Files, Planned, Target, Trouble, Ways, When, Whom};
+pub use fault::{DiskError, Fault, Files, Members, Planned, Target, Trouble, Ways, When, Whom};
 
 /// Version of the plan's form and of what the simulator makes of it.
 pub const VERSION: u32 = 1;
@@ -47,6 +47,9 @@ pub struct Head {
     pub class: Class,
     /// The nodes' clocks, one a node: there are as many nodes.
     pub clocks: Vec<ClockPlan>,
+    /// Of these the last ones form no cluster: they wait to be added.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spares: u64,
     /// How slow a message may be on a sound network.
     pub latency_ms: u64,
     /// Size of a segment file.
@@ -74,6 +77,11 @@ pub struct Head {
     /// they do no harm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotten: Vec<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A node's clock.
@@ -203,6 +211,7 @@ mod tests {
             seed: 7,
             class: Class::BoundedClocks,
             clocks: vec![ClockPlan { skew_ms: -3, drift_ppm: 100 }; 3],
+            spares: 0,
             latency_ms: 5,
             segment_bytes: 4096,
             snapshot_log_bytes: 8192,

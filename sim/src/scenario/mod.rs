@@ -20,6 +20,7 @@ mod full_disk;
 mod leases;
 mod lock_under_gc;
 mod lone_node;
+mod members;
 mod paused_leader_read;
 mod paused_newcomer;
 mod power_cut_all;
@@ -160,6 +161,26 @@ pub const ALL: &[Scenario] = &[
         plan: spoilt::is_wiped,
     },
     Scenario {
+        name: "member-carousel",
+        story: "nodes join, go and take each other's places, while others end, stand still or are cut off",
+        plan: members::carousel,
+    },
+    Scenario {
+        name: "strangers",
+        story: "a node is away until the two others have been replaced",
+        plan: members::strangers,
+    },
+    Scenario {
+        name: "cut-while-joint",
+        story: "a node takes another's place, and just then the leader is heard by the new one only",
+        plan: members::cut_while_joint,
+    },
+    Scenario {
+        name: "shrinks",
+        story: "of two nodes one goes, and the other ends while it writes down that it is alone",
+        plan: members::shrinks,
+    },
+    Scenario {
         name: "clock-jump",
         story: "wall clocks jump by hours and leaders change; log time does not notice",
         plan: clock_jump::plan,
@@ -262,6 +283,7 @@ fn head(seed: u64, draws: &mut Draws, nodes: u64) -> Head {
         seed,
         class: Class::BoundedClocks,
         clocks: (0..nodes).map(|_| kept_clock(draws)).collect(),
+        spares: 0,
         latency_ms: draws.between(1, 15),
         segment_bytes: if small { 4096 } else { 1 << 20 },
         snapshot_log_bytes: if small { 8 * 1024 } else { 4 << 20 },

@@ -6,16 +6,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
 use super::storm::Storm;
-use super::{Shared, now};
+use super::{Shared, now, operator};
 use crate::check::Violation;
 use crate::client::{Client, MALFORMED, Notebook, read_reply};
 use crate::draw::Draws;
 use crate::history::Request;
+use crate::plan::Members;
 use crate::ports::net::ClientStream;
 use crate::value::{Value, argv, encode_command};
 
@@ -32,6 +33,8 @@ const REFUSES_WITHIN: Duration = Duration::from_secs(12);
 pub enum Call {
     /// Many clients at once.
     Storm(Storm),
+    /// Other members.
+    Change(Members),
     /// Whether each of these nodes serves. It is the last call.
     Ask {
         /// Nodes that must be well: each takes a write and answers a read.
@@ -46,6 +49,8 @@ pub enum Call {
 pub struct Attendant {
     /// Of the run.
     pub seed: u64,
+    /// How many nodes there are.
+    pub nodes: u64,
     /// What all know.
     pub shared: Rc<RefCell<Shared>>,
     /// The client that asks at the end.
@@ -54,15 +59,24 @@ pub struct Attendant {
 
 impl Attendant {
     /// One that asks under this name.
-    pub fn new(seed: u64, shared: Rc<RefCell<Shared>>, name: String, notebook: Notebook) -> Self {
-        Self { seed, shared, client: Client::new(name, 1, notebook) }
+    pub fn new(
+        seed: u64,
+        nodes: u64,
+        shared: Rc<RefCell<Shared>>,
+        name: String,
+        notebook: Notebook,
+    ) -> Self {
+        Self { seed, nodes, shared, client: Client::new(name, 1, notebook) }
     }
 
     /// Attends until the last call.
     pub async fn attend(mut self, mut calls: UnboundedReceiver<Call>) {
+        let (wishes, wished) = unbounded_channel();
+        drop(spawn_local(operator::work(wished, self.nodes, Rc::clone(&self.shared))));
         while let Some(call) = calls.recv().await {
             match call {
                 Call::Storm(storm) => self.let_in(storm),
+                Call::Change(members) => drop(wishes.send(members)), // the operator works on until all is over
                 Call::Ask { well, spoilt } => {
                     let (mut found, mut silent) = (Vec::new(), Vec::new());
                     for node in well {

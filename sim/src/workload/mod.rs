@@ -8,6 +8,7 @@ pub mod expiry;
 mod limiter;
 mod locks;
 mod mix;
+mod operator;
 mod random;
 pub mod registers;
 pub mod storm;
@@ -114,6 +115,8 @@ pub struct Shared {
     pub refused: BTreeMap<String, (u64, Duration)>,
     /// Steps that each client took: what a reduced plan is limited to.
     pub steps: BTreeMap<String, u64>,
+    /// Changes of members that were made.
+    pub changed: u64,
     /// Clients that have read everything once more.
     settled: usize,
     /// Clients that have done all they were to do.

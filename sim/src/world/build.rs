@@ -51,24 +51,12 @@ impl World<'_> {
         let head = &plan.head;
         let mut sim = network(head);
         let count = plan.nodes();
-        let members = (1..=count).map(|id| Member { id, host: format!("n{id}"), port: PEER_PORT });
-        let members: Vec<Member> = if count == 1 { Vec::new() } else { members.collect() };
+        let founders = count - head.spares;
         let promises = Arc::new(Mutex::new(Promises::default()));
         let nodes = (1..)
             .zip(&head.clocks)
             .map(|(id, clock)| {
-                let config = Config {
-                    port: CLIENT_PORT,
-                    node_id: id,
-                    members: members.clone(),
-                    segment_bytes: head.segment_bytes,
-                    snapshot_log_bytes: head.snapshot_log_bytes,
-                    snapshot_step_bytes: snapshot_step_bytes(head),
-                    request_timeout: Duration::from_millis(head.request_timeout_ms),
-                    // Leases trust clocks: who does not, switches them off.
-                    lease_reads: head.class.keeps_time(),
-                    ..Config::default()
-                };
+                let config = config_of(id, plan);
                 let handle = NodeHandle {
                     id,
                     name: format!("n{id}"),
@@ -113,6 +101,9 @@ impl World<'_> {
             called: Some(called),
             asked_at: None,
             held: BTreeSet::new(),
+            members: (1..=founders).collect(),
+            leavers: BTreeSet::new(),
+            changes_wanted: 0,
             spoilt: BTreeMap::new(),
             backups: Vec::new(),
             happened: Happened::default(),
@@ -146,7 +137,8 @@ impl World<'_> {
         let clients = head.clients as usize;
         let works: Vec<Work> = (0..head.clients).map(work).collect();
         let name = format!("c{}", clients + 1);
-        let attendant = Attendant::new(head.seed, Rc::clone(shared), name, self.notebook.clone());
+        let attendant =
+            Attendant::new(head.seed, nodes, Rc::clone(shared), name, self.notebook.clone());
         let called = self.called.take();
         self.sim.client(CLIENTS, async move {
             let attends = called.map(|called| spawn_local(attendant.attend(called)));
@@ -160,6 +152,30 @@ impl World<'_> {
             Ok(())
         });
         clients
+    }
+}
+
+/// The settings of a node.
+fn config_of(id: u64, plan: &Plan) -> Config {
+    let (head, count) = (&plan.head, plan.nodes());
+    let founders = count - head.spares;
+    let member = |id| Member { id, host: format!("n{id}"), port: PEER_PORT };
+    Config {
+        port: CLIENT_PORT,
+        node_id: id,
+        members: match id {
+            _ if count == 1 => Vec::new(),
+            id if id > founders => vec![member(id)],
+            _ => (1..=founders).map(member).collect(),
+        },
+        join: id > founders,
+        segment_bytes: head.segment_bytes,
+        snapshot_log_bytes: head.snapshot_log_bytes,
+        snapshot_step_bytes: snapshot_step_bytes(head),
+        request_timeout: Duration::from_millis(head.request_timeout_ms),
+        // Leases trust clocks: who does not, switches them off.
+        lease_reads: head.class.keeps_time(),
+        ..Config::default()
     }
 }
 

@@ -42,7 +42,11 @@ impl World<'_> {
             if self.found(shared) {
                 return Vec::new();
             }
-            let is_at_rest = || healed && shared.borrow().finished == clients && self.converged();
+            let is_at_rest = || {
+                let shared = shared.borrow();
+                let is_done = shared.finished == clients && shared.changed == self.changes_wanted;
+                healed && is_done && self.leavers.is_empty() && self.converged()
+            };
             if self.asked_at.is_none() && is_at_rest() {
                 self.ask_all(now);
             }
@@ -64,8 +68,11 @@ impl World<'_> {
 
     fn stuck(&self, shared: &Shared, clients: usize) -> Violation {
         let text = format!(
-            "{} of {clients} clients finished, nodes at {:?}",
+            "{} of {clients} clients finished, {} of {} changes of members were made, {:?} do not know that they are none, nodes at {:?}",
             shared.finished,
+            shared.changed,
+            self.changes_wanted,
+            self.leavers,
             self.notebook.evidence.borrow().applied
         );
         Violation::new("progress", text)

@@ -15,6 +15,8 @@ const SAID_OF_ROT: [&str; 3] =
 /// What is said of one that was put back or exchanged: by the node itself, by its peers, by a leader.
 const SAID_OF_COPIES: [&str; 3] =
     ["this data directory is a copy", "its disk went back in time", LOST_WHAT_IT_PROMISED];
+/// What a node says that is no member any more.
+pub(super) const SAID_OF_REMOVED: &str = "was removed from its cluster";
 /// What is said of one without room. One that was exchanged may have become full before the node could keep some for a start.
 const IS_FULL: &str = "the disk of the data directory is full";
 const LOST_WHAT_IT_PROMISED: &str = "Its disk has lost what it promised";

@@ -8,7 +8,7 @@ use super::holding::{Broken, Holding};
 use super::stops::Stop;
 use crate::canary::Planted;
 use crate::check::promise::Promises;
-use crate::plan::{DiskError, Fault, Planned, Target, Ways, When, Whom};
+use crate::plan::{DiskError, Fault, Members, Planned, Target, Ways, When, Whom};
 use crate::ports::disk::{IoTrigger, Refusal};
 use crate::scenario::FORMED_MS;
 use crate::trace::{What, Who};
@@ -155,22 +155,17 @@ impl World<'_> {
             Fault::Streams { over, trouble, .. } => {
                 vec![holding(Broken::Streams(at, *over, *trouble), 0)]
             }
+            Fault::Change { members } => return self.change_members(*members),
             Fault::Storm { visitors, .. } => {
-                self.call_storm(planned, now, at as u64 + 1, *visitors);
-                Vec::new()
+                return self.call_storm(planned, now, at as u64 + 1, *visitors);
             }
             Fault::ClockFrozen { .. } => vec![holding(Broken::Frozen(at), 0)],
             Fault::ClockRate { ppm, .. } => vec![holding(Broken::Rate(at, *ppm), 0)],
             Fault::ClockJump { ms, .. } => {
-                if let Some(node) = self.nodes.get(at) {
-                    node.clock.jump(*ms);
-                }
+                self.nodes.get(at).into_iter().for_each(|node| node.clock.jump(*ms));
                 Vec::new()
             }
-            Fault::DiskError { error, .. } => {
-                self.fail_once(at, *error);
-                Vec::new()
-            }
+            Fault::DiskError { error, .. } => return self.fail_once(at, *error),
             Fault::Rot { .. } | Fault::Wipe { .. } | Fault::PutBack { .. } => {
                 return self.spoil(at, planned, until);
             }
@@ -184,6 +179,22 @@ impl World<'_> {
         let (stays, number) = (Duration::from_millis(planned.lasts_ms), planned.number);
         // Once all clients are done nobody attends to storms any more.
         let _ = self.calls.send(Call::Storm(Storm { node, visitors, stays, number, strict }));
+    }
+
+    /// An operator begins to ask for other members.
+    fn change_members(&mut self, members: Members) {
+        let (comes, goes) = match members {
+            Members::Add(id) => (Some(id), None),
+            Members::Remove(id) => (None, Some(id)),
+            Members::Replace { old, new } => (Some(new), Some(old)),
+        };
+        self.members.extend(comes);
+        if let Some(id) = goes {
+            self.members.remove(&id);
+            self.leavers.insert(id);
+        }
+        self.changes_wanted += 1;
+        let _ = self.calls.send(Call::Change(members)); // as with storms
     }
 
     fn cut_all_power(&mut self, planned: &Planned, now: Duration) {

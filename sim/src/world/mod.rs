@@ -115,6 +115,12 @@ struct World<'a> {
     asked_at: Option<Duration>,
     /// Pairs of hosts whose messages wait.
     held: BTreeSet<(String, String)>,
+    /// Who is to be a member, by all that operators have wanted so far.
+    members: BTreeSet<u64>,
+    /// Who was one, and must learn that it is none any more, and end.
+    leavers: BTreeSet<u64>,
+    /// How many changes they have wanted.
+    changes_wanted: u64,
     /// Nodes whose disks have rotted or been exchanged.
     spoilt: BTreeMap<u64, excuses::Spoils>,
     /// Old copies of disks, when they are put back, where, and how.
@@ -211,8 +217,10 @@ impl World<'_> {
 
     /// Nodes that need not be well at the end.
     fn lost(&self) -> Vec<u64> {
-        let is_lost =
-            |id: &u64| self.plan.head.abandoned.contains(id) || self.spoilt.contains_key(id);
+        let is_lost = |id: &u64| {
+            let is_spoilt = self.plan.head.abandoned.contains(id) || self.spoilt.contains_key(id);
+            is_spoilt || !self.members.contains(id)
+        };
         self.nodes.iter().map(|node| node.id).filter(is_lost).collect()
     }
 

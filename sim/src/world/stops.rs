@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::World;
-use super::excuses::Mishap;
+use super::excuses::{self, Mishap};
 use crate::check::Violation;
 use crate::happened;
 use crate::ports::disk::IoEvent;
@@ -15,6 +15,9 @@ use crate::trace::{SharedTrace, What, Who, note_at};
 
 /// After which a supervisor starts a process that ended by itself.
 pub(super) const RESTART_AFTER: Duration = Duration::from_millis(300);
+
+/// The same of one that is not needed any more: only now and then somebody tries.
+const RESTART_GONE_AFTER: Duration = Duration::from_secs(3);
 
 /// A process that was told to end has done so by then, if it was not paused meanwhile: it hands over, or gives that up, and closes its log.
 const LEAVES_WITHIN: Duration = Duration::from_secs(15);
@@ -206,12 +209,17 @@ impl World<'_> {
             }
             self.event(Who::Node(id), What::Gone(format!("ended by itself: {how}")));
             let spoils = self.spoilt.get(&id).copied();
-            if mishap.excuses(&how, spoils, self.is_bare(at)) {
+            let has_gone = !self.members.contains(&id) && how.contains(excuses::SAID_OF_REMOVED);
+            if has_gone {
+                self.leavers.remove(&id);
+            }
+            if has_gone || mishap.excuses(&how, spoils, self.is_bare(at)) {
                 self.happened.count(happened::ENDED, 1);
                 self.sim.crash(self.name(at));
                 self.hold_node_to_promises(at);
                 if let Some(node) = self.nodes.get_mut(at) {
-                    node.down_until = Some(now + RESTART_AFTER);
+                    let pause = if has_gone { RESTART_GONE_AFTER } else { RESTART_AFTER };
+                    node.down_until = Some(now + pause);
                     node.last_end = Some(now);
                     node.leaving = None; // its disk was faster than its own end
                 }

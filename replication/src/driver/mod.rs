@@ -1,17 +1,18 @@
 //! The one async loop that owns the node: it waits, drains everything that has come, steps the node with it, and carries out
-//! what the node puts out. Also `open`: from a data directory to a driver and a log writer that are ready to run.
+//! what the node puts out. `open` leads from a data directory to a driver and a log writer that are ready to run; `members` keeps the
+//! links in step with who is a member.
 //!
 //! Contract: figures in `Status` are published before any message that relies on them; nothing here waits for the event loop.
 
+mod members;
+mod open;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast_core::canary::{Canary, is_planted};
-use steadfast_core::mark::{self, Mark};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -19,15 +20,15 @@ use crate::event::{Input, Output};
 use crate::formation::{Forming, Member, Record, Verdict};
 use crate::gateway::{Intake, Outlet, PARCEL_BYTES_MAX, Role, Status};
 use crate::node::{Node, NodeConfig, NodeStart};
-use crate::ports::{Clock, Disk, Net};
+use crate::ports::{Clock, Net};
+use crate::roster::Roster;
 use crate::session::Sessions;
-use crate::storage::{
-    self, Copies, HardState, LogConfig, LogDone, LogEntry, LogRequest, LogStore, Membership,
-    NodeMeta, PIECES_MAX, Piece, Recovered, SnapshotMeta, SnapshotWorker, StoreError, WorkerLink,
-    write_loop,
-};
+use crate::storage::{LogConfig, LogDone, LogRequest, NodeMeta, PIECES_MAX, Piece, SnapshotMeta};
 use crate::transport::{Identity, Links, PeerEvent};
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
+
+use members::Courted;
+pub use open::{OpenError, Opened, Writer, open};
 
 /// What a forming peer said counts for one to two of these; forming nodes greet each other more often.
 const HEARD_FOR: Duration = Duration::from_millis(1500);
@@ -44,8 +45,11 @@ const FORWARD_BYTES_MAX: usize = PARCEL_BYTES_MAX;
 pub struct ReplicationConfig {
     /// Own id; 1 for a node on its own.
     pub node_id: u64,
-    /// All members, the own entry included; empty for a node on its own.
+    /// All members as the cluster is formed, the own entry included; empty for a node on its own, which no peer can reach. Later on the log
+    /// says who is a member, and this where those are that it names.
     pub members: Vec<Member>,
+    /// Whether a node with an empty directory waits to be added to a cluster, and forms none.
+    pub joins: bool,
     /// Where clients find this node, `host:port`; empty to say nothing. All nodes learn it.
     pub announced: String,
     /// The log.
@@ -68,195 +72,32 @@ pub struct ReplicationConfig {
     pub seed: u64,
 }
 
-/// Why a node can't start. Displayed as a sentence for people.
-#[derive(Debug)]
-pub enum OpenError {
-    /// The data directory.
-    Store(StoreError),
-    /// The data directory belongs to somebody else.
-    Mismatch(String),
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error @ StoreError::Damaged { .. }) => write!(
-                f,
-                "{error}. This node does not start, so that it can't serve or vote on less than it promised; no file was changed. \
-                 If this is one of several nodes, the others hold the data: remove this node and add it anew with an empty \
-                 directory. If it is alone, restore a backup of the directory."
-            ),
-            Self::Store(error) => error.fmt(f),
-            Self::Mismatch(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-/// A recovered data directory.
-pub struct Opened<D: Disk> {
-    config: ReplicationConfig,
-    store: LogStore<D>,
-    meta: NodeMeta,
-    hard_state: HardState,
-    snapshot: Option<(SnapshotMeta, Vec<Bytes>)>,
-    entries: Vec<LogEntry>,
-}
-
-/// The log writer, to be run wherever `fdatasync` may block.
-pub struct Writer<D: Disk> {
-    store: LogStore<D>,
-    worker: WorkerLink<D::File>,
-    requests: mpsc::Receiver<LogRequest>,
-    done: mpsc::Sender<LogDone>,
-}
-
 /// The driver, to be run inside a `LocalSet`.
 pub struct Driver {
     config: ReplicationConfig,
     meta: NodeMeta,
+    /// Who is a member, by what is written down.
+    roster: Roster,
     start: NodeStart,
     restore: Option<Vec<Bytes>>,
     log: mpsc::Sender<LogRequest>,
     log_done: mpsc::Receiver<LogDone>,
 }
 
-/// Recovers a data directory and draws a new incarnation, synced before it is used.
-///
-/// # Errors
-/// See `OpenError`.
-pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<D>, OpenError> {
-    // Before anything is changed, as the message says.
-    let mut log = config.log;
-    if let Some(meta) = storage::identity(&disk).map_err(refused)? {
-        check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
-        log.copies = copies(&config, &meta);
-    }
-    let drawn = disk.draw_id();
-    let (mut store, mut recovered) = storage::open(disk, log).await.map_err(refused)?;
-    if is_planted(Canary::RecoverySkipped) {
-        recovered = Recovered { meta: recovered.meta, ..Recovered::default() };
-    }
-    recovered.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let mut meta = if let Some(meta) = recovered.meta {
-        meta
-    } else {
-        // Whoever knows it can speak in this node's name, so it must not follow from what clients are told: the cluster's id
-        // tells the seed.
-        let from_seed =
-            || (u128::from(config.seed) << 64) | u128::from(config.seed.rotate_left(17) ^ 0xA5A5);
-        let storage_id = drawn.unwrap_or_else(from_seed);
-        NodeMeta { node_id: config.node_id, storage_id: storage_id.max(1), ..NodeMeta::default() }
-    };
-    let (is_new, kept) = (meta.incarnation == 0, is_planted(Canary::IncarnationKept));
-    if is_new || !kept {
-        meta.incarnation = next_incarnation(meta.incarnation, config.seed);
-    }
-    if config.members.len() <= 1 && meta.formation.is_empty() {
-        meta.formation = Record::alone(meta.node_id, meta.storage_id).encode();
-    }
-    if is_new || !is_planted(Canary::IncarnationNotSaved) {
-        store.save_meta(meta.clone()).await.map_err(refused)?;
-    }
-    store.keep_reserve().await.map_err(refused)?;
-    let (hard_state, snapshot, entries) =
-        (recovered.hard_state, recovered.snapshot, recovered.entries);
-    Ok(Opened { config, store, meta, hard_state, snapshot, entries })
-}
-
-/// The data directory can't be used.
-fn refused(error: StoreError) -> OpenError {
-    mark::reached(match &error {
-        StoreError::Damaged { .. } => Mark::StartRefusedDamaged,
-        StoreError::Io { .. } => Mark::StartRefusedByDisk,
-        StoreError::Copied { .. } => Mark::StartRefusedCopy,
-    });
-    OpenError::Store(error)
-}
-
-/// What a node promised to others holds for it, not for a copy of its directory; a node alone promised nothing to anybody but its clients,
-/// who restore a backup because they want it back as it was.
-fn copies(config: &ReplicationConfig, meta: &NodeMeta) -> Copies {
-    let is_one_of_several =
-        Record::decode(&meta.formation).is_some_and(|record| record.voters().len() > 1);
-    let is_refused = is_one_of_several && !config.adopt_copy && !is_planted(Canary::CopyTaken);
-    if is_refused { Copies::Refused } else { Copies::Taken }
-}
-
-/// Starts are counted in the upper half; the lower half is drawn, so that a node started from an older copy of its directory
-/// never speaks under a number that it has used.
-fn next_incarnation(last: u64, seed: u64) -> u64 {
-    (((last >> 32) + 1) << 32) | (seed & 0xFFFF_FFFF)
-}
-
-/// Whether the flags fit what the data directory says.
-fn check_owner(config: &ReplicationConfig, meta: &NodeMeta) -> Result<(), String> {
-    let unchanged = "Nothing was changed.";
-    if meta.node_id != config.node_id {
-        return Err(format!(
-            "this data directory belongs to node {}, but this is node {}. {unchanged} Check --node-id and --dir.",
-            meta.node_id, config.node_id
-        ));
-    }
-    let Some(record) = Record::decode(&meta.formation) else { return Ok(()) };
-    let mut ids: Vec<u64> = config.members.iter().map(|member| member.id).collect();
-    ids.sort_unstable();
-    if ids.is_empty() {
-        ids.push(config.node_id);
-    }
-    if record.voters() != ids {
-        return Err(format!(
-            "this data directory belongs to the cluster of nodes {:?}, but the flags name {ids:?}. {unchanged} \
-             Start with the cluster's own --cluster, or choose another --dir.",
-            record.voters()
-        ));
-    }
-    Ok(())
-}
-
-impl<D: Disk> Opened<D> {
-    /// This start's incarnation.
-    pub fn incarnation(&self) -> u64 {
-        self.meta.incarnation
-    }
-
-    /// The node's id.
-    pub fn node_id(&self) -> u64 {
-        self.meta.node_id
-    }
-
-    /// The loops to run. The snapshot worker blocks for longer than the log writer, so it wants a thread even where the others share one.
-    pub fn into_parts(self) -> (SnapshotWorker<D>, Writer<D>, Driver) {
-        let (worker, link) = self.store.worker();
-        let (log, requests) = mpsc::channel(LOG_MESSAGES_MAX);
-        let (done, log_done) = mpsc::channel(LOG_MESSAGES_MAX);
-        let (snapshot, restore) = self.snapshot.unzip();
-        let membership = snapshot.as_ref().map_or_else(
-            || Membership {
-                voters: Record::decode(&self.meta.formation).unwrap_or_default().voters(),
-                learners: Vec::new(),
-            },
-            |meta| meta.membership.clone(),
-        );
-        let start =
-            NodeStart { hard_state: self.hard_state, membership, snapshot, entries: self.entries };
-        let driver = Driver { config: self.config, meta: self.meta, start, restore, log, log_done };
-        (worker, Writer { store: self.store, worker: link, requests, done }, driver)
-    }
-}
-
-impl<D: Disk> Writer<D> {
-    /// Runs until the driver closes it.
-    pub async fn run(self) {
-        write_loop(self.store, self.worker, self.requests, self.done).await;
-    }
-}
-
 /// The driver while it runs.
 struct Running<N: Net, C: Clock> {
     node: Node,
-    node_id: u64,
+    meta: NodeMeta,
+    /// Where the flags say that members are.
+    members: Vec<Member>,
+    /// Who is a member, as far as the log here makes it known for ever, or as this node was told when it joined.
+    roster: Roster,
+    /// The same by the newest that a peer said: whoever is new in it is listened to.
+    heard: Roster,
+    /// What the event loop was told of who votes.
+    told_voters: Vec<u64>,
+    /// A new node that is asked who it is, before it is added.
+    courted: Option<Courted>,
     links: Links<N>,
     clock: C,
     log: mpsc::Sender<LogRequest>,
@@ -302,11 +143,11 @@ impl Driver {
         status: Arc<Status>,
     ) -> Result<(), String> {
         let (events, mut peer_events) = mpsc::channel(PEER_EVENTS_MAX);
-        let links = self.start_links(net, clock.clone(), events.clone()).await?;
+        let mut links = self.start_links(net, clock.clone(), events.clone()).await?;
         // Before the first peer is heard: an older copy of a member must not get a word in while the log is being applied.
         links.learn(Sessions::logged(&self.start.entries).incarnations());
         if self.meta.formation.is_empty()
-            && !self.form(&links, &mut peer_events, intake, &status).await?
+            && !self.form(&mut links, &mut peer_events, intake, &status).await?
         {
             drop(self.log.send(LogRequest::Close).await);
             drop(outlet.send(Outlet::Stopped).await);
@@ -318,7 +159,12 @@ impl Driver {
         let node = Node::new(node_config, self.start)?;
         let mut running = Running {
             node,
-            node_id: self.meta.node_id,
+            meta: self.meta,
+            members: self.config.members,
+            roster: self.roster,
+            heard: Roster::default(),
+            told_voters: Vec::new(),
+            courted: None,
             links,
             clock,
             log: self.log,
@@ -339,6 +185,7 @@ impl Driver {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sources =
             Sources { log_done: self.log_done, intake, peer_events, beat, _events: events };
+        running.tell_members();
         running.turn()?; // a node on its own leads at once
         while !running.ended {
             let first = sources.next().await;
@@ -387,6 +234,8 @@ impl Driver {
             incarnation: self.meta.incarnation,
             storage_id: self.meta.storage_id,
             record: Record::decode(&self.meta.formation),
+            roster: self.roster.clone(),
+            heard: Roster::default(),
         }
     }
 
@@ -398,7 +247,7 @@ impl Driver {
     ) -> Result<Links<N>, String> {
         let own = self.config.members.iter().find(|member| member.id == self.meta.node_id);
         let mut listener = None;
-        if let Some(own) = own.filter(|_| self.config.members.len() > 1) {
+        if let Some(own) = own {
             let bound = net.bind(&own.host, own.port).await;
             listener = Some(bound.map_err(|error| {
                 format!(
@@ -408,21 +257,30 @@ impl Driver {
                 )
             })?);
         }
-        let others = self.config.members.iter().filter(|member| member.id != self.meta.node_id);
-        let others = others.cloned().collect();
-        Ok(Links::start(net, clock, self.identity(), others, listener, events))
+        let initial = self.config.members.iter().map(|member| member.id).collect();
+        let initial = (!self.config.joins).then_some(initial);
+        let mut links = Links::start(net, clock, self.identity(), initial, listener, events);
+        links.dial(if self.meta.formation.is_empty() {
+            // Who waits to be added is called by those that add it.
+            let others = self.config.members.iter().filter(|member| member.id != self.meta.node_id);
+            others.filter(|_| !self.config.joins).cloned().collect()
+        } else {
+            members::peers(&self.roster, &self.config.members, self.meta.node_id)
+        });
+        Ok(links)
     }
 
     /// Waits for the cluster to form; false if the node is shut down meanwhile.
     async fn form<N: Net>(
         &mut self,
-        links: &Links<N>,
+        links: &mut Links<N>,
         peer_events: &mut mpsc::Receiver<PeerEvent>,
         intake: &mut mpsc::Receiver<Intake>,
         status: &Status,
     ) -> Result<bool, String> {
         let members = self.config.members.iter().map(|member| member.id).collect();
-        let mut forming = Forming::new(self.meta.node_id, self.meta.storage_id, members);
+        let (node_id, joins) = (self.meta.node_id, self.config.joins);
+        let mut forming = Forming::new(node_id, self.meta.storage_id, members, joins);
         let mut verdict = forming.verdict();
         let mut beat = interval(HEARD_FOR);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -434,12 +292,17 @@ impl Driver {
                         status.set_waiting(text);
                     }
                 }
-                Verdict::Form(record) => {
-                    self.meta.formation = record.encode();
-                    self.start.membership.voters = record.voters();
+                Verdict::Form(record, told) => {
+                    let founders = open::founders(record, &self.config.members, told);
+                    self.roster =
+                        if told.version() > 0 { told.clone() } else { founders.roster.clone() };
+                    self.start.membership = founders;
+                    (self.meta.formation, self.meta.roster) =
+                        (record.encode(), self.roster.encode());
                     self.save_meta().await?;
                     links.set_identity(self.identity());
-                    tracing::info!("formed a cluster of nodes {:?}", record.voters());
+                    links.dial(members::peers(&self.roster, &self.config.members, node_id));
+                    tracing::info!("part of a cluster of nodes {:?}", self.roster.ids());
                     return Ok(true);
                 }
             }
@@ -462,7 +325,7 @@ impl Driver {
     async fn save_meta(&mut self) -> Result<(), String> {
         let gone = || "the log writer ended unexpectedly; start this node again".to_owned();
         // A writer that has ended says why in its last report.
-        let _ = self.log.send(LogRequest::SaveMeta(self.meta.clone())).await;
+        let _ = self.log.send(LogRequest::SaveMeta { meta: self.meta.clone(), vital: true }).await;
         loop {
             match self.log_done.recv().await {
                 Some(LogDone::MetaSaved) => return Ok(()),
@@ -531,21 +394,22 @@ impl<N: Net, C: Clock> Running<N, C> {
         match event {
             Event::Beat => {
                 self.step(Input::Tick);
+                self.court_on();
                 if let Some(beats) = &mut self.leaving {
                     *beats = beats.saturating_sub(1);
                     self.step(Input::HandOver { to: None }); // at first nobody may have been heard of lately
                 }
             }
-            Event::Peer(event) => self.take_peer(event),
+            Event::Peer(event) => return self.take_peer(event),
             Event::Intake(message) => return self.take_intake(message),
             Event::Log(done) => return self.take_log(done),
         }
         Ok(())
     }
 
-    fn take_peer(&mut self, event: PeerEvent) {
+    fn take_peer(&mut self, event: PeerEvent) -> Result<(), String> {
         match event {
-            PeerEvent::Heard { .. } => {}
+            PeerEvent::Heard { peer, heard } => return self.take_heard(peer, heard),
             PeerEvent::Frame { from, frame } => {
                 let word = frame.word();
                 if !frame.ops.is_empty() {
@@ -567,6 +431,7 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.step(Input::SnapshotSent { to, arrived });
             }
         }
+        Ok(())
     }
 
     fn take_intake(&mut self, message: Option<Intake>) -> Result<(), String> {
@@ -584,6 +449,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(Intake::SnapshotBegun { index }) => self.step(Input::SnapshotBegun { index }),
             Some(Intake::Save) => self.step(Input::SnapshotAsked),
             Some(Intake::HandOver { to }) => self.step(Input::HandOver { to }),
+            Some(Intake::Change { ticket, change }) => self.take_change(ticket, change),
             Some(Intake::Shutdown) => {
                 // Otherwise the others would wait for a whole election timeout before they miss it.
                 self.step(Input::HandOver { to: None });
@@ -627,7 +493,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(LogDone::SnapshotAbandoned) => self.step(Input::SnapshotAbandoned),
             Some(LogDone::SnapshotLoading { to, snapshot }) => self.send_snapshot(to, snapshot),
             Some(LogDone::SnapshotUnreadable) => self.step(Input::SnapshotUnreadable),
-            Some(LogDone::MetaSaved) => {}
+            Some(LogDone::MetaSaved) => return self.meta_saved(),
             Some(LogDone::Fatal(text)) => return Err(text),
             Some(LogDone::Closed) | None if self.stopping => {
                 self.out(Outlet::Stopped);
@@ -676,6 +542,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         if self.publish() {
             self.out(Outlet::StatusChanged);
         }
+        self.note_members()?;
         while let Some(output) = self.node.poll() {
             self.carry_out(output)?;
         }
@@ -709,15 +576,15 @@ impl<N: Net, C: Clock> Running<N, C> {
         status.set_lease(node.lease_until());
         status.set_log_time_ms(&self.clock, node.log_time_ms(self.clock.monotonic()));
         if changed && node.role() == Role::Leader {
-            tracing::info!("node {} leads in term {}", self.node_id, node.term());
+            tracing::info!("node {} leads in term {}", self.meta.node_id, node.term());
         }
         changed
     }
 
     fn carry_out(&mut self, output: Output) -> Result<(), String> {
         match output {
-            Output::Persist { number, entries, hard_state } => {
-                self.ask_log(LogRequest::Append { number, entries, hard_state })?;
+            Output::Persist { number, entries, hard_state, vital } => {
+                self.ask_log(LogRequest::Append { number, entries, hard_state, vital })?;
             }
             Output::Install { number, meta, chunks, hard_state } => {
                 self.ask_log(LogRequest::Install { number, meta, chunks, hard_state })?;
@@ -748,6 +615,10 @@ impl<N: Net, C: Clock> Running<N, C> {
                 if let Some(pieces) = self.pieces.take() {
                     self.ask_log(LogRequest::SaveSnapshot { meta, pieces, compact_to })?;
                 }
+            }
+            Output::ChangeRefused { ticket, why } => {
+                tracing::warn!("a change of members is refused: {why}");
+                self.status.refuse_change(ticket, &why);
             }
             Output::Fatal(text) => return Err(text),
         }

@@ -1,6 +1,8 @@
 //! `steadfast cluster`: what an operator asks of the nodes as a whole. It asks one node for the others, and each for itself, as any
-//! client could; it changes nothing by itself.
+//! client could; it changes nothing by itself. `members` holds what changes who is a member.
 #![allow(clippy::print_stdout)] // a tool on the command line
+
+mod members;
 
 use std::fmt::Write as _;
 use std::io;
@@ -23,10 +25,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs the tool to its end.
 pub fn run(args: &ClusterArgs) -> ExitCode {
-    let done = match args.action {
+    let done = match &args.action {
         ClusterAction::Status => status(args),
-        ClusterAction::Transfer { node } => hand_over(args, Some(node)),
+        ClusterAction::Transfer { node } => hand_over(args, Some(*node)),
         ClusterAction::Stepdown => hand_over(args, None),
+        change => members::change(args, change),
     };
     match done {
         Ok(text) => {
@@ -54,6 +57,10 @@ struct Report {
     leader: u64,
     applied: u64,
     digest: String,
+    /// The members as it knows them, and whether they vote.
+    members: Vec<(u64, bool)>,
+    /// Changes of members that it did not make, by ticket, and why.
+    refusals: Vec<(i64, String)>,
 }
 
 fn status(args: &ClusterArgs) -> Result<String, String> {
@@ -95,8 +102,7 @@ fn hand_over(args: &ClusterArgs, to: Option<u64>) -> Result<String, String> {
             "there is no node {to}; the nodes are {known:?}. Nothing was changed."
         ));
     }
-    let leads = |node: &&Listed| report(args, node).is_ok_and(|report| report.role == "leader");
-    let leader = nodes.iter().find(leads).ok_or("nobody leads. Nothing was changed.")?;
+    let leader = leader_of(args, &nodes)?;
     if to == Some(leader.id) {
         return Ok(format!("node {} leads already\n", leader.id));
     }
@@ -126,6 +132,12 @@ fn hand_over(args: &ClusterArgs, to: Option<u64>) -> Result<String, String> {
          `steadfast cluster status`, and ask again.",
         leader.id
     ))
+}
+
+/// Who says that it leads.
+fn leader_of<'n>(args: &ClusterArgs, nodes: &'n [Listed]) -> Result<&'n Listed, String> {
+    let leads = |node: &&Listed| report(args, node).is_ok_and(|report| report.role == "leader");
+    nodes.iter().find(leads).ok_or_else(|| "nobody leads. Nothing was changed.".to_owned())
 }
 
 fn lost(node: &Listed, why: &io::Error) -> String {
@@ -185,7 +197,21 @@ fn ask(connection: &mut Connection) -> io::Result<Report> {
         leader: number("raft_leader_id")?,
         applied: number("raft_applied_index")?,
         digest: field("raft_state_digest")?,
+        members: text.lines().filter_map(member).collect(),
+        refusals: text.lines().filter_map(refusal).collect(),
     })
+}
+
+/// `raft_member_ID:peer=host:port,votes=yes`.
+fn member(line: &str) -> Option<(u64, bool)> {
+    let (id, facts) = line.strip_prefix("raft_member_")?.split_once(':')?;
+    Some((id.parse().ok()?, facts.trim_end().ends_with("votes=yes")))
+}
+
+/// `raft_change_refused_TICKET:why`.
+fn refusal(line: &str) -> Option<(i64, String)> {
+    let (ticket, why) = line.strip_prefix("raft_change_refused_")?.split_once(':')?;
+    Some((ticket.parse().ok()?, why.trim_end().to_owned()))
 }
 
 fn connect(args: &ClusterArgs, host: &str, port: u16) -> io::Result<Connection> {

@@ -1,0 +1,173 @@
+//! Who is a member, and the links to them: what the log and the peers say of it, and how a new node is found before it is added.
+
+use std::collections::BTreeSet;
+
+use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::mark::{self, Mark};
+
+use super::Running;
+use crate::event::Input;
+use crate::formation::{Exclusion, Heard, Member, removed};
+use crate::gateway::{KnownMember, MembershipChange};
+use crate::node::Change;
+use crate::ports::{Clock, Net};
+use crate::roster::{Goal, Listed, Roster};
+use crate::storage::LogRequest;
+
+/// Beats for which a new node is called before it is given up.
+const COURTED_BEATS: u32 = 200;
+
+/// A node that is to be added, and whose disk is not known yet.
+pub(super) struct Courted {
+    ticket: u64,
+    member: Member,
+    goal: Goal,
+    beats: u32,
+}
+
+/// Everybody else, where the flags say that they are, or else where the roster does.
+pub(super) fn peers(roster: &Roster, members: &[Member], own: u64) -> Vec<Member> {
+    let others = roster.iter().filter(|(id, _)| *id != own);
+    let peers = others.map(|(id, listed)| {
+        let named = members.iter().find(|member| member.id == id).cloned();
+        named.unwrap_or_else(|| Member { id, host: listed.host.clone(), port: listed.port })
+    });
+    peers.filter(|peer| !peer.host.is_empty()).collect()
+}
+
+impl<N: Net, C: Clock> Running<N, C> {
+    /// A peer has said who it is, and whom it knows.
+    pub(super) fn take_heard(&mut self, peer: u64, heard: Heard) -> Result<(), String> {
+        match heard {
+            Heard::Formed { roster, .. } => {
+                if roster.is_newer_than(&self.roster) && roster.is_newer_than(&self.heard) {
+                    self.heard = roster;
+                    self.dial();
+                }
+            }
+            Heard::Excluded(Exclusion::Removed) => return self.leave_for_ever(),
+            Heard::Excluded(_) => {}
+            Heard::Forming(storage_id) => {
+                if let Some(courted) = self.courted.take_if(|courted| courted.member.id == peer) {
+                    let Courted { ticket, member: Member { id, host, port }, goal, .. } = courted;
+                    let listed = Listed { storage_id, host, port, goal };
+                    self.step(Input::Change { ticket, change: Change::Add { id, listed } });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A member says that this node is none any more, and that this is known for ever. What the own log says of it is not enough: it may
+    /// take this node's vote until the others know it. It is written down first, for later starts when nobody else may be left to say so.
+    fn leave_for_ever(&mut self) -> Result<(), String> {
+        if !self.meta.is_removed {
+            mark::reached(Mark::RemovedNodeTold);
+            self.meta.is_removed = true;
+            self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital: false })?;
+        }
+        Ok(())
+    }
+
+    /// An identity is on the disk.
+    pub(super) fn meta_saved(&self) -> Result<(), String> {
+        if self.meta.is_removed {
+            return Err(format!("{}.", removed(self.meta.node_id)));
+        }
+        Ok(())
+    }
+
+    /// What the log has made of the members counts from now on.
+    pub(super) fn note_members(&mut self) -> Result<(), String> {
+        let settled = self.node.settled_membership();
+        if settled.roster.is_newer_than(&self.roster) {
+            self.roster = settled.roster.clone();
+            self.meta.roster = self.roster.encode();
+            self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital: false })?;
+            self.links.set_roster(self.roster.clone());
+            self.dial();
+            self.tell_members();
+            if is_planted(Canary::EndsByItsOwnLog) && self.roster.is_gone(self.meta.node_id) {
+                return self.leave_for_ever();
+            }
+        } else if self.told_voters != settled.voters {
+            // A change that was told when this node joined has reached its log.
+            self.tell_members();
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self) {
+        let own = self.meta.node_id;
+        let mut dialled = peers(&self.roster, &self.members, own);
+        let heard = peers(&self.heard, &self.members, own);
+        let courted = self.courted.iter().map(|courted| courted.member.clone());
+        for new in heard.into_iter().chain(courted) {
+            let is_known = dialled.iter().any(|peer| peer.id == new.id);
+            if !is_known && !self.roster.is_gone(new.id) {
+                dialled.push(new);
+            }
+        }
+        let ids: BTreeSet<u64> = dialled.iter().map(|peer| peer.id).collect();
+        self.status.keep_connected(&ids);
+        self.links.dial(dialled);
+    }
+
+    /// Tells the event loop who the members are.
+    pub(super) fn tell_members(&mut self) {
+        let own = self.meta.node_id;
+        let at = peers(&self.roster, &self.members, 0);
+        let voters = &self.node.settled_membership().voters;
+        let known = self.roster.ids().into_iter().map(|id| {
+            let place = at.iter().find(|member| member.id == id);
+            let (host, port) =
+                place.map(|member| (member.host.clone(), member.port)).unwrap_or_default();
+            let votes = voters.contains(&id) || id == own && voters.is_empty();
+            KnownMember { id, host, port, votes }
+        });
+        self.status.set_members(known.collect(), self.roster.former().collect());
+        self.told_voters.clone_from(voters);
+    }
+
+    /// An operator wants other members. A new one is called first: its disk has to be known.
+    pub(super) fn take_change(&mut self, ticket: u64, change: MembershipChange) {
+        let change = match change {
+            MembershipChange::Promote { id } => Change::Promote { id },
+            MembershipChange::Remove { id } => Change::Remove { id },
+            // Nobody is called who was a member once: the node says what is wrong with that.
+            MembershipChange::Add { member: Member { id, host, port }, goal }
+                if self.roster.is_gone(id) =>
+            {
+                Change::Add { id, listed: Listed { storage_id: 0, host, port, goal } }
+            }
+            MembershipChange::Add { member, goal } => {
+                if let Some(earlier) = self.courted.take() {
+                    self.status.refuse_change(
+                        earlier.ticket,
+                        "another node was to be added. Nothing was changed.",
+                    );
+                }
+                self.courted = Some(Courted { ticket, member, goal, beats: COURTED_BEATS });
+                return self.dial();
+            }
+        };
+        self.step(Input::Change { ticket, change });
+    }
+
+    /// Gives a new node up that does not answer.
+    pub(super) fn court_on(&mut self) {
+        let Some(courted) = &mut self.courted else { return };
+        courted.beats -= 1;
+        if courted.beats == 0 {
+            let Member { id, host, port } = &courted.member;
+            let text = format!(
+                "nobody answers as the new node {id} at {host}:{port}: start it there with --node-id {id}, --join and an empty directory. \
+                 Nothing was changed."
+            );
+            tracing::warn!("{text}");
+            self.status.refuse_change(courted.ticket, &text);
+            self.courted = None;
+            self.dial();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Members that come and go: whole nodes on a network in memory, and the node alone where a moment has to be met exactly.
+
+mod world;
+
+use std::time::Duration;
+
+use steadfast_replication::event::{Input, Output};
+use steadfast_replication::formation::Member;
+use steadfast_replication::gateway::{Goal, Intake, MembershipChange};
+use steadfast_replication::node::{Change, Node, NodeConfig, NodeStart};
+use steadfast_replication::roster::Listed;
+use steadfast_replication::storage::memory::MemoryDisk;
+use steadfast_replication::storage::{HardState, Membership};
+use world::{MemoryNet, Running, config, run, wait_for};
+
+fn place(id: u64) -> Member {
+    Member { id, host: format!("node-{id}"), port: id as u16 }
+}
+
+async fn founder(net: &MemoryNet, disk: MemoryDisk) -> Running {
+    Running::start(net, config(1, &[1]), disk).await.expect("it opens")
+}
+
+async fn newcomer(net: &MemoryNet, id: u64) -> Running {
+    let mut joins = config(id, &[id]);
+    joins.joins = true;
+    Running::start(net, joins, MemoryDisk::default()).await.expect("it opens")
+}
+
+fn votes(node: &Running, id: u64) -> bool {
+    node.status.members().iter().any(|member| member.id == id && member.votes)
+}
+
+fn is_listed(node: &Running, id: u64) -> bool {
+    node.status.members().iter().any(|member| member.id == id)
+}
+
+fn add(leader: &Running, new: u64, goal: Goal) {
+    let member = place(new);
+    leader.send(Intake::Change { ticket: new, change: MembershipChange::Add { member, goal } });
+}
+
+/// What it said when it ended.
+fn last_words(node: &Running) -> Option<String> {
+    node.seen.borrow().end.clone().and_then(Result::err)
+}
+
+/// A node on its own takes in others, which catch up and vote; one takes the place of another, which hears of it and ends.
+#[test]
+fn a_cluster_grows_and_changes() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut one = founder(&net, MemoryDisk::default()).await;
+        wait_for("it is registered", || one.is_registered()).await;
+        assert!(one.status.sole_voter());
+        for _ in 0..20 {
+            one.submit(10);
+        }
+        wait_for("all is applied", || one.is_settled()).await;
+        let two = newcomer(&net, 2).await;
+        wait_for("two says so", || two.status.waiting().contains("cluster add 2")).await;
+        add(&one, 2, Goal::Voter);
+        wait_for("two votes", || votes(&one, 2) && votes(&two, 2)).await;
+        assert!(!one.status.sole_voter());
+        let three = newcomer(&net, 3).await;
+        add(&one, 3, Goal::Learner);
+        wait_for("three listens", || is_listed(&one, 3) && three.is_registered()).await;
+        assert!(!votes(&one, 3), "nobody said that it is to vote");
+        one.send(Intake::Change { ticket: 1, change: MembershipChange::Promote { id: 3 } });
+        wait_for("three votes", || votes(&one, 3)).await;
+        let four = newcomer(&net, 4).await;
+        add(&one, 4, Goal::Replacement(3));
+        wait_for("four votes for three", || votes(&one, 4) && !is_listed(&one, 3)).await;
+        wait_for("three has heard of it", || last_words(&three).is_some()).await;
+        assert!(
+            last_words(&three).is_some_and(|text| text.contains("was removed from its cluster"))
+        );
+        for _ in 0..20 {
+            one.submit(10);
+        }
+        wait_for("all are equal", || {
+            one.is_settled() && one.machine() == two.machine() && one.machine() == four.machine()
+        })
+        .await;
+        add(&one, 3, Goal::Voter);
+        let other = newcomer(&net, 3).await;
+        wait_for("it is refused", || {
+            let refusals = one.status.change_refusals();
+            refusals.iter().any(|(ticket, why)| *ticket == 3 && why.contains("never used"))
+        })
+        .await;
+        assert!(!is_listed(&one, 3) && !other.is_registered());
+    });
+}
+
+/// A node of a test: the founder, with a learner that does not exist.
+fn lone_node() -> Node {
+    let config = NodeConfig {
+        node_id: 1,
+        incarnation: 1,
+        announced: String::new(),
+        election_ticks: 10,
+        heartbeat_ticks: 2,
+        tick: Duration::from_millis(30),
+        lease_reads: true,
+        snapshot_log_bytes: 1 << 20,
+        tail_bytes: 0,
+        seed: 7,
+    };
+    let membership = Membership::of_voters(&[1]);
+    let (hard_state, entries) = (HardState::default(), Vec::new());
+    let start = NodeStart { hard_state, membership, snapshot: None, entries };
+    Node::new(config, start).expect("it starts")
+}
+
+/// Nobody hears of other members before it is on the disk that the change is committed: a node that fell back behind it might need
+/// those that went. Told too early, they were gone when the last one of two started again, which waited for their votes for ever.
+#[test]
+fn changes_are_told_once_they_are_durable() {
+    let mut node = lone_node();
+    let now = Duration::from_secs(1);
+    let mut held = Vec::new();
+    let mut wanted = false;
+    for step in 0..200_u32 {
+        let now = now + Duration::from_millis(10) * step;
+        node.step(now, 0, Input::Tick);
+        if step == 50 {
+            let listed =
+                Listed { storage_id: 2, host: "two".to_owned(), port: 2, goal: Goal::Learner };
+            node.step(now, 0, Input::Change { ticket: 1, change: Change::Add { id: 2, listed } });
+            wanted = true;
+        }
+        node.turn(now, 0);
+        while let Some(output) = node.poll() {
+            match output {
+                Output::Persist { number, vital, hard_state, .. } => {
+                    let is_known =
+                        hard_state.is_some_and(|state| state.commit >= node.commit_index());
+                    assert!(!vital || is_known, "the commit index goes with it");
+                    held.push((number, vital));
+                }
+                Output::Apply { entries } => {
+                    let index = entries.last().expect("it is not empty").index;
+                    node.step(now, 0, Input::Applied { index, passed: 0, registered: true });
+                }
+                _ => {}
+            }
+        }
+        // What makes the change known stays on its way to the disk.
+        while held.first().is_some_and(|(_, vital)| !vital) {
+            let (number, _) = held.remove(0);
+            node.step(now, 0, Input::Persisted { number });
+        }
+    }
+    assert!(wanted && node.membership().learners == [2], "it is committed");
+    assert_eq!(node.settled_membership().learners, Vec::<u64>::new(), "and nobody knows");
+    let (number, vital) = held.first().copied().expect("its commit is being written");
+    assert!(vital);
+    node.step(now, 0, Input::Persisted { number });
+    assert_eq!(node.settled_membership().learners, [2]);
+    assert!(node.settled_membership().roster.get(2).is_some_and(|two| two.port == 2));
+}
