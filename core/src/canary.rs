@@ -66,8 +66,6 @@ pub enum Canary {
     SnapshotOfEarlierMembers,
     /// A new set of voters counts alone as soon as the change to it is committed.
     JointSkipped,
-    /// A learner becomes a voter though it lacks what was committed.
-    PromotesBehind,
     /// A newcomer is sent whatever snapshot there is.
     AnySnapshotSent,
     /// A leader that finds itself removed goes on.

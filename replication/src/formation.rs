@@ -88,7 +88,12 @@ pub enum Heard {
         roster: Roster,
     },
     /// It belongs to a cluster that does not take this node for a member.
-    Excluded(Exclusion),
+    Excluded {
+        /// Why.
+        why: Exclusion,
+        /// The voters of that cluster, as far as the peer knows them for ever.
+        voters: Vec<u64>,
+    },
 }
 
 /// Why a cluster does not take a node for a member.
@@ -161,17 +166,17 @@ impl Forming {
         // A cluster that knows this node with another disk counts first: whatever others say, this disk did not join it.
         let weight = |heard: &Heard| match heard {
             Heard::Forming(_) => 0,
-            Heard::Excluded(Exclusion::Unknown) => 1,
+            Heard::Excluded { why: Exclusion::Unknown, .. } => 1,
             Heard::Formed { roster, .. } if self.is_replaced(roster) => 3,
             Heard::Formed { .. } => 2,
-            Heard::Excluded(_) => 3,
+            Heard::Excluded { .. } => 3,
         };
         let first = self.heard.iter().max_by_key(|(_, (heard, _))| weight(heard));
         match first {
             Some((peer, (Heard::Formed { record, roster }, _))) => {
                 return self.join(*peer, record, roster);
             }
-            Some((peer, (Heard::Excluded(why), _))) => {
+            Some((peer, (Heard::Excluded { why, .. }, _))) => {
                 return Verdict::Wait(self.shut_out(*peer, *why));
             }
             _ => {}
@@ -375,7 +380,7 @@ mod tests {
             (Exclusion::Removed, "was removed"),
         ] {
             let mut wiped = Forming::new(2, 999, vec![1, 2, 3], false);
-            wiped.hear(1, Heard::Excluded(why));
+            wiped.hear(1, Heard::Excluded { why, voters: Vec::new() });
             let verdict = wiped.hear(3, Heard::Forming(33));
             assert!(matches!(verdict, Verdict::Wait(text) if text.contains(words)));
         }

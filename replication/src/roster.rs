@@ -5,13 +5,13 @@
 //! knows whom to listen to besides before its log says so. An id that was removed is never used again: what its disk had promised can't
 //! come back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::formation::{Member, Record};
 use crate::storage::Reader;
 
 /// Members and former members together, at the most.
-const IDS_MAX: u32 = 4096;
+const IDS_MAX: u32 = 1024;
 /// Bytes of a host name.
 pub const HOST_BYTES_MAX: usize = 255;
 
@@ -46,7 +46,8 @@ pub struct Roster {
     /// Index of the entry that made it; 0 as the cluster was formed.
     version: u64,
     members: BTreeMap<u64, Listed>,
-    gone: BTreeSet<u64>,
+    /// Former members, and the disks that they had.
+    gone: BTreeMap<u64, u128>,
 }
 
 impl Roster {
@@ -60,7 +61,7 @@ impl Roster {
             let (host, port) = named.or_else(told).unwrap_or_default();
             (id, Listed { storage_id, host, port, goal: Goal::Voter })
         });
-        Self { version: 0, members: listed.collect(), gone: BTreeSet::new() }
+        Self { version: 0, members: listed.collect(), gone: BTreeMap::new() }
     }
 
     /// The entry that made it.
@@ -90,12 +91,22 @@ impl Roster {
 
     /// Whether it was a member once, and is none any more.
     pub fn is_gone(&self, id: u64) -> bool {
-        self.gone.contains(&id)
+        self.gone.contains_key(&id)
+    }
+
+    /// The disk of a former member.
+    pub fn former_storage_of(&self, id: u64) -> Option<u128> {
+        self.gone.get(&id).copied()
+    }
+
+    /// Whether there is room for one more: members and former members are told at each handshake.
+    pub fn has_room(&self) -> bool {
+        self.members.len() + self.gone.len() < IDS_MAX as usize
     }
 
     /// Those that were members once, in order.
     pub fn former(&self) -> impl Iterator<Item = u64> {
-        self.gone.iter().copied()
+        self.gone.keys().copied()
     }
 
     /// Whether it knows more than another: it is of a later entry.
@@ -110,17 +121,21 @@ impl Roster {
         next.version = version;
         next.members.extend(news);
         let leaves = |id: &u64| !ids.contains(id);
-        next.gone.extend(next.members.keys().copied().filter(leaves));
+        let leaving = next.members.iter().filter(|(id, _)| leaves(id));
+        next.gone.extend(leaving.map(|(id, listed)| (*id, listed.storage_id)));
         next.members.retain(|id, _| ids.contains(id));
         next
     }
 
-    /// `version u64 · count u32 · member* · count u32 · former id u64*`, with members as `encode_news` writes them.
+    /// `version u64 · count u32 · member* · count u32 · (former id u64 · storage id u128)*`, with members as `encode_news` writes them.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.version.to_le_bytes().to_vec();
         put_members(&mut bytes, self.members.iter().map(|(id, listed)| (*id, listed)));
         bytes.extend((self.gone.len() as u32).to_le_bytes());
-        self.gone.iter().for_each(|id| bytes.extend(id.to_le_bytes()));
+        for (id, storage_id) in &self.gone {
+            bytes.extend(id.to_le_bytes());
+            bytes.extend(storage_id.to_le_bytes());
+        }
         bytes
     }
 
@@ -130,7 +145,8 @@ impl Roster {
         let version = reader.u64()?;
         let members = take_members(&mut reader)?.into_iter().collect();
         let gone = reader.u32().filter(|count| *count <= IDS_MAX)?;
-        let gone = (0..gone).map(|_| reader.u64()).collect::<Option<_>>()?;
+        let gone =
+            (0..gone).map(|_| Some((reader.u64()?, reader.u128()?))).collect::<Option<_>>()?;
         reader.0.is_empty().then_some(Self { version, members, gone })
     }
 }

@@ -93,6 +93,52 @@ fn a_cluster_grows_and_changes() {
     });
 }
 
+/// Two nodes are replaced at once, the leader among them, while the third is away.
+#[test]
+fn two_are_replaced_at_once() {
+    run(async {
+        let net = MemoryNet::new();
+        let mut nodes = Vec::new();
+        for id in 1..=3 {
+            let node = Running::start(&net, config(id, &[1, 2, 3]), MemoryDisk::default()).await;
+            nodes.push(node.expect("it opens"));
+        }
+        wait_for("one leads", || nodes.iter().any(Running::is_leader)).await;
+        let at = nodes.iter().position(Running::is_leader).expect("one leads");
+        wait_for("it is registered", || nodes[at].is_registered()).await;
+        let leader = nodes.remove(at);
+        let other = nodes.remove(0);
+        let mut away = Vec::new();
+        for (new, old) in [(4, leader.id), (5, other.id)] {
+            let node = newcomer(&net, new).await;
+            add(&leader, new, Goal::Replacement(old));
+            wait_for("it is listed", || is_listed(&leader, new)).await;
+            assert!(!votes(&leader, new), "it has not caught up");
+            away.push((new, node.crash().await));
+        }
+        drop(nodes.remove(0).crash().await); // nobody but these two can lead until then
+        let term = leader.status.term();
+        let mut back = Vec::new();
+        for (id, disk) in away {
+            let mut joins = config(id, &[id]);
+            joins.joins = true;
+            back.push(Running::start(&net, joins, disk).await.expect("it opens"));
+        }
+        let four = back.remove(0);
+        wait_for("both are replaced", || {
+            votes(&four, 4)
+                && votes(&four, 5)
+                && !is_listed(&four, leader.id)
+                && !is_listed(&four, other.id)
+        })
+        .await;
+        assert!(four.status.term() < term + 5, "leadership went from hand to hand");
+        for gone in [&leader, &other] {
+            wait_for("it has heard of it", || last_words(gone).is_some()).await;
+        }
+    });
+}
+
 /// A node of a test: the founder, with a learner that does not exist.
 fn lone_node() -> Node {
     let config = NodeConfig {

@@ -29,7 +29,8 @@ fn identity(node_id: u64) -> Identity {
     let storage_id = u128::from(node_id) * 11;
     let roster = Roster::founding(&record(), &[], &Roster::default());
     let heard = Roster::default();
-    Identity { node_id, incarnation: 5, storage_id, record: Some(record()), roster, heard }
+    let (record, voters) = (Some(record()), vec![1, 2]);
+    Identity { node_id, incarnation: 5, storage_id, record, roster, heard, voters }
 }
 
 /// A clock that stands still.
@@ -95,6 +96,10 @@ async fn next_op(events: &mut mpsc::Receiver<PeerEvent>) -> u8 {
     }
 }
 
+fn excluded(why: Exclusion) -> Option<Heard> {
+    Some(Heard::Excluded { why, voters: vec![1, 2] })
+}
+
 /// Whoever knows a storage id can speak in that node's name: strangers learn none.
 fn assert_tells_no_storage(welcome: &Welcome) {
     let bytes = welcome.to_bytes();
@@ -129,7 +134,7 @@ fn strangers_are_refused_in_words() {
         ];
         let unknown = Hello { from: 7, record: Bytes::new(), ..good.clone() };
         let (_, welcome) = greet(&net, &unknown).await;
-        assert_eq!(welcome.excluded(), Some(Heard::Excluded(Exclusion::Unknown)));
+        assert_eq!(welcome.excluded(None), excluded(Exclusion::Unknown));
         assert_tells_no_storage(&welcome);
         for (hello, words) in cases {
             let (mut wire, welcome) = greet(&net, &hello).await;
@@ -141,7 +146,7 @@ fn strangers_are_refused_in_words() {
         // A wiped disk is heard out and learns that it was replaced, but its stream ends; what it claims changes nothing.
         let (mut wire, welcome) = greet(&net, &Hello { record: Bytes::new(), ..forged }).await;
         assert_eq!(welcome.refusal, "");
-        assert_eq!(welcome.excluded(), Some(Heard::Excluded(Exclusion::Replaced)));
+        assert_eq!(welcome.excluded(None), excluded(Exclusion::Replaced));
         assert_tells_no_storage(&welcome);
         assert_eq!(wire.read(&mut [0; 1]).await.expect("an end"), 0);
 

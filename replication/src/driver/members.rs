@@ -1,6 +1,6 @@
 //! Who is a member, and the links to them: what the log and the peers say of it, and how a new node is found before it is added.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
@@ -25,6 +25,21 @@ pub(super) struct Courted {
     beats: u32,
 }
 
+/// What this node knows besides its log, and what it has told of it.
+#[derive(Default)]
+pub(super) struct Standing {
+    /// Who is a member by the newest that a peer said: whoever is new in it is listened to.
+    heard: Roster,
+    /// A new node that is asked who it is, before it is added.
+    courted: Option<Courted>,
+    /// Who has said, by its own log, that this node is no member any more, and who votes by that log.
+    removed_by: BTreeMap<u64, Vec<u64>>,
+    /// Identities that are being written.
+    saves: u64,
+    /// What the event loop was told of who votes.
+    told_voters: Vec<u64>,
+}
+
 /// Everybody else, where the flags say that they are, or else where the roster does.
 pub(super) fn peers(roster: &Roster, members: &[Member], own: u64) -> Vec<Member> {
     let others = roster.iter().filter(|(id, _)| *id != own);
@@ -40,15 +55,20 @@ impl<N: Net, C: Clock> Running<N, C> {
     pub(super) fn take_heard(&mut self, peer: u64, heard: Heard) -> Result<(), String> {
         match heard {
             Heard::Formed { roster, .. } => {
-                if roster.is_newer_than(&self.roster) && roster.is_newer_than(&self.heard) {
-                    self.heard = roster;
+                if roster.is_newer_than(&self.roster) && roster.is_newer_than(&self.standing.heard)
+                {
+                    self.standing.heard = roster;
                     self.dial();
                 }
             }
-            Heard::Excluded(Exclusion::Removed) => return self.leave_for_ever(),
-            Heard::Excluded(_) => {}
+            Heard::Excluded { why: Exclusion::Removed, voters } => {
+                return self.hear_removal(peer, voters);
+            }
+            Heard::Excluded { .. } => {}
             Heard::Forming(storage_id) => {
-                if let Some(courted) = self.courted.take_if(|courted| courted.member.id == peer) {
+                if let Some(courted) =
+                    self.standing.courted.take_if(|courted| courted.member.id == peer)
+                {
                     let Courted { ticket, member: Member { id, host, port }, goal, .. } = courted;
                     let listed = Listed { storage_id, host, port, goal };
                     self.step(Input::Change { ticket, change: Change::Add { id, listed } });
@@ -58,20 +78,39 @@ impl<N: Net, C: Clock> Running<N, C> {
         Ok(())
     }
 
-    /// A member says that this node is none any more, and that this is known for ever. What the own log says of it is not enough: it may
-    /// take this node's vote until the others know it. It is written down first, for later starts when nobody else may be left to say so.
-    fn leave_for_ever(&mut self) -> Result<(), String> {
-        if !self.meta.is_removed {
-            mark::reached(Mark::RemovedNodeTold);
-            self.meta.is_removed = true;
-            self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital: false })?;
+    /// A voter says that this node is no member any more, and that its own log knows that for ever. The word of most of them is needed:
+    /// whichever majority of them lives on, one of it knows then, and the others can do without this node's vote.
+    fn hear_removal(&mut self, peer: u64, voters: Vec<u64>) -> Result<(), String> {
+        if voters.contains(&peer) {
+            self.standing.removed_by.insert(peer, voters);
+        }
+        let says = |voter: &&u64| self.standing.removed_by.contains_key(voter);
+        let is_settled = |voters: &Vec<u64>| voters.iter().filter(says).count() * 2 > voters.len();
+        if self.standing.removed_by.values().any(is_settled) {
+            return self.leave_for_ever();
         }
         Ok(())
     }
 
+    /// It is written down first, for later starts, when nobody may be left to say so.
+    fn leave_for_ever(&mut self) -> Result<(), String> {
+        if !self.meta.is_removed {
+            mark::reached(Mark::RemovedNodeTold);
+            self.meta.is_removed = true;
+            return self.save_meta();
+        }
+        Ok(())
+    }
+
+    fn save_meta(&mut self) -> Result<(), String> {
+        self.standing.saves += 1;
+        self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital: false })
+    }
+
     /// An identity is on the disk.
-    pub(super) fn meta_saved(&self) -> Result<(), String> {
-        if self.meta.is_removed {
+    pub(super) fn meta_saved(&mut self) -> Result<(), String> {
+        self.standing.saves = self.standing.saves.saturating_sub(1);
+        if self.meta.is_removed && self.standing.saves == 0 {
             return Err(format!("{}.", removed(self.meta.node_id)));
         }
         Ok(())
@@ -83,14 +122,14 @@ impl<N: Net, C: Clock> Running<N, C> {
         if settled.roster.is_newer_than(&self.roster) {
             self.roster = settled.roster.clone();
             self.meta.roster = self.roster.encode();
-            self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital: false })?;
-            self.links.set_roster(self.roster.clone());
+            self.standing.courted.take_if(|courted| self.roster.get(courted.member.id).is_some());
+            self.save_meta()?;
             self.dial();
             self.tell_members();
             if is_planted(Canary::EndsByItsOwnLog) && self.roster.is_gone(self.meta.node_id) {
                 return self.leave_for_ever();
             }
-        } else if self.told_voters != settled.voters {
+        } else if self.standing.told_voters != settled.voters {
             // A change that was told when this node joined has reached its log.
             self.tell_members();
         }
@@ -100,8 +139,8 @@ impl<N: Net, C: Clock> Running<N, C> {
     fn dial(&mut self) {
         let own = self.meta.node_id;
         let mut dialled = peers(&self.roster, &self.members, own);
-        let heard = peers(&self.heard, &self.members, own);
-        let courted = self.courted.iter().map(|courted| courted.member.clone());
+        let heard = peers(&self.standing.heard, &self.members, own);
+        let courted = self.standing.courted.iter().map(|courted| courted.member.clone());
         for new in heard.into_iter().chain(courted) {
             let is_known = dialled.iter().any(|peer| peer.id == new.id);
             if !is_known && !self.roster.is_gone(new.id) {
@@ -126,7 +165,12 @@ impl<N: Net, C: Clock> Running<N, C> {
             KnownMember { id, host, port, votes }
         });
         self.status.set_members(known.collect(), self.roster.former().collect());
-        self.told_voters.clone_from(voters);
+        // What it was told when it joined it has from others' logs.
+        let settled = self.node.settled_membership();
+        let is_own = settled.roster.version() == self.roster.version();
+        let vouched = if is_own { voters.clone() } else { Vec::new() };
+        self.links.set_roster(self.roster.clone(), vouched);
+        self.standing.told_voters.clone_from(voters);
     }
 
     /// An operator wants other members. A new one is called first: its disk has to be known.
@@ -141,13 +185,14 @@ impl<N: Net, C: Clock> Running<N, C> {
                 Change::Add { id, listed: Listed { storage_id: 0, host, port, goal } }
             }
             MembershipChange::Add { member, goal } => {
-                if let Some(earlier) = self.courted.take() {
+                if let Some(earlier) = self.standing.courted.take() {
                     self.status.refuse_change(
                         earlier.ticket,
                         "another node was to be added. Nothing was changed.",
                     );
                 }
-                self.courted = Some(Courted { ticket, member, goal, beats: COURTED_BEATS });
+                self.standing.courted =
+                    Some(Courted { ticket, member, goal, beats: COURTED_BEATS });
                 return self.dial();
             }
         };
@@ -156,7 +201,7 @@ impl<N: Net, C: Clock> Running<N, C> {
 
     /// Gives a new node up that does not answer.
     pub(super) fn court_on(&mut self) {
-        let Some(courted) = &mut self.courted else { return };
+        let Some(courted) = &mut self.standing.courted else { return };
         courted.beats -= 1;
         if courted.beats == 0 {
             let Member { id, host, port } = &courted.member;
@@ -166,7 +211,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             );
             tracing::warn!("{text}");
             self.status.refuse_change(courted.ticket, &text);
-            self.courted = None;
+            self.standing.courted = None;
             self.dial();
         }
     }

@@ -27,7 +27,7 @@ use crate::storage::{LogConfig, LogDone, LogRequest, NodeMeta, PIECES_MAX, Piece
 use crate::transport::{Identity, Links, PeerEvent};
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
 
-use members::Courted;
+use members::Standing;
 pub use open::{OpenError, Opened, Writer, open};
 
 /// What a forming peer said counts for one to two of these; forming nodes greet each other more often.
@@ -92,12 +92,7 @@ struct Running<N: Net, C: Clock> {
     members: Vec<Member>,
     /// Who is a member, as far as the log here makes it known for ever, or as this node was told when it joined.
     roster: Roster,
-    /// The same by the newest that a peer said: whoever is new in it is listened to.
-    heard: Roster,
-    /// What the event loop was told of who votes.
-    told_voters: Vec<u64>,
-    /// A new node that is asked who it is, before it is added.
-    courted: Option<Courted>,
+    standing: Standing,
     links: Links<N>,
     clock: C,
     log: mpsc::Sender<LogRequest>,
@@ -162,9 +157,7 @@ impl Driver {
             meta: self.meta,
             members: self.config.members,
             roster: self.roster,
-            heard: Roster::default(),
-            told_voters: Vec::new(),
-            courted: None,
+            standing: Standing::default(),
             links,
             clock,
             log: self.log,
@@ -236,6 +229,7 @@ impl Driver {
             record: Record::decode(&self.meta.formation),
             roster: self.roster.clone(),
             heard: Roster::default(),
+            voters: Vec::new(), // its log says them, once it is followed
         }
     }
 
@@ -533,7 +527,10 @@ impl<N: Net, C: Clock> Running<N, C> {
         if let Some(announced) = &mut message.snapshot {
             announced.metadata = Some(SnapshotMetadata::from_meta(&meta));
         }
-        self.links.send_snapshot(message, meta, pieces);
+        let to = message.to;
+        if !self.links.send_snapshot(message, meta, pieces) {
+            self.step(Input::SnapshotSent { to, arrived: false });
+        }
     }
 
     /// Ends a turn: lets the node form entries and readies, publishes figures, carries out what the node wants.

@@ -62,6 +62,9 @@ pub(super) struct Changes {
     led: u64,
     caught_up_to: u64,
     committed_then: u64,
+    /// Whom leadership was last offered to because this node is to go, and the tick from which it may be offered again.
+    offered_to: u64,
+    offer_from: u64,
 }
 
 /// Wishes that wait at once, and for how many election timeouts.
@@ -138,6 +141,7 @@ impl Node {
                 None if roster.is_gone(*id) => Err(format!(
                     "node {id} was a member once, and what it promised then must not be forgotten: choose an id that was never used"
                 )),
+                None if !roster.has_room() => Err("too many nodes were members already".to_owned()),
                 None => {
                     let learns = (ConfChangeType::AddLearnerNode, *id);
                     self.propose_change(&[learns], &[(*id, listed.clone())])
@@ -179,7 +183,7 @@ impl Node {
             ));
         }
         if id == own {
-            self.hand_over(None); // and whoever asked has to ask that one
+            self.step_aside(); // and whoever asked has to ask that one
             return Ok(false);
         }
         self.propose_change(&[(ConfChangeType::RemoveNode, id)], &[])
@@ -204,11 +208,12 @@ impl Node {
             return;
         }
         let (changes, leaves_itself) = self.due_changes();
-        if leaves_itself {
-            self.hand_over(None); // whoever leads next takes it out
-        }
-        if !changes.is_empty() && self.propose_change(&changes, &[]).is_ok() {
-            mark::reached(Mark::LearnerPromoted);
+        if !changes.is_empty() {
+            if self.propose_change(&changes, &[]).is_ok() {
+                mark::reached(Mark::LearnerPromoted);
+            }
+        } else if leaves_itself {
+            self.step_aside(); // whoever leads next takes it out
         }
     }
 
@@ -225,37 +230,57 @@ impl Node {
         }
     }
 
-    /// What learners that have caught up are due to become, and whether somebody else has to lead first. A node that is the only voter has
-    /// nobody to hand over to before the one that replaces it votes.
+    /// What learners that have caught up are due to become, and whether that leaves this node to be replaced, which another leader has to
+    /// do. A node that is the only voter has nobody to hand over to before the one that replaces it votes.
     fn due_changes(&self) -> (Vec<Single>, bool) {
         let Membership { voters, learners, roster, .. } = self.membership();
-        let (mut changes, mut gone) = (Vec::new(), Vec::new());
+        let own = self.config.node_id;
+        let (mut changes, mut gone, mut leaves_itself) = (Vec::new(), Vec::new(), false);
         for (id, listed) in roster.iter() {
             let is_learner = learners.contains(&id);
             let progress = self.raw.raft.prs().get(id).filter(|progress| progress.recent_active);
             let late = progress.is_none_or(|progress| progress.matched < self.changes.caught_up_to);
-            let waits = listed.goal == Goal::Learner || late && !is_planted(Canary::PromotesBehind);
-            if is_learner && waits {
+            if is_learner && (listed.goal == Goal::Learner || late) {
+                continue;
+            }
+            let replaced = match listed.goal {
+                Goal::Replacement(other) => {
+                    Some(other).filter(|other| roster.get(*other).is_some())
+                }
+                Goal::Voter | Goal::Learner => None,
+            };
+            if replaced == Some(own) && voters.len() > 1 {
+                leaves_itself = true;
                 continue;
             }
             if is_learner {
                 changes.push((ConfChangeType::AddNode, id));
             }
-            if let Goal::Replacement(other) = listed.goal
-                && voters.contains(&other)
-                && !gone.contains(&other)
-            {
+            if let Some(other) = replaced.filter(|other| *other != own && !gone.contains(other)) {
+                changes.push((ConfChangeType::RemoveNode, other));
                 gone.push(other);
             }
         }
-        let own = self.config.node_id;
-        let leaves_itself = gone.contains(&own) && voters.len() > 1;
-        if leaves_itself {
-            return (Vec::new(), true);
+        (changes, leaves_itself)
+    }
+
+    /// Has another node lead that is not itself to be replaced, if there is one. Who did not take it is not asked again at once: a node
+    /// that restores a snapshot can't lead, and while leadership is offered nothing is written.
+    pub(super) fn step_aside(&mut self) {
+        if self.ticks < self.changes.offer_from || self.raw.raft.lead_transferee.is_some() {
+            return;
         }
-        let gone = gone.into_iter().filter(|id| *id != own);
-        changes.extend(gone.map(|id| (ConfChangeType::RemoveNode, id)));
-        (changes, false)
+        let replaced = |id: &u64| {
+            let roster = &self.membership().roster;
+            roster.iter().any(|(_, listed)| listed.goal == Goal::Replacement(*id))
+        };
+        let last = self.changes.offered_to;
+        let to = self.successor(|id| (!replaced(&id), id != last));
+        if let Some(id) = to {
+            self.changes.offered_to = id;
+            self.changes.offer_from = self.ticks + 2 * self.config.election_ticks as u64;
+            self.hand_over(Some(id));
+        }
     }
 
     /// Whether a change is in the log and not yet applied here, or leadership is being handed over.

@@ -332,7 +332,7 @@ impl Node {
         self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
         self.steer_membership();
         if !self.changes.held_back.is_empty() {
-            self.hand_over(None);
+            self.step_aside();
         }
         if self.draw_timeout(now) {
             let before = self.raw.raft.state;
@@ -549,17 +549,22 @@ impl Node {
         if self.raw.raft.state != StateRole::Leader {
             return;
         }
-        let own = self.config.node_id;
-        let tracker = self.raw.raft.prs();
-        let can_lead = |id| id != own && tracker.conf().voters().contains(id);
-        let peers =
-            tracker.iter().filter(|(id, progress)| can_lead(**id) && progress.recent_active);
-        let peers = peers.filter(|(id, _)| to.is_none_or(|to| **id == to));
-        let best = peers.max_by_key(|(id, progress)| (progress.matched, u64::MAX - **id));
-        if let Some(id) = best.map(|(id, _)| *id) {
+        let best = self.successor(|id| to.is_none_or(|to| id == to));
+        if let Some(id) = best.filter(|id| to.is_none_or(|to| *id == to)) {
             self.raw.transfer_leader(id);
             mark::reached(Mark::LeadershipOffered);
         }
+    }
+
+    /// Who may lead next: of those that are liked best the voter that has most of the log, of all that this node hears of.
+    fn successor<T: Ord>(&self, likes: impl Fn(u64) -> T) -> Option<u64> {
+        let (own, tracker) = (self.config.node_id, self.raw.raft.prs());
+        let can_lead = |id| id != own && tracker.conf().voters().contains(id);
+        let peers =
+            tracker.iter().filter(|(id, progress)| can_lead(**id) && progress.recent_active);
+        let best =
+            peers.max_by_key(|(id, progress)| (likes(**id), progress.matched, u64::MAX - **id));
+        best.map(|(id, _)| *id)
     }
 
     // ---- one turn --------------------------------------------------------------------------------------------------

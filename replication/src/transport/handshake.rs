@@ -53,6 +53,12 @@ pub struct Welcome {
     /// 2 there is a cluster, and it does not know this id; 3 it has removed this id. 0 otherwise.
     #[prost(uint32, tag = "3")]
     pub excluded: u32,
+    /// Of the cluster that says so: its record's id.
+    #[prost(uint64, tag = "4")]
+    pub cluster: u64,
+    /// Its voters, as far as the log of who answers makes them known for ever; none if it goes by what it was told when it joined.
+    #[prost(uint64, repeated, tag = "5")]
+    pub voters: Vec<u64>,
 }
 
 /// What a stream is for.
@@ -79,6 +85,8 @@ pub struct Identity {
     pub roster: Roster,
     /// The same by the newest that a peer told: nobody is shut out by it, but whoever is new in it is listened to.
     pub heard: Roster,
+    /// The voters, as far as the own log makes them known for ever.
+    pub voters: Vec<u64>,
 }
 
 impl Identity {
@@ -99,22 +107,38 @@ impl Identity {
     /// The answer to a peer's hello. Storage ids are told to nobody but members (who show that they are by their own), and to
     /// whoever may become one while the cluster forms: with them anybody could speak in a member's name.
     pub fn welcome(&self, hello: &Hello, refusal: String) -> Welcome {
-        let joined = self.record.as_ref().map(|_| self.storage_of(hello.from));
-        let excluded = match joined {
-            None => None,
-            Some(Some(_)) if is_planted(Canary::WipedNodeTaken) => None,
-            Some(Some(storage)) if hello.storage() == Some(storage) => None,
-            Some(Some(_)) => Some(Exclusion::Replaced),
-            Some(None) if !self.roster.is_gone(hello.from) => Some(Exclusion::Unknown),
-            Some(None) if is_planted(Canary::RemovalNotTold) => Some(Exclusion::Unknown),
-            Some(None) => Some(Exclusion::Removed),
-        };
-        let (member, excluded) = (excluded.is_none(), excluded.map_or(0, |why| why as u32));
+        let excluded = self.exclusion(hello);
         let mut own = self.hello(hello.from, Purpose::Messages);
-        if !member || !refusal.is_empty() {
+        if excluded.is_some() || !refusal.is_empty() {
             own = Hello { protocol: own.protocol, from: own.from, to: own.to, ..Hello::default() };
         }
-        Welcome { hello: Some(own), refusal, excluded }
+        Welcome {
+            hello: Some(own),
+            refusal,
+            excluded: excluded.map_or(0, |why| why as u32),
+            cluster: self.record.as_ref().map_or(0, Record::id),
+            voters: self.voters.clone(),
+        }
+    }
+
+    /// Whether this node's cluster shuts the asker out. It says nothing to members of another cluster, who may have got the wrong number.
+    fn exclusion(&self, hello: &Hello) -> Option<Exclusion> {
+        let own = self.record.as_ref()?;
+        let theirs = Record::decode(&hello.record).map(|record| record.id());
+        let is_forming = hello.record.is_empty();
+        if !is_forming && theirs != Some(own.id()) || is_planted(Canary::WipedNodeTaken) {
+            return None;
+        }
+        let storage = hello.storage();
+        if let Some(known) = self.storage_of(hello.from) {
+            return (storage != Some(known)).then_some(Exclusion::Replaced);
+        }
+        match self.roster.former_storage_of(hello.from) {
+            None => Some(Exclusion::Unknown),
+            Some(_) if is_planted(Canary::RemovalNotTold) => Some(Exclusion::Unknown),
+            Some(former) if storage == Some(former) => Some(Exclusion::Removed),
+            Some(_) => Some(Exclusion::Replaced),
+        }
     }
 
     /// Checks what a peer says of itself; `known` is the highest incarnation heard of it.
@@ -207,10 +231,14 @@ impl Hello {
 }
 
 impl Welcome {
-    /// Whether a cluster shuts the asker out, and why.
-    pub fn excluded(&self) -> Option<Heard> {
+    /// Whether a cluster shuts the asker out, and why. One that is formed listens to its own cluster only.
+    pub fn excluded(&self, own: Option<&Record>) -> Option<Heard> {
+        if own.is_some_and(|own| own.id() != self.cluster) {
+            return None;
+        }
         let all = [Exclusion::Replaced, Exclusion::Unknown, Exclusion::Removed];
-        all.into_iter().find(|why| *why as u32 == self.excluded).map(Heard::Excluded)
+        let why = all.into_iter().find(|why| *why as u32 == self.excluded)?;
+        Some(Heard::Excluded { why, voters: self.voters.clone() })
     }
 
     /// From a frame.
@@ -232,7 +260,15 @@ mod tests {
         let roster =
             record.as_ref().map(|record| Roster::founding(record, &[], &Roster::default()));
         let (storage_id, roster) = (u128::from(node_id), roster.unwrap_or_default());
-        Identity { node_id, incarnation: 5, storage_id, record, roster, heard: Roster::default() }
+        Identity {
+            node_id,
+            incarnation: 5,
+            storage_id,
+            record,
+            roster,
+            heard: Roster::default(),
+            voters: Vec::new(),
+        }
     }
 
     /// Wrong receiver, older incarnation, another cluster, another disk: each is refused in words.
@@ -251,5 +287,31 @@ mod tests {
         assert!(refused(Hello { storage_id: disk, ..hello.clone() }, 0).contains("another disk"));
         let other = identity(2, Some(Record::alone(2, 2)));
         assert!(other.check(&hello, 0).expect_err("another cluster").contains("another cluster"));
+    }
+
+    /// A cluster says that an id was removed to the disk that had it, and only to that; to another cluster it says nothing, and that one
+    /// would not listen. (A member that got the wrong number ended for ever because another cluster had once had a node of its id.)
+    #[test]
+    fn removals_concern_the_own_cluster() {
+        let record = Record::alone(1, 1);
+        let mut one = identity(1, Some(record.clone()));
+        let two = crate::roster::Listed { storage_id: 2, ..Default::default() };
+        one.roster = one.roster.after(5, vec![(2, two)], &[1, 2]).after(9, Vec::new(), &[1]);
+        let said = |hello: &Hello, own: &Record| match one
+            .welcome(hello, String::new())
+            .excluded(Some(own))
+        {
+            Some(Heard::Excluded { why, .. }) => Some(why),
+            _ => None,
+        };
+        let former = identity(2, Some(record.clone())).hello(1, Purpose::Messages);
+        assert_eq!(said(&former, &record), Some(Exclusion::Removed));
+        let other_disk = Bytes::copy_from_slice(&77_u128.to_le_bytes());
+        let wiped = Hello { storage_id: other_disk, record: Bytes::new(), ..former.clone() };
+        assert_eq!(one.welcome(&wiped, String::new()).excluded, Exclusion::Replaced as u32);
+        let other = Record::alone(2, 2);
+        let stranger = identity(2, Some(other.clone())).hello(1, Purpose::Messages);
+        assert_eq!(one.welcome(&stranger, String::new()).excluded, 0);
+        assert_eq!(said(&former, &other), None, "it is of another cluster");
     }
 }

@@ -188,9 +188,10 @@ impl<N: Net> Links<N> {
         *self.shared.identity.borrow_mut() = identity;
     }
 
-    /// The log has made other members.
-    pub fn set_roster(&self, roster: Roster) {
-        self.shared.identity.borrow_mut().roster = roster;
+    /// The log has made other members, and knows it for ever.
+    pub fn set_roster(&self, roster: Roster, voters: Vec<u64>) {
+        let mut identity = self.shared.identity.borrow_mut();
+        (identity.roster, identity.voters) = (roster, voters);
     }
 
     /// The log says that these nodes have been at these incarnations: lower ones are refused from now on.
@@ -213,14 +214,14 @@ impl<N: Net> Links<N> {
         }
     }
 
-    /// Sends a snapshot, as it is read, on a stream of its own and reports how it went.
+    /// Sends a snapshot, as it is read, on a stream of its own and reports how it went; false if there is no way to its receiver.
     pub fn send_snapshot(
         &self,
         message: RaftMessage,
         meta: SnapshotMeta,
         pieces: mpsc::Receiver<Bytes>,
-    ) {
-        let Some(peer) = self.peers.get(&message.to) else { return };
+    ) -> bool {
+        let Some(peer) = self.peers.get(&message.to) else { return false };
         let (shared, peer) = (Rc::clone(&self.shared), peer.queue.peer.clone());
         let mut transfers = self.transfers.borrow_mut();
         while transfers.try_join_next().is_some() {}
@@ -236,6 +237,7 @@ impl<N: Net> Links<N> {
             let event = PeerEvent::SnapshotSent { to: peer.id, arrived: sent.is_ok() };
             let _ = shared.tell(event).await; // the driver is gone: nobody waits for it
         });
+        true
     }
 }
 
@@ -409,7 +411,7 @@ async fn greet<N: Net>(
     frame::write(&mut stream, &hello.to_bytes(), CONNECT_PATIENCE).await?;
     let welcome = Welcome::from_bytes(read_greeting(&mut stream).await?);
     let welcome = welcome.ok_or_else(|| invalid("no welcome"))?;
-    let excluded = welcome.excluded();
+    let excluded = welcome.excluded(shared.identity.borrow().record.as_ref());
     let theirs = welcome.hello.ok_or_else(|| invalid("a welcome from nobody"))?;
     if !welcome.refusal.is_empty() {
         shared.log_refusal(peer.id, &welcome.refusal);

@@ -288,13 +288,6 @@ pub const ALL: &[Entry] = &[
     )
     .found_in("cut-while-joint", 300),
     Entry::new(
-        "promotes-behind",
-        Planted::Inside(Canary::PromotesBehind),
-        "a learner becomes a voter though it lacks what was committed",
-        &["progress", "service", "quiet"],
-    )
-    .found_in("member-carousel", 100),
-    Entry::new(
         "any-snapshot-sent",
         Planted::Inside(Canary::AnySnapshotSent),
         "a newcomer is sent whatever snapshot there is",
