@@ -1,10 +1,10 @@
 //! Membership: who comes and goes, one change at a time (Raft thesis, chapter 4).
 //!
-//! A new node is a learner first. The leader makes it a voter once it has confirmed all that was committed an election timeout before;
-//! several changes at once, as where one node takes another's place, go through joint consensus. A change counts from the entry on that
+//! A new node is a learner first. The leader makes it a voter once it has confirmed within an election timeout what was committed when that
+//! began (thesis 4.2.1); several changes at once, as where one node takes another's place, go through joint consensus. A change counts from the entry on that
 //! commits it, on every node at that entry. Raft may forget to end joint consensus where leaders change meanwhile, so whoever leads ends it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft::StateRole;
 use raft::eraftpb::{self, ConfChangeTransition, ConfChangeType};
@@ -58,13 +58,19 @@ pub(super) struct Changes {
     pub(super) answered: BTreeMap<u64, u64>,
     /// Committed entries behind one that takes this node out while it leads, that one first.
     pub(super) held_back: Vec<eraftpb::Entry>,
-    /// The term that this node leads, and its commit index one to two election timeouts ago, and since then, or when it began to lead.
-    led: u64,
-    caught_up_to: u64,
-    committed_then: u64,
+    /// Of each learner that answers: the commit index that it is to confirm, and since when.
+    rounds: BTreeMap<u64, (u64, u64)>,
     /// Whom leadership was last offered to because this node is to go, and the tick from which it may be offered again.
     offered_to: u64,
     offer_from: u64,
+}
+
+impl Changes {
+    /// What only leaders keep is forgotten.
+    pub(super) fn end_leading(&mut self) {
+        self.answered.clear();
+        self.rounds.clear();
+    }
 }
 
 /// Wishes that wait at once, and for how many election timeouts.
@@ -202,12 +208,12 @@ impl Node {
             }
             return;
         }
-        self.note_commit();
         self.grant_oldest();
         if self.is_change_under_way() {
             return;
         }
-        let (changes, leaves_itself) = self.due_changes();
+        let in_time = self.learners_in_time();
+        let (changes, leaves_itself) = self.due_changes(&in_time);
         if !changes.is_empty() {
             if self.propose_change(&changes, &[]).is_ok() {
                 mark::reached(Mark::LearnerPromoted);
@@ -217,30 +223,35 @@ impl Node {
         }
     }
 
-    /// Remembers the commit index for an election timeout at least: whoever confirms that has caught up (Raft thesis 4.2.1), also over a
-    /// network whose answers take longer than a tick.
-    fn note_commit(&mut self) {
-        let (term, committed) = (self.term(), self.commit_index());
+    /// Learners that have confirmed in time what they were to confirm. Those that did not get another round, with what is committed now.
+    fn learners_in_time(&mut self) -> BTreeSet<u64> {
+        let (committed, now) = (self.commit_index(), self.ticks);
+        let learners = &self.raw.store().membership().learners;
         let changes = &mut self.changes;
-        if changes.led != term {
-            (changes.led, changes.caught_up_to, changes.committed_then) =
-                (term, committed, committed);
-        } else if self.ticks.is_multiple_of(self.config.election_ticks as u64) {
-            changes.caught_up_to = std::mem::replace(&mut changes.committed_then, committed);
+        changes.rounds.retain(|id, _| learners.contains(id));
+        let mut in_time = BTreeSet::new();
+        for id in learners.iter().filter(|id| changes.answered.contains_key(id)) {
+            let (target, since) = changes.rounds.entry(*id).or_insert((committed, now));
+            let matched = self.raw.raft.prs().get(*id).map_or(0, |progress| progress.matched);
+            if matched >= *target && now <= *since + self.config.election_ticks as u64 {
+                in_time.insert(*id);
+            } else if matched >= *target {
+                (*target, *since) = (committed, now);
+            }
         }
+        in_time
     }
 
     /// What learners that have caught up are due to become, and whether that leaves this node to be replaced, which another leader has to
     /// do. A node that is the only voter has nobody to hand over to before the one that replaces it votes.
-    fn due_changes(&self) -> (Vec<Single>, bool) {
+    fn due_changes(&self, in_time: &BTreeSet<u64>) -> (Vec<Single>, bool) {
         let Membership { voters, learners, roster, .. } = self.membership();
         let own = self.config.node_id;
         let (mut changes, mut gone, mut leaves_itself) = (Vec::new(), Vec::new(), false);
         for (id, listed) in roster.iter() {
             let is_learner = learners.contains(&id);
-            let progress = self.raw.raft.prs().get(id).filter(|progress| progress.recent_active);
-            let late = progress.is_none_or(|progress| progress.matched < self.changes.caught_up_to);
-            if is_learner && (listed.goal == Goal::Learner || late) {
+            let waits = listed.goal == Goal::Learner || !in_time.contains(&id);
+            if is_learner && waits {
                 continue;
             }
             let replaced = match listed.goal {

@@ -611,7 +611,7 @@ impl Node {
         if !leads {
             let held_back = std::mem::take(&mut self.changes.held_back);
             self.hand_out(held_back);
-            self.changes.answered.clear();
+            self.changes.end_leading();
             self.lease.end();
             self.admitted = None;
             self.gathered.clear();
