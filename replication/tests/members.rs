@@ -4,13 +4,16 @@ mod world;
 
 use std::time::Duration;
 
+use raft::eraftpb::MessageType;
+
 use steadfast_replication::event::{Input, Output};
 use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{Goal, Intake, MembershipChange};
 use steadfast_replication::node::{Change, Node, NodeConfig, NodeStart};
-use steadfast_replication::roster::Listed;
+use steadfast_replication::roster::{Listed, Roster};
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{HardState, Membership};
+use steadfast_replication::wire::RaftMessage;
 use world::{MemoryNet, Running, config, run, wait_for};
 
 fn place(id: u64) -> Member {
@@ -139,8 +142,7 @@ fn two_are_replaced_at_once() {
     });
 }
 
-/// A node of a test: the founder, with a learner that does not exist.
-fn lone_node() -> Node {
+fn node(membership: Membership) -> Node {
     let config = NodeConfig {
         node_id: 1,
         incarnation: 1,
@@ -153,17 +155,38 @@ fn lone_node() -> Node {
         tail_bytes: 0,
         seed: 7,
     };
-    let membership = Membership::of_voters(&[1]);
     let (hard_state, entries) = (HardState::default(), Vec::new());
     let start = NodeStart { hard_state, membership, snapshot: None, entries };
     Node::new(config, start).expect("it starts")
+}
+
+/// What a peer with nothing else to do says to a message.
+fn answer(asked: &RaftMessage) -> Option<RaftMessage> {
+    use MessageType as Kind;
+    let is = |kind: Kind| asked.msg_type == kind as i32;
+    let kind = match () {
+        () if is(Kind::MsgRequestPreVote) => Kind::MsgRequestPreVoteResponse,
+        () if is(Kind::MsgRequestVote) => Kind::MsgRequestVoteResponse,
+        () if is(Kind::MsgAppend) => Kind::MsgAppendResponse,
+        () if is(Kind::MsgHeartbeat) => Kind::MsgHeartbeatResponse,
+        () => return None,
+    };
+    Some(RaftMessage {
+        msg_type: kind as i32,
+        to: asked.from,
+        from: asked.to,
+        term: asked.term,
+        index: asked.index + asked.entries.len() as u64,
+        context: asked.context.clone(),
+        ..RaftMessage::default()
+    })
 }
 
 /// Nobody hears of other members before it is on the disk that the change is committed: a node that fell back behind it might need
 /// those that went. Told too early, they were gone when the last one of two started again, which waited for their votes for ever.
 #[test]
 fn changes_are_told_once_they_are_durable() {
-    let mut node = lone_node();
+    let mut node = node(Membership::of_voters(&[1]));
     let now = Duration::from_secs(1);
     let mut held = Vec::new();
     let mut wanted = false;
@@ -205,4 +228,50 @@ fn changes_are_told_once_they_are_durable() {
     node.step(now, 0, Input::Persisted { number });
     assert_eq!(node.settled_membership().learners, [2]);
     assert!(node.settled_membership().roster.get(2).is_some_and(|two| two.port == 2));
+}
+
+/// A leader that is to be replaced makes all other changes first, and hands over to nobody who is to go as well. (Two that were to go
+/// handed leadership to each other, for ever, and neither replaced anybody.)
+#[test]
+fn who_is_to_go_hands_over_last() {
+    let listed =
+        |id: u64, goal| (id, Listed { storage_id: u128::from(id), goal, ..Listed::default() });
+    let news = vec![
+        listed(1, Goal::Voter),
+        listed(2, Goal::Voter),
+        listed(3, Goal::Voter),
+        listed(4, Goal::Replacement(1)),
+        listed(5, Goal::Replacement(2)),
+    ];
+    let roster = Roster::default().after(0, news, &[1, 2, 3, 4, 5]);
+    let voters = Membership::of_voters(&[1, 2, 3]);
+    let mut node = node(Membership { learners: vec![4, 5], roster, ..voters });
+    let mut now = Duration::ZERO;
+    for _ in 0..200 {
+        now += Duration::from_millis(30);
+        node.step(now, 0, Input::Tick);
+        node.turn(now, 0);
+        while let Some(output) = node.poll() {
+            match output {
+                Output::Persist { number, .. } => node.step(now, 0, Input::Persisted { number }),
+                Output::Apply { entries } => {
+                    let index = entries.last().expect("it is not empty").index;
+                    node.step(now, 0, Input::Applied { index, passed: 0, registered: true });
+                }
+                Output::Send { message, .. } if message.to != 3 => {
+                    if message.msg_type == MessageType::MsgTimeoutNow as i32 {
+                        let membership = node.membership();
+                        assert_eq!((message.to, &membership.voters), (5, &vec![1, 3, 5]));
+                        return;
+                    }
+                    if let Some(message) = answer(&message) {
+                        node.step(now, 0, Input::Peer { message, word: None });
+                    }
+                }
+                _ => {}
+            }
+            node.turn(now, 0);
+        }
+    }
+    panic!("it hands over: {:?}, {:?}", node.role(), node.membership());
 }

@@ -87,7 +87,8 @@ class Worker(threading.Thread):
 
     def failed(self, kind, key, value, start, error):
         end, text = time.monotonic(), str(error)
-        if not text.startswith(NOT_APPLIED):
+        # redis-py takes the word LOADING away and gives the error a class of its own.
+        if not text.startswith(NOT_APPLIED) and not isinstance(error, redis.BusyLoadingError):
             if kind == "count":
                 self.open += 1
             elif kind == "set":
