@@ -1,8 +1,9 @@
 //! Membership: who comes and goes, one change at a time (Raft thesis, chapter 4).
 //!
-//! A new node is a learner first. The leader makes it a voter once it has confirmed within an election timeout what was committed when that
-//! began (thesis 4.2.1); several changes at once, as where one node takes another's place, go through joint consensus. A change counts from the entry on that
-//! commits it, on every node at that entry. Raft may forget to end joint consensus where leaders change meanwhile, so whoever leads ends it.
+//! A new node is a learner first. The leader makes it a voter once it has confirmed within an election timeout what was committed when
+//! that began (thesis 4.2.1); several changes at once, as where one node takes another's place, go through joint consensus. A change
+//! counts from the entry on that commits it, on every node at that entry. Raft may forget to end joint consensus where leaders change
+//! meanwhile, so whoever leads ends it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
