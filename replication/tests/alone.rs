@@ -2,13 +2,11 @@
 
 mod world;
 
-use std::time::Duration;
-
 use steadfast_core::entry::{self, Part};
 use steadfast_replication::event::{Input, Output};
-use steadfast_replication::node::{Node, NodeConfig, NodeStart};
+use steadfast_replication::node::{Node, NodeStart};
 use steadfast_replication::storage::{HardState, Membership};
-use world::turn;
+use world::{node_config, turn};
 
 /// Entries that are applied while a snapshot is written do not make it one that was overtaken, also not where a node alone forgets its log
 /// at once: otherwise it would take snapshot after snapshot under load.
@@ -20,19 +18,7 @@ fn a_snapshot_counts_though_the_log_has_moved_on() {
         snapshot: None,
         entries: Vec::new(),
     };
-    let config = NodeConfig {
-        node_id: 1,
-        incarnation: 1,
-        announced: String::new(),
-        election_ticks: 10,
-        heartbeat_ticks: 2,
-        tick: Duration::from_millis(30),
-        lease_reads: true,
-        snapshot_log_bytes: 3000,
-        tail_bytes: 500,
-        seed: 1,
-    };
-    let mut node = Node::new(config, start).expect("it is new");
+    let mut node = Node::new(node_config(1), start).expect("it is new");
     let (mut applied, mut asked, mut saved) = (0, 0, Vec::new());
     for round in 0..40 {
         let (number, op) = (round + 1, vec![b'x'; 500]);

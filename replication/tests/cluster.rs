@@ -15,12 +15,10 @@ use steadfast_replication::gateway::{Committed, Role};
 use steadfast_replication::node::{Node, NodeConfig, NodeStart};
 use steadfast_replication::storage::{HardState, LogEntry, Membership, SnapshotMeta};
 use steadfast_replication::wire::{self, RaftMessage};
-use world::{Machine, turn};
+use world::{Machine, node_config, turn};
 
 const VOTERS: [u64; 3] = [1, 2, 3];
 const STEPS: u64 = 6000;
-/// About how often a node is ticked.
-const TICK: Duration = Duration::from_millis(30);
 
 /// A draw for each number (SplitMix64).
 struct Draw(u64);
@@ -124,16 +122,9 @@ impl World {
         let disk = self.disks.get(&id).expect("it has one").clone();
         let incarnation = self.starts.entry(id).and_modify(|count| *count += 1).or_insert(1);
         let config = NodeConfig {
-            node_id: id,
             incarnation: *incarnation,
-            announced: String::new(),
-            election_ticks: 10,
-            heartbeat_ticks: 2,
-            tick: TICK,
-            lease_reads: true,
-            snapshot_log_bytes: 3000,
-            tail_bytes: 500,
             seed: id * 1000 + *incarnation,
+            ..node_config(id)
         };
         let (snapshot, chunks) = disk.snapshot.unzip();
         let membership = Membership::of_voters(&VOTERS);

@@ -9,12 +9,12 @@ use raft::eraftpb::MessageType;
 use steadfast_replication::event::{Input, Output};
 use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{Goal, Intake, MembershipChange};
-use steadfast_replication::node::{Change, Node, NodeConfig, NodeStart};
+use steadfast_replication::node::{Change, Node, NodeStart};
 use steadfast_replication::roster::{Listed, Roster};
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{HardState, Membership};
 use steadfast_replication::wire::RaftMessage;
-use world::{MemoryNet, Running, config, run, wait_for};
+use world::{MemoryNet, Running, config, node_config, run, wait_for};
 
 fn place(id: u64) -> Member {
     Member { id, host: format!("node-{id}"), port: id as u16 }
@@ -143,21 +143,9 @@ fn two_are_replaced_at_once() {
 }
 
 fn node(membership: Membership) -> Node {
-    let config = NodeConfig {
-        node_id: 1,
-        incarnation: 1,
-        announced: String::new(),
-        election_ticks: 10,
-        heartbeat_ticks: 2,
-        tick: Duration::from_millis(30),
-        lease_reads: true,
-        snapshot_log_bytes: 1 << 20,
-        tail_bytes: 0,
-        seed: 7,
-    };
     let (hard_state, entries) = (HardState::default(), Vec::new());
     let start = NodeStart { hard_state, membership, snapshot: None, entries };
-    Node::new(config, start).expect("it starts")
+    Node::new(node_config(1), start).expect("it starts")
 }
 
 /// What a peer with nothing else to do says to a message.

@@ -40,13 +40,16 @@ pub(super) struct Standing {
     told_voters: Vec<u64>,
 }
 
-/// Everybody else, where the flags say that they are, or else where the roster does.
+/// A member, where the flags say that it is, or else where the roster does.
+fn place(id: u64, listed: &Listed, members: &[Member]) -> Member {
+    let named = members.iter().find(|member| member.id == id).cloned();
+    named.unwrap_or_else(|| Member { id, host: listed.host.clone(), port: listed.port })
+}
+
+/// Everybody else whose place is known.
 pub(super) fn peers(roster: &Roster, members: &[Member], own: u64) -> Vec<Member> {
     let others = roster.iter().filter(|(id, _)| *id != own);
-    let peers = others.map(|(id, listed)| {
-        let named = members.iter().find(|member| member.id == id).cloned();
-        named.unwrap_or_else(|| Member { id, host: listed.host.clone(), port: listed.port })
-    });
+    let peers = others.map(|(id, listed)| place(id, listed, members));
     peers.filter(|peer| !peer.host.is_empty()).collect()
 }
 
@@ -152,21 +155,18 @@ impl<N: Net, C: Clock> Running<N, C> {
         self.links.dial(dialled);
     }
 
-    /// Tells the event loop who the members are.
+    /// Tells the event loop who the members are, and the links what to tell peers of it.
     pub(super) fn tell_members(&mut self) {
         let own = self.meta.node_id;
-        let at = peers(&self.roster, &self.members, 0);
-        let voters = &self.node.settled_membership().voters;
-        let known = self.roster.ids().into_iter().map(|id| {
-            let place = at.iter().find(|member| member.id == id);
-            let (host, port) =
-                place.map(|member| (member.host.clone(), member.port)).unwrap_or_default();
+        let settled = self.node.settled_membership();
+        let voters = &settled.voters;
+        let known = self.roster.iter().map(|(id, listed)| {
+            let Member { id, host, port } = place(id, listed, &self.members);
             let votes = voters.contains(&id) || id == own && voters.is_empty();
             KnownMember { id, host, port, votes }
         });
         self.status.set_members(known.collect(), self.roster.former().collect());
         // What it was told when it joined it has from others' logs.
-        let settled = self.node.settled_membership();
         let is_own = settled.roster.version() == self.roster.version();
         let vouched = if is_own { voters.clone() } else { Vec::new() };
         self.links.set_roster(self.roster.clone(), vouched);

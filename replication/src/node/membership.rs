@@ -13,6 +13,7 @@ use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
 use super::Node;
+use super::ready::is_change;
 use crate::event::Output;
 use crate::roster::{self, Goal, Listed, Roster};
 use crate::storage::Membership;
@@ -151,7 +152,8 @@ impl Node {
                 None if !roster.has_room() => Err("too many nodes were members already".to_owned()),
                 None => {
                     let learns = (ConfChangeType::AddLearnerNode, *id);
-                    self.propose_change(&[learns], &[(*id, listed.clone())])
+                    self.propose_change(&[learns], &[(*id, listed.clone())])?;
+                    Ok(true)
                 }
             },
             Change::Promote { id } if voters.contains(id) => Ok(true),
@@ -159,7 +161,9 @@ impl Node {
                 None => Err(format!("there is no node {id}")),
                 Some(listed) => {
                     let news = Listed { goal: Goal::Voter, ..listed.clone() };
-                    self.propose_change(&[(ConfChangeType::AddLearnerNode, *id)], &[(*id, news)])
+                    let learns = (ConfChangeType::AddLearnerNode, *id);
+                    self.propose_change(&[learns], &[(*id, news)])?;
+                    Ok(true)
                 }
             },
             Change::Remove { id } if roster.is_gone(*id) => Ok(true),
@@ -193,7 +197,8 @@ impl Node {
             self.step_aside(); // and whoever asked has to ask that one
             return Ok(false);
         }
-        self.propose_change(&[(ConfChangeType::RemoveNode, id)], &[])
+        self.propose_change(&[(ConfChangeType::RemoveNode, id)], &[])?;
+        Ok(true)
     }
 
     /// A leader's part, at each tick: ends joint consensus, and makes voters of learners that have caught up.
@@ -302,11 +307,7 @@ impl Node {
     }
 
     /// Puts a change into the log; nothing else may be under way.
-    fn propose_change(
-        &mut self,
-        changes: &[Single],
-        news: &[(u64, Listed)],
-    ) -> Result<bool, String> {
+    fn propose_change(&mut self, changes: &[Single], news: &[(u64, Listed)]) -> Result<(), String> {
         // Of several changes each moves a majority a little; only together with the old voters' one do they overlap in any case.
         let transition = match changes.len() {
             0 | 1 => ConfChangeTransition::Auto,
@@ -322,15 +323,14 @@ impl Node {
         };
         let change = change.to_raft().ok_or("it is no change that raft knows")?;
         let proposed = self.raw.propose_conf_change(Vec::new(), change);
-        proposed.map(|()| true).map_err(|error| format!("raft did not take it: {error}"))
+        proposed.map_err(|error| format!("raft did not take it: {error}"))
     }
 
     /// Whether a change takes this very node out while it leads. Raft can't bear that, and the others must learn first that the change is
     /// committed: what is committed from there on is held back until another leads.
     pub(super) fn removes_leader(&self, entry: &eraftpb::Entry) -> bool {
-        let is_change = entry.get_entry_type() != eraftpb::EntryType::EntryNormal;
         if self.raw.raft.state != StateRole::Leader
-            || !is_change
+            || !is_change(entry)
             || is_planted(Canary::RemovedLeaderStays)
         {
             return false;

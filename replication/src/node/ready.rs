@@ -116,7 +116,7 @@ impl Node {
                 self.changes.held_back.push(entry);
                 continue;
             }
-            let is_change = entry.get_entry_type() != eraftpb::EntryType::EntryNormal;
+            let is_change = is_change(&entry);
             if is_change && let Err(text) = self.apply_change(&entry) {
                 return self.fatal(text);
             }
@@ -155,11 +155,14 @@ impl Node {
     }
 }
 
-/// The last of these entries that changes who is a member; 0 if none does.
+/// Whether an entry changes who is a member, and is not for the state machine.
+pub(super) fn is_change(entry: &eraftpb::Entry) -> bool {
+    entry.get_entry_type() != eraftpb::EntryType::EntryNormal
+}
+
+/// The last of these entries that does; 0 if none.
 fn last_change(entries: &[eraftpb::Entry]) -> u64 {
-    let is_change =
-        |entry: &&eraftpb::Entry| entry.get_entry_type() != eraftpb::EntryType::EntryNormal;
-    entries.iter().rfind(is_change).map_or(0, |entry| entry.index)
+    entries.iter().rfind(|entry| is_change(entry)).map_or(0, |entry| entry.index)
 }
 
 /// Planted bugs: messages that promise something and leave before it is durable.

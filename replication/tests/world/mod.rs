@@ -22,7 +22,7 @@ use steadfast_replication::driver::{self, OpenError, ReplicationConfig};
 use steadfast_replication::event::{Input, Output};
 use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Intake, Outlet, Piece, Role, Status};
-use steadfast_replication::node::Node;
+use steadfast_replication::node::{Node, NodeConfig};
 use steadfast_replication::ports::{Clock, Net};
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{Copies, Fsync, LogConfig};
@@ -30,6 +30,22 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, Sleep, sleep};
+
+/// Settings of a node without I/O, for tests: it ticks every 30 ms, and a snapshot is due after 3000 bytes of log.
+pub fn node_config(node_id: u64) -> NodeConfig {
+    NodeConfig {
+        node_id,
+        incarnation: 1,
+        announced: String::new(),
+        election_ticks: 10,
+        heartbeat_ticks: 2,
+        tick: Duration::from_millis(30),
+        lease_reads: true,
+        snapshot_log_bytes: 3000,
+        tail_bytes: 500,
+        seed: 1,
+    }
+}
 
 /// One input, a turn, and what comes out of it, one second after the start.
 pub fn turn(node: &mut Node, input: Input) -> Vec<Output> {

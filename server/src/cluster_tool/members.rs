@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use steadfast_core::reply::Reply;
 use steadfast_replication::formation::Member;
 
-use super::{Listed, Report, ask, connect, lost, nodes, report};
+use super::{Listed, Report, ask, connect, leader_of, lost, nodes};
 use crate::cli::{ClusterAction, ClusterArgs};
 use crate::config::{address, parse_cluster};
 
@@ -163,10 +163,6 @@ fn watch(
 
 /// Who leads, and what it says.
 fn leader(args: &ClusterArgs) -> Option<(Listed, Report)> {
-    let leads = |node: Listed| {
-        let report = report(args, &node).ok().filter(|report| report.role == "leader")?;
-        Some((node, report))
-    };
     // The node that was named leads more often than not, and may be the only one that answers.
     let mut own = connect(args, &args.host, args.port).ok()?;
     let said = ask(&mut own).ok()?;
@@ -174,5 +170,5 @@ fn leader(args: &ClusterArgs) -> Option<(Listed, Report)> {
         let node = Listed { id: said.leader, host: args.host.clone(), port: args.port };
         return Some((node, said));
     }
-    nodes(args).ok()?.into_iter().find_map(leads)
+    leader_of(args, nodes(args).ok()?)
 }

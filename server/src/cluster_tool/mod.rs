@@ -102,7 +102,9 @@ fn hand_over(args: &ClusterArgs, to: Option<u64>) -> Result<String, String> {
             "there is no node {to}; the nodes are {known:?}. Nothing was changed."
         ));
     }
-    let leader = leader_of(args, &nodes)?;
+    let leader = leader_of(args, nodes);
+    let (leader, _) = leader.ok_or("nobody leads. Nothing was changed.")?;
+    let leader = &leader;
     if to == Some(leader.id) {
         return Ok(format!("node {} leads already\n", leader.id));
     }
@@ -134,10 +136,12 @@ fn hand_over(args: &ClusterArgs, to: Option<u64>) -> Result<String, String> {
     ))
 }
 
-/// Who says that it leads.
-fn leader_of<'n>(args: &ClusterArgs, nodes: &'n [Listed]) -> Result<&'n Listed, String> {
-    let leads = |node: &&Listed| report(args, node).is_ok_and(|report| report.role == "leader");
-    nodes.iter().find(leads).ok_or_else(|| "nobody leads. Nothing was changed.".to_owned())
+/// Who of these says that it leads, and what else it says.
+fn leader_of(args: &ClusterArgs, nodes: Vec<Listed>) -> Option<(Listed, Report)> {
+    nodes.into_iter().find_map(|node| {
+        let report = report(args, &node).ok().filter(|report| report.role == "leader")?;
+        Some((node, report))
+    })
 }
 
 fn lost(node: &Listed, why: &io::Error) -> String {
