@@ -53,6 +53,11 @@ pub(crate) fn chunk_terms(key: &[u8], value: &[u8], from: usize, to: usize) -> u
     )
 }
 
+/// The terms of those chunks of a long value that begin in `from..to`: read in pieces, a value adds each of its chunks once.
+pub(crate) fn chunk_terms_begun(key: &[u8], value: &[u8], from: usize, to: usize) -> u128 {
+    chunk_terms(key, value, from.next_multiple_of(CHUNK_BYTES), to)
+}
+
 /// Whether the chunk terms of a value that went from one length to the other must all be taken anew.
 pub(crate) const fn changes_form(one: usize, other: usize) -> bool {
     (one <= WHOLE_BYTES_MAX) != (other <= WHOLE_BYTES_MAX)

@@ -346,6 +346,12 @@ impl Keyspace {
 
     // ---- bookkeeping -------------------------------------------------------------------------------------
 
+    /// For tests of what finds a change that went past everything here.
+    #[cfg(test)]
+    pub(crate) fn item_to_damage(&mut self, place: Place) -> &mut Item {
+        self.item_mut(place)
+    }
+
     fn item_mut(&mut self, place: Place) -> &mut Item {
         self.databases[place.db].slots[usize::from(place.slot)].item_mut(place.position)
     }

@@ -16,6 +16,7 @@ pub mod mark;
 pub mod number;
 pub mod reply;
 pub mod script;
+pub mod scrub;
 pub mod snapshot;
 pub mod stamp;
 

@@ -21,6 +21,7 @@ use crate::record::NEVER;
 use crate::reply::Reply;
 use crate::rng::Rng;
 use crate::script::{ScriptEngine, Surroundings};
+use crate::scrub::{Decay, Scrub};
 use crate::slot::Slot;
 use crate::snapshot::Encoding;
 pub use crate::snapshot::SnapshotError;
@@ -31,6 +32,9 @@ const EXPIRED_PER_ENTRY_MAX: usize = 1000;
 /// Bytes of a batch that comes in parts; nothing of a longer one is executed. The gateways refuse larger requests
 /// before they number them.
 const JOINED_BYTES_MAX: usize = 1 << 30;
+
+/// How [`StateMachine::digest`] is formed. Another way has another number: digests of different releases may not be comparable.
+pub const DIGEST_VERSION: u32 = 1;
 
 /// Where apply puts what came out of it.
 pub trait Sink {
@@ -179,6 +183,7 @@ pub struct StateMachine {
     failed: Option<EntryError>,
     /// A snapshot that is being written between entries.
     encoding: Option<Encoding>,
+    scrub: Scrub,
 }
 
 impl Default for StateMachine {
@@ -199,6 +204,7 @@ impl StateMachine {
             statistics: Statistics::default(),
             failed: None,
             encoding: None,
+            scrub: Scrub::default(),
         }
     }
 
@@ -611,12 +617,17 @@ impl StateMachine {
 
     /// The next `budget` bytes (about; 256 KiB and a key at the most, but that the first have what has come of batches in parts) of the
     /// snapshot under way, and whether they are the last. None if no snapshot is under way.
-    pub fn step_snapshot(&mut self, budget: usize) -> Option<(Vec<u8>, bool)> {
-        let (bytes, is_last) = self.encoding.as_mut()?.step_frozen(&mut self.keyspace, budget);
-        if is_last {
-            self.encoding = None;
+    ///
+    /// # Errors
+    /// What was written down is not what memory has to hold. The snapshot is given up, and its last bytes never come.
+    pub fn step_snapshot(&mut self, budget: usize) -> Option<Result<(Vec<u8>, bool), Decay>> {
+        let step = self.encoding.as_mut()?.step_frozen(&mut self.keyspace, budget);
+        match step {
+            Err(_) => self.abandon_snapshot(),
+            Ok((_, true)) => self.encoding = None,
+            Ok(_) => {}
         }
-        Some((bytes, is_last))
+        Some(step)
     }
 
     /// Gives up the snapshot under way, if there is one.
@@ -628,6 +639,14 @@ impl StateMachine {
     /// Writes the whole state as a snapshot at once, in chunks (see `snapshot`).
     pub fn snapshot(&self, emit: &mut dyn FnMut(Vec<u8>)) {
         crate::snapshot::encode(self, emit);
+    }
+
+    /// Compares the next `budget` bytes (about) of what memory holds with what was written to it, round after round; true at the end of one.
+    ///
+    /// # Errors
+    /// They differ.
+    pub fn step_scrub(&mut self, budget: usize) -> Result<bool, Decay> {
+        self.scrub.step(&self.keyspace, budget)
     }
 
     /// Reads a snapshot; chunk borders need not be those it was written with.

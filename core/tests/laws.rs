@@ -341,7 +341,7 @@ proptest! {
             world.say("FLUSHALL");
         }
         let mut pieces = Vec::new();
-        while let Some((piece, is_last)) = world.machine.step_snapshot(budget) {
+        while let Some(Ok((piece, is_last))) = world.machine.step_snapshot(budget) {
             pieces.push(piece);
             if !is_last && let Some(step) = steps.next() {
                 take(&mut world, step);

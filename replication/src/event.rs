@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::checkpoints::Checkpoint;
 use crate::gateway::Committed;
 use crate::node::Change;
 use crate::storage::{HardState, LogEntry, SnapshotMeta};
@@ -61,6 +62,15 @@ pub enum Input {
         passed: u64,
         /// Whether the own incarnation is registered.
         registered: bool,
+    },
+    /// The state machine has this digest at that index.
+    Checkpoint(Checkpoint),
+    /// A peer's has.
+    PeerCheckpoint {
+        /// The peer.
+        from: u64,
+        /// Its state.
+        checkpoint: Checkpoint,
     },
     /// The state machine was restored from a snapshot and knows these gateways: (node, incarnation, last parcel).
     Restored {
@@ -207,6 +217,15 @@ pub enum Output {
         /// A sentence for people.
         why: String,
     },
+    /// Tell a peer the own state at an index.
+    Tell {
+        /// The peer.
+        to: u64,
+        /// The state.
+        checkpoint: Checkpoint,
+    },
+    /// Most voters have another state than this node, which must stop and never start again from what it has. A sentence for people.
+    Outvoted(String),
     /// The node must stop. A sentence for people.
     Fatal(String),
 }

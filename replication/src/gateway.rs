@@ -12,6 +12,7 @@ use steadfast_core::canary::{Canary, is_planted};
 
 use tokio::sync::mpsc;
 
+pub use crate::checkpoints::{CHECKPOINT_EVERY, Checkpoint};
 use crate::formation::Member;
 use crate::ports::Clock;
 pub use crate::roster::{Goal, HOST_BYTES_MAX};
@@ -59,6 +60,8 @@ pub enum Intake {
         /// Whether this node's incarnation is registered in the state.
         registered: bool,
     },
+    /// The state machine has applied an entry of which all nodes compare the state (every `CHECKPOINT_EVERY`).
+    Checkpoint(Checkpoint),
     /// The state was restored from a snapshot and knows these gateways.
     Restored {
         /// Index of the snapshot.
@@ -199,6 +202,7 @@ pub struct Status {
     snapshot_index: AtomicU64,
     log_bytes: AtomicU64,
     last_save_ms: AtomicU64,
+    checked_index: AtomicU64,
     saving: AtomicBool,
     /// Log time minus the local monotonic clock, in milliseconds: with it any thread can tell log time without a message.
     log_time_offset_ms: AtomicI64,
@@ -243,6 +247,8 @@ impl Status {
         log_bytes, set_log_bytes;
         /// Wall-clock milliseconds at which it became durable; 0 before the first of this start.
         last_save_ms, set_last_save_ms;
+        /// The highest index at which this node and most voters had the same state; 0 if they have not compared since this start.
+        checked_index, set_checked_index;
     }
 
     /// Whether a snapshot is being taken.

@@ -14,6 +14,7 @@ pub mod storage;
 pub mod transport;
 pub mod wire;
 
+mod checkpoints;
 mod lease;
 mod log_bridge;
 mod log_clock;

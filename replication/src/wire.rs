@@ -7,7 +7,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb;
 use steadfast_core::canary::{Canary, is_planted};
+use steadfast_core::machine::DIGEST_VERSION;
 
+use crate::checkpoints::Checkpoint;
 use crate::event::TimeWord;
 use crate::roster::Roster;
 use crate::storage::{LogEntry, Membership, SnapshotMeta};
@@ -195,6 +197,39 @@ pub struct PeerFrame {
     /// may have been on its way.
     #[prost(uint64, tag = "5")]
     pub echo_us: u64,
+    /// The sender's state at an index.
+    #[prost(message, optional, tag = "6")]
+    pub checkpoint: Option<StateDigest>,
+}
+
+/// A checkpoint, as it travels.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct StateDigest {
+    /// Applied index.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Upper half of the digest.
+    #[prost(fixed64, tag = "2")]
+    pub high: u64,
+    /// Lower half.
+    #[prost(fixed64, tag = "3")]
+    pub low: u64,
+    /// How it was formed (`steadfast_core::machine::DIGEST_VERSION`). Those of different releases may not be comparable.
+    #[prost(uint32, tag = "4")]
+    pub version: u32,
+}
+
+impl StateDigest {
+    /// As it travels.
+    pub const fn of(Checkpoint { index, digest }: Checkpoint) -> Self {
+        Self { index, high: (digest >> 64) as u64, low: digest as u64, version: DIGEST_VERSION }
+    }
+
+    /// As it is compared; none if it was formed in another way.
+    pub fn checkpoint(self) -> Option<Checkpoint> {
+        let digest = u128::from(self.high) << 64 | u128::from(self.low);
+        (self.version == DIGEST_VERSION).then_some(Checkpoint { index: self.index, digest })
+    }
 }
 
 /// No upper bound is known.

@@ -232,7 +232,8 @@ impl World {
                 Output::TakeSnapshot => process.to_apply.push_back(ToApply::Snapshot),
                 Output::AbandonSnapshot => process.encoded = None,
                 Output::ChangeRefused { ticket, why } => panic!("nobody asked for {ticket}: {why}"),
-                Output::Fatal(text) => panic!("node {id}: {text}"),
+                Output::Tell { .. } => unreachable!("no state was compared"),
+                Output::Outvoted(text) | Output::Fatal(text) => panic!("node {id}: {text}"),
             }
         }
     }

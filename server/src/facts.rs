@@ -102,6 +102,10 @@ impl<C: Clock> NodeFacts for Shell<C> {
         (figures.connections_received, figures.connections_rejected, figures.commands_received)
     }
 
+    fn scrub_rounds(&self) -> u64 {
+        self.figures.scrub_rounds
+    }
+
     fn reset_counters(&mut self) {
         let figures = &mut self.figures;
         (figures.connections_received, figures.connections_rejected) = (0, 0);

@@ -13,6 +13,8 @@ pub(crate) struct Figures {
     pub(crate) commands_received: u64,
     /// The longest that a snapshot held up the event loop at a time.
     pub(crate) snapshot_step_max: Duration,
+    /// Times that the whole state was read again.
+    pub(crate) scrub_rounds: u64,
     seed: u64,
 }
 
@@ -25,6 +27,7 @@ impl Figures {
             connections_received: 0,
             connections_rejected: 0,
             commands_received: 0,
+            scrub_rounds: 0,
             seed: 0,
         }
     }

@@ -99,8 +99,10 @@ fn stats(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     write!(out, "evicted_keys:0\r\ntotal_requests_applied:{}\r\n", machine.requests)?;
     write!(
         out,
-        "requests_too_late:{}\r\ncontained_panics:{}\r\n",
-        machine.too_late, machine.contained_panics
+        "requests_too_late:{}\r\ncontained_panics:{}\r\nscrub_rounds:{}\r\n",
+        machine.too_late,
+        machine.contained_panics,
+        node.scrub_rounds()
     )
 }
 
@@ -129,6 +131,7 @@ fn raft(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     write!(out, "raft_last_index:{}\r\n", status.last_index())?;
     write!(out, "raft_applied_index:{}\r\n", machine.applied_index())?;
     write!(out, "raft_state_digest:{:032x}\r\n", machine.digest())?;
+    write!(out, "raft_checked_index:{}\r\n", status.checked_index())?;
     for KnownMember { id, host, port, votes } in status.members() {
         let votes = if votes { "yes" } else { "no" };
         write!(out, "raft_member_{id}:peer={},votes={votes}\r\n", address(&host, port))?;

@@ -8,7 +8,8 @@ pub mod cluster_tool;
 pub mod commands;
 pub mod config;
 pub mod resp;
-pub mod session;
+pub mod scrub;
+mod session;
 pub mod surroundings;
 
 mod batch;

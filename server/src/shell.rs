@@ -15,7 +15,8 @@ use steadfast_core::mark::{self, Mark};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{
-    Committed, Intake, Outlet, PARCELS_INFLIGHT_BYTES_MAX, Piece, Role, Status,
+    CHECKPOINT_EVERY, Checkpoint, Committed, Intake, Outlet, PARCELS_INFLIGHT_BYTES_MAX, Piece,
+    Role, Status,
 };
 use steadfast_replication::ports::Clock;
 use tokio::sync::mpsc::error::TrySendError;
@@ -93,6 +94,8 @@ pub(crate) struct Shell<C> {
     pub(crate) snapshot: Option<mpsc::Sender<Piece>>,
     /// The log was asked to close.
     log_closing: bool,
+    /// When memory is next read again.
+    pub(crate) scrub_from: Duration,
     end: Option<Result<(), String>>,
     pub(crate) wakes: Wakes,
     pub(crate) figures: crate::figures::Figures,
@@ -132,6 +135,7 @@ impl<C: Clock> Shell<C> {
             save_asked: false,
             snapshot: None,
             log_closing: false,
+            scrub_from: started,
             end: None,
             wakes: Wakes::default(),
             figures: crate::figures::Figures::new(started, wall_ms),
@@ -372,6 +376,7 @@ impl<C: Clock> Shell<C> {
     }
 
     fn apply(&mut self, entries: &[Committed]) {
+        let mut checkpoints = Vec::new();
         let mut replies = Replies {
             batches: &mut self.batches,
             origin: self.origin,
@@ -399,7 +404,11 @@ impl<C: Clock> Shell<C> {
                 return;
             }
             self.observer.applied(entry.index, entry.term, &entry.payload, &self.machine);
+            if entry.index % CHECKPOINT_EVERY == 0 {
+                checkpoints.push(Checkpoint { index: entry.index, digest: self.machine.digest() });
+            }
         }
+        checkpoints.into_iter().for_each(|own| self.send(Intake::Checkpoint(own)));
     }
 
     /// After a turn's messages: tells replication how far the state is, and runs what waited for that.
@@ -515,6 +524,7 @@ impl<C: Clock> Shell<C> {
         if self.batches.has_waiting() {
             self.flush();
         }
+        self.scrub(now);
         if now >= self.idle_looked + IDLE_LOOK {
             self.idle_looked = now;
             self.clients.values().for_each(|client| client.line.borrow_mut().rest_if_idle());
@@ -545,8 +555,9 @@ impl<C: Clock> Shell<C> {
         self.stop(Err(text.to_owned()));
     }
 
-    fn stop(&mut self, end: Result<(), String>) {
+    pub(crate) fn stop(&mut self, end: Result<(), String>) {
         if self.end.is_none() {
+            self.closing |= end.is_err();
             let stirred = &mut self.stirred;
             let refusal = Reply::Error(refusal::ended(&end));
             let refused = |(client, ticket): Owner| {

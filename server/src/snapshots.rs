@@ -65,7 +65,14 @@ impl<C: Clock> Shell<C> {
         };
         let began = self.clock.monotonic();
         let step = self.machine.step_snapshot(self.config.snapshot_step_bytes)?;
-        let (bytes, is_last) = step;
+        let (bytes, is_last) = match step {
+            Ok(step) => step,
+            Err(decay) => {
+                self.snapshot = None;
+                self.decayed(decay);
+                return None;
+            }
+        };
         let took = self.note_step(began);
         if !bytes.is_empty() || is_last {
             room.send(Piece { bytes: Bytes::from(bytes), is_last });

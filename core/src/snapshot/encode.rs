@@ -9,11 +9,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{CHUNK_BYTES, Frozen, MAGIC, TYPE_STRING, VERSION};
 use crate::access::DATABASES;
 use crate::canary::{Canary, is_planted};
+use crate::digest::{chunk_terms_begun, deletion_term, facts_term};
 use crate::hash::SLOTS;
 use crate::keyspace::{Database, Keyspace};
 use crate::machine::StateMachine;
 use crate::mark::{self, Mark};
 use crate::record::Item;
+use crate::scrub::Decay;
 
 /// Slots without a key that cost as much as a byte written.
 const SLOTS_PER_BYTE: usize = 4;
@@ -26,6 +28,10 @@ pub(crate) struct Encoding {
     scripts: vec::IntoIter<Arc<[u8]>>,
     cursor: Cursor,
     digest: u128,
+    /// The digests that the databases had, and the sum of what was written of the one under way.
+    digests: Vec<u128>,
+    sum: u128,
+    scratch: Vec<u8>,
     ended: bool,
 }
 
@@ -53,6 +59,7 @@ pub(crate) fn encode(machine: &StateMachine, emit: &mut dyn FnMut(Vec<u8>)) {
             let database = machine.keyspace.db(db);
             Some(View { database, frozen: None })
         });
+        let Ok(chunk) = chunk else { return }; // it lacks its end: nobody takes it for a snapshot
         if !chunk.is_empty() {
             emit(chunk);
         }
@@ -69,6 +76,9 @@ impl Encoding {
             scripts: scripts.into_iter(),
             cursor: Cursor::default(),
             digest: machine.digest(),
+            digests: machine.keyspace.databases.iter().map(Database::digest).collect(),
+            sum: 0,
+            scratch: Vec::new(),
             ended: false,
         }
     }
@@ -78,21 +88,25 @@ impl Encoding {
         &mut self,
         keyspace: &mut Keyspace,
         budget: usize,
-    ) -> (Vec<u8>, bool) {
+    ) -> Result<(Vec<u8>, bool), Decay> {
         let source = &*keyspace;
         let bytes = self.step(budget, |db| {
             let database = source.frozen(db)?;
             Some(View { database, frozen: database.frozen.as_deref() })
-        });
+        })?;
         if self.ended {
             keyspace.thaw();
         } else {
             keyspace.passed(self.cursor.db, self.cursor.slot, self.cursor.item);
         }
-        (bytes, self.ended)
+        Ok((bytes, self.ended))
     }
 
-    fn step<'a>(&mut self, budget: usize, view: impl Fn(usize) -> Option<View<'a>>) -> Vec<u8> {
+    fn step<'a>(
+        &mut self,
+        budget: usize,
+        view: impl Fn(usize) -> Option<View<'a>>,
+    ) -> Result<Vec<u8>, Decay> {
         let budget = budget.clamp(1, CHUNK_BYTES);
         let mut out = core::mem::take(&mut self.front);
         while out.len() < budget
@@ -107,14 +121,26 @@ impl Encoding {
                     spent += 1;
                     self.slot(&view, &mut out, budget);
                 }
-                _ => self.cursor = Cursor { db: self.cursor.db + 1, ..Cursor::default() },
+                _ => {
+                    self.end_database()?;
+                    self.cursor = Cursor { db: self.cursor.db + 1, ..Cursor::default() };
+                }
             }
         }
         if self.cursor.db == DATABASES && out.len() < budget && !self.ended {
             section(&mut out, 6, |body| body.extend_from_slice(&self.digest.to_le_bytes()));
             self.ended = true;
         }
-        out
+        Ok(out)
+    }
+
+    /// What was written of the database must be what it had to hold: otherwise it would replace a good snapshot, and could not be read.
+    fn end_database(&mut self) -> Result<(), Decay> {
+        let sum = core::mem::take(&mut self.sum);
+        if self.digests.get(self.cursor.db).is_some_and(|digest| *digest != sum) {
+            return Err(Decay { db: self.cursor.db, slot: None });
+        }
+        Ok(())
     }
 
     /// One section of the slot at the cursor.
@@ -130,18 +156,31 @@ impl Encoding {
             let value = view.item(slot, item).record.value.bytes();
             let end = value.len().min(offset + budget);
             section(out, 7, |body| body.extend_from_slice(&value[offset..end]));
+            let terms = chunk_terms_begun(&view.item(slot, item).key, value, offset, end);
+            self.sum = self.sum.wrapping_add(terms);
             (item, offset) = if end == value.len() { (item + 1, 0) } else { (item, end) };
         } else {
+            let (mut sum, scratch) = (self.sum, &mut self.scratch);
             section(out, 5, |body| {
                 body.push(db as u8);
                 body.extend_from_slice(&(slot as u16).to_le_bytes());
                 put(body, &[deleted_at]);
                 let first = item; // a section without an item would never come to an end
+                if first == 0 {
+                    sum = sum.wrapping_add(deletion_term(slot as u16, deleted_at));
+                }
                 while item < count && offset == 0 && (item == first || body.len() < budget) {
-                    offset = put_item(body, view.item(slot, item), budget);
+                    let next = view.item(slot, item);
+                    offset = put_item(body, next, budget);
+                    let value = next.record.value.bytes();
+                    let end = if offset == 0 { value.len() } else { offset };
+                    sum = sum
+                        .wrapping_add(facts_term(scratch, next))
+                        .wrapping_add(chunk_terms_begun(&next.key, value, 0, end));
                     item += usize::from(offset == 0);
                 }
             });
+            self.sum = sum;
         }
         self.cursor = if item == count { next_slot } else { Cursor { db, slot, item, offset } };
     }

@@ -7,12 +7,12 @@ use steadfast_core::mark::{self, Mark};
 
 use super::Running;
 use crate::event::Input;
-use crate::formation::{Exclusion, Heard, Member, removed};
+use crate::formation::{Exclusion, Heard, Member};
 use crate::gateway::{KnownMember, MembershipChange};
 use crate::node::Change;
 use crate::ports::{Clock, Net};
 use crate::roster::{Goal, Listed, Roster};
-use crate::storage::LogRequest;
+use crate::storage::{Barred, LogRequest};
 
 /// Beats for which a new node is called before it is given up.
 const COURTED_BEATS: u32 = 200;
@@ -90,16 +90,18 @@ impl<N: Net, C: Clock> Running<N, C> {
         let says = |voter: &&u64| self.standing.removed_by.contains_key(voter);
         let is_settled = |voters: &Vec<u64>| voters.iter().filter(says).count() * 2 > voters.len();
         if self.standing.removed_by.values().any(is_settled) {
-            return self.leave_for_ever();
+            return self.bar(Barred::Removed);
         }
         Ok(())
     }
 
-    /// It is written down first, for later starts, when nobody may be left to say so.
-    fn leave_for_ever(&mut self) -> Result<(), String> {
-        if !self.meta.is_removed {
-            mark::reached(Mark::RemovedNodeTold);
-            self.meta.is_removed = true;
+    /// The node stops for ever. That is written down first, for later starts, when nobody may be left to say so.
+    pub(super) fn bar(&mut self, why: Barred) -> Result<(), String> {
+        if self.meta.barred.is_none() {
+            if why == Barred::Removed {
+                mark::reached(Mark::RemovedNodeTold);
+            }
+            self.meta.barred = Some(why);
             return self.save_meta();
         }
         Ok(())
@@ -113,10 +115,12 @@ impl<N: Net, C: Clock> Running<N, C> {
     /// An identity is on the disk.
     pub(super) fn meta_saved(&mut self) -> Result<(), String> {
         self.standing.saves = self.standing.saves.saturating_sub(1);
-        if self.meta.is_removed && self.standing.saves == 0 {
-            return Err(format!("{}.", removed(self.meta.node_id)));
+        match self.meta.barred {
+            Some(why) if self.standing.saves == 0 => {
+                Err(super::open::barred(self.meta.node_id, why))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// What the log has made of the members counts from now on.
@@ -130,7 +134,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             self.dial();
             self.tell_members();
             if is_planted(Canary::EndsByItsOwnLog) && self.roster.is_gone(self.meta.node_id) {
-                return self.leave_for_ever();
+                return self.bar(Barred::Removed);
             }
         } else if self.standing.told_voters != settled.voters {
             // A change that was told when this node joined has reached its log.

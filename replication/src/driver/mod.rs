@@ -23,9 +23,11 @@ use crate::node::{Node, NodeConfig, NodeStart};
 use crate::ports::{Clock, Net};
 use crate::roster::Roster;
 use crate::session::Sessions;
-use crate::storage::{LogConfig, LogDone, LogRequest, NodeMeta, PIECES_MAX, Piece, SnapshotMeta};
+use crate::storage::{
+    Barred, LogConfig, LogDone, LogRequest, NodeMeta, PIECES_MAX, Piece, SnapshotMeta,
+};
 use crate::transport::{Identity, Links, PeerEvent};
-use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata};
+use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata, StateDigest};
 
 use members::Standing;
 pub use open::{OpenError, Opened, Writer, open};
@@ -409,6 +411,9 @@ impl<N: Net, C: Clock> Running<N, C> {
                 if !frame.ops.is_empty() {
                     self.step(Input::Forwarded { from, ops: frame.ops });
                 }
+                if let Some(checkpoint) = frame.checkpoint.and_then(StateDigest::checkpoint) {
+                    self.step(Input::PeerCheckpoint { from, checkpoint });
+                }
                 if let Some(message) = frame.raft {
                     self.step(Input::Peer { message, word });
                 }
@@ -436,6 +441,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(Intake::Applied { index, passed, registered }) => {
                 self.step(Input::Applied { index, passed, registered });
             }
+            Some(Intake::Checkpoint(own)) => self.step(Input::Checkpoint(own)),
             Some(Intake::Restored { index, stamp_ms, gateways }) => {
                 self.step(Input::Restored { index, stamp_ms, gateways });
                 self.links.learn(self.node.incarnations());
@@ -568,6 +574,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         status.set_last_index(node.last_index());
         status.set_snapshot_index(node.snapshot_index());
         status.set_log_bytes(node.log_bytes());
+        status.set_checked_index(node.checked_index());
         status.set_saving(node.is_taking_snapshot());
         status.set_sole_voter(node.is_sole_leader());
         status.set_lease(node.lease_until());
@@ -616,6 +623,14 @@ impl<N: Net, C: Clock> Running<N, C> {
             Output::ChangeRefused { ticket, why } => {
                 tracing::warn!("a change of members is refused: {why}");
                 self.status.refuse_change(ticket, &why);
+            }
+            Output::Tell { to, checkpoint } => {
+                let checkpoint = Some(StateDigest::of(checkpoint));
+                self.links.send(to, &PeerFrame { checkpoint, ..PeerFrame::default() });
+            }
+            Output::Outvoted(text) => {
+                tracing::error!("{text}");
+                return self.bar(Barred::Outvoted);
             }
             Output::Fatal(text) => return Err(text),
         }

@@ -13,7 +13,7 @@ use crate::node::NodeStart;
 use crate::ports::Disk;
 use crate::roster::Roster;
 use crate::storage::{
-    self, Copies, HardState, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
+    self, Barred, Copies, HardState, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
     Recovered, SnapshotMeta, SnapshotWorker, StoreError, WorkerLink, write_loop,
 };
 
@@ -130,6 +130,19 @@ fn next_incarnation(last: u64, seed: u64) -> u64 {
     (((last >> 32) + 1) << 32) | (seed & 0xFFFF_FFFF)
 }
 
+/// What a node says that never starts again.
+pub(super) fn barred(node_id: u64, why: Barred) -> String {
+    match why {
+        Barred::Removed => format!("{}.", removed(node_id)),
+        Barred::Outvoted => format!(
+            "most voters have another state than node {node_id} after the same entries: its memory or its disk has failed, or one of them runs \
+             another build. It has taken itself out of service, and does not start again from this directory, so that no client gets a wrong \
+             answer. The other nodes hold all that was acknowledged: look at this machine, then replace this node by a new one with an empty \
+             directory (steadfast cluster replace)."
+        ),
+    }
+}
+
 /// Whether the flags fit what the data directory says.
 fn check_owner(config: &ReplicationConfig, meta: &NodeMeta) -> Result<(), String> {
     let unchanged = "Nothing was changed.";
@@ -143,8 +156,8 @@ fn check_owner(config: &ReplicationConfig, meta: &NodeMeta) -> Result<(), String
         return Ok(());
     }
     let roster = roster_of(meta);
-    if meta.is_removed {
-        return Err(format!("{}.", removed(meta.node_id)));
+    if let Some(why) = meta.barred {
+        return Err(barred(meta.node_id, why));
     }
     let others = |ids: Vec<u64>| ids.into_iter().filter(|id| *id != meta.node_id);
     let mut named: Vec<u64> =

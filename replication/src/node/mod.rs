@@ -2,9 +2,10 @@
 //! randomness but the seed it was given. The driver's duties, in this order, are the order of the outputs:
 //! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
 //! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
-//! `compaction` holds what concerns own snapshots, `membership` who is a member, `reads` read indexes and the lease, `ready` what raft
+//! `agreement` compares the replicas' states, `compaction` holds what concerns own snapshots, `membership` who is a member, `reads` read indexes and the lease, `ready` what raft
 //! puts out.
 
+mod agreement;
 mod compaction;
 mod membership;
 mod reads;
@@ -24,6 +25,7 @@ use steadfast_core::entry::{self, Op, Part};
 use steadfast_core::mark::{self, Mark};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
+use crate::checkpoints::Checkpoints;
 use crate::event::{Input, Output, TimeWord};
 use crate::gateway::{PARCEL_BYTES_MAX, Role};
 use crate::lease::{Abstention, Lease};
@@ -124,6 +126,7 @@ pub struct Node {
     log_bytes_covered: u64,
     proposals: u64,
     changes: Changes,
+    checkpoints: Checkpoints,
     /// Up to this entry what changed the members is known for ever, also after a crash.
     settled: u64,
     /// The node has said that it must stop.
@@ -214,6 +217,7 @@ impl Node {
             log_bytes_covered: 0,
             proposals: 0,
             changes: Changes::default(),
+            checkpoints: Checkpoints::default(),
             settled: snapshot_index,
             ended: false,
         };
@@ -299,6 +303,8 @@ impl Node {
             Input::Read { round } => self.read.want(round),
             Input::TickWanted => self.tick_wanted = true,
             Input::Applied { index, passed, registered } => self.applied(index, passed, registered),
+            Input::Checkpoint(own) => self.reach_checkpoint(own),
+            Input::PeerCheckpoint { from, checkpoint } => self.hear_checkpoint(from, checkpoint),
             Input::Restored { index, stamp_ms, gateways } => {
                 self.restored(index, stamp_ms, &gateways);
             }

@@ -1,7 +1,7 @@
 //! The node's identity: one small file, replaced atomically and synced before anything relies on it.
 //!
 //! `magic "SFMETA\0\2" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation
-//! · roster length u32 · roster · removed u8 · crc32 u32`
+//! · roster length u32 · roster · barred u8 · crc32 u32`
 //!
 //! `group` is the last group of the log when the directory was opened: a log that ends before it has lost it.
 
@@ -30,8 +30,17 @@ pub struct NodeMeta {
     pub formation: Vec<u8>,
     /// The newest roster that was known when this was written (`roster` owns the bytes); empty before there was one.
     pub roster: Vec<u8>,
-    /// A member has said that this node is none any more: it never starts again.
-    pub is_removed: bool,
+    /// Why this node never starts again.
+    pub barred: Option<Barred>,
+}
+
+/// See `NodeMeta::barred`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Barred {
+    /// Most voters have said that it is no member any more.
+    Removed = 1,
+    /// Most voters have another state.
+    Outvoted = 2,
 }
 
 impl NodeMeta {
@@ -45,7 +54,7 @@ impl NodeMeta {
         bytes.extend(&self.formation);
         bytes.extend((self.roster.len() as u32).to_le_bytes());
         bytes.extend(&self.roster);
-        bytes.push(u8::from(self.is_removed));
+        bytes.push(self.barred.map_or(0, |why| why as u8));
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
@@ -65,8 +74,13 @@ impl NodeMeta {
         let formation = reader.take(length)?.to_vec();
         let length = reader.u32()? as usize;
         let roster = reader.take(length)?.to_vec();
-        let is_removed = reader.u8()? != 0;
-        let meta = Self { node_id, storage_id, incarnation, formation, roster, is_removed };
+        let barred = match reader.u8()? {
+            0 => None,
+            1 => Some(Barred::Removed),
+            2 => Some(Barred::Outvoted),
+            _ => return None,
+        };
+        let meta = Self { node_id, storage_id, incarnation, formation, roster, barred };
         reader.0.is_empty().then_some((meta, group))
     }
 
@@ -106,8 +120,9 @@ mod tests {
     #[test]
     fn identity_is_checked() {
         let (formation, roster) = (b"formed".to_vec(), b"members".to_vec());
-        let (node_id, storage_id, incarnation, is_removed) = (2, 9, 4, true);
-        let meta = NodeMeta { node_id, storage_id, incarnation, formation, roster, is_removed };
+        let (node_id, storage_id, incarnation) = (2, 9, 4);
+        let barred = Some(Barred::Outvoted);
+        let meta = NodeMeta { node_id, storage_id, incarnation, formation, roster, barred };
         let bytes = meta.encode(7);
         assert_eq!(NodeMeta::decode(&bytes), Some((meta, 7)));
         for at in 0..bytes.len() {

@@ -24,7 +24,7 @@ mod snapshot;
 mod worker;
 mod writer;
 
-pub use meta::NodeMeta;
+pub use meta::{Barred, NodeMeta};
 pub use recovery::{Recovered, example, identity, open, recover_from_bytes};
 pub use segment::LogStore;
 pub use worker::{PIECES_MAX, Piece, SnapshotWorker, WorkerLink};

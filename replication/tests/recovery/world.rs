@@ -161,7 +161,7 @@ pub(crate) struct World {
 
 pub(crate) fn meta(incarnation: u64) -> NodeMeta {
     let (formation, roster) = (b"formed".to_vec(), b"members".to_vec());
-    NodeMeta { node_id: 1, storage_id: 0xABCD, incarnation, formation, roster, is_removed: false }
+    NodeMeta { node_id: 1, storage_id: 0xABCD, incarnation, formation, roster, barred: None }
 }
 
 impl World {

@@ -82,6 +82,8 @@ pub trait NodeFacts {
     fn client_count(&self) -> usize;
     /// Connections received, connections rejected, commands received.
     fn counters(&self) -> (u64, u64, u64);
+    /// Times that the whole state was read again.
+    fn scrub_rounds(&self) -> u64;
     /// CONFIG RESETSTAT.
     fn reset_counters(&mut self);
     /// If this node leads, has another one lead: the given one, or whichever has most of the log.
