@@ -111,6 +111,16 @@ pub enum Canary {
     /// A read takes a key for gone when its own clock says so.
     ReadEndsByClock,
 
+    // ---- a lost log ------------------------------------------------------------------------------------------------
+    /// A node whose damaged log began anew votes and confirms at once.
+    LostLogVotes,
+    /// It listens as soon as one voter has answered.
+    OneWordIsEnough,
+    /// It votes as soon as all have, whatever it has got back by then.
+    RejoinsWithoutLog,
+    /// The leader goes on believing that the node has what it once confirmed.
+    LostLogStillCounts,
+
     // ---- the disk --------------------------------------------------------------------------------------------------
     /// A failed sync of the log is noted down, and the log goes on.
     FsyncErrorIgnored,

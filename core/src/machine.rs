@@ -641,7 +641,8 @@ impl StateMachine {
         crate::snapshot::encode(self, emit);
     }
 
-    /// Compares the next `budget` bytes (about) of what memory holds with what was written to it, round after round; true at the end of one.
+    /// Compares the next `budget` bytes (about) of what memory holds with what was written to it, round after round; true at the end
+    /// of one.
     ///
     /// # Errors
     /// They differ.

@@ -77,6 +77,10 @@ marks! {
     LearnerPromoted Designed "learner-promoted" "A leader made a voter of a learner that had caught up.";
     JointConsensusEnded Designed "joint-consensus-ended" "A leader ended the time in which two sets of voters count.";
     RosterHeard Designed "roster-heard" "A node heard of members that its own log did not know yet.";
+    DamageSetAside Designed "damage-set-aside" "A damaged directory was set aside, and the log began anew.";
+    NodeRejoined Designed "node-rejoined" "A node that had lost its log has it back, and votes again.";
+    StatesCompared Common "states-compared" "A node found that most voters have the same state as it.";
+    StateScrubbed Common "state-scrubbed" "All that a node holds in memory was read again.";
     RemovedNodeTold Designed "removed-node-told" "A node learned that it is no member any more, and ended.";
 
     // Gateways and their parcels.

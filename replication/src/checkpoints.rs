@@ -4,8 +4,8 @@
 //! whichever of its answers depend on what differs would be wrong. Where as many say one thing as the other, nobody can tell who is right;
 //! the node says so and goes on, and the next voter to come to that index decides.
 //!
-//! Nothing is promised by a checkpoint: those that get lost are made up for by the next ones. Who is told of an index at which its own state
-//! is another answers with its own, so that a node that is behind hears of it, too.
+//! Nothing is promised by a checkpoint: those that get lost are made up for by the next ones. Who is told of an index at which its own
+//! state is another answers with its own, so that a node that is behind hears of it, too.
 
 use std::collections::BTreeMap;
 

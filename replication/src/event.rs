@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::checkpoints::Checkpoint;
 use crate::gateway::Committed;
 use crate::node::Change;
+pub use crate::rejoin::RejoinWord;
 use crate::storage::{HardState, LogEntry, SnapshotMeta};
 use crate::wire::RaftMessage;
 
@@ -136,6 +137,22 @@ pub enum Input {
         /// What he wants.
         change: Change,
     },
+    /// A peer has lost its log, and asks in this start of it what it needs to know.
+    RejoinAsked {
+        /// The peer.
+        from: u64,
+        /// Its incarnation.
+        incarnation: u64,
+    },
+    /// A peer has answered to that.
+    RejoinTold {
+        /// The peer.
+        from: u64,
+        /// What it says.
+        word: RejoinWord,
+    },
+    /// The identity says that this node has all again.
+    RejoinEnded,
     /// The link to a peer is down.
     Unreachable {
         /// The peer.
@@ -224,6 +241,19 @@ pub enum Output {
         /// The state.
         checkpoint: Checkpoint,
     },
+    /// Ask all peers: this node has lost its log.
+    AskRejoin,
+    /// Answer one that has.
+    TellRejoin {
+        /// The peer.
+        to: u64,
+        /// What it has to know.
+        word: RejoinWord,
+    },
+    /// This node has all again: write that down, and report `RejoinEnded`.
+    Rejoined,
+    /// The log lacks what this node has confirmed: it must stop. A sentence for people, up to what to do.
+    LogLost(String),
     /// Most voters have another state than this node, which must stop and never start again from what it has. A sentence for people.
     Outvoted(String),
     /// The node must stop. A sentence for people.

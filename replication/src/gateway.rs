@@ -207,6 +207,7 @@ pub struct Status {
     /// Log time minus the local monotonic clock, in milliseconds: with it any thread can tell log time without a message.
     log_time_offset_ms: AtomicI64,
     sole_voter: AtomicBool,
+    rejoining: AtomicBool,
     /// End of the leader's lease on the monotonic clock, in microseconds; 0 without one.
     lease_until_us: AtomicU64,
     disk_full: AtomicBool,
@@ -284,6 +285,16 @@ impl Status {
     /// Publishes it.
     pub fn set_sole_voter(&self, sole: bool) {
         self.sole_voter.store(sole, Ordering::Release);
+    }
+
+    /// Whether this node has lost its log, and has not yet got back from the others all that it may have promised.
+    pub fn is_rejoining(&self) -> bool {
+        self.rejoining.load(Ordering::Acquire)
+    }
+
+    /// Publishes it.
+    pub fn set_rejoining(&self, rejoining: bool) {
+        self.rejoining.store(rejoining, Ordering::Release);
     }
 
     /// The index that a read may be served at without asking anybody: on a leader whose lease holds, its commit index.

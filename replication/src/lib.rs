@@ -22,4 +22,5 @@ mod log_view;
 mod milestones;
 mod outbox;
 mod read;
+mod rejoin;
 mod session;

@@ -11,6 +11,7 @@ use steadfast_core::machine::DIGEST_VERSION;
 
 use crate::checkpoints::Checkpoint;
 use crate::event::TimeWord;
+use crate::rejoin::RejoinWord;
 use crate::roster::Roster;
 use crate::storage::{LogEntry, Membership, SnapshotMeta};
 
@@ -200,6 +201,12 @@ pub struct PeerFrame {
     /// The sender's state at an index.
     #[prost(message, optional, tag = "6")]
     pub checkpoint: Option<StateDigest>,
+    /// The sender has lost its log, and asks in this start what it needs to know; 0 otherwise.
+    #[prost(uint64, tag = "7")]
+    pub rejoins: u64,
+    /// The answer to that.
+    #[prost(message, optional, tag = "8")]
+    pub rejoin_word: Option<RejoinWord>,
 }
 
 /// A checkpoint, as it travels.

@@ -232,8 +232,15 @@ impl World {
                 Output::TakeSnapshot => process.to_apply.push_back(ToApply::Snapshot),
                 Output::AbandonSnapshot => process.encoded = None,
                 Output::ChangeRefused { ticket, why } => panic!("nobody asked for {ticket}: {why}"),
-                Output::Tell { .. } => unreachable!("no state was compared"),
-                Output::Outvoted(text) | Output::Fatal(text) => panic!("node {id}: {text}"),
+                Output::Tell { .. }
+                | Output::AskRejoin
+                | Output::TellRejoin { .. }
+                | Output::Rejoined => {
+                    unreachable!("no state was compared, and no log lost")
+                }
+                Output::Outvoted(text) | Output::LogLost(text) | Output::Fatal(text) => {
+                    panic!("node {id}: {text}")
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use steadfast_core::mark::{self, Mark};
 use steadfast_core::scrub::Decay;
 use steadfast_replication::ports::Clock;
 
@@ -24,7 +25,10 @@ impl<C: Clock> Shell<C> {
         }
         match self.machine.step_scrub(STEP_BYTES) {
             Ok(is_round) => {
-                self.figures.scrub_rounds += u64::from(is_round);
+                if is_round {
+                    mark::reached(Mark::StateScrubbed);
+                    self.figures.scrub_rounds += 1;
+                }
                 self.scrub_from = now + if is_round { ROUND_EVERY } else { STEP_EVERY };
             }
             Err(decay) => self.decayed(decay),

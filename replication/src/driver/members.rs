@@ -12,7 +12,7 @@ use crate::gateway::{KnownMember, MembershipChange};
 use crate::node::Change;
 use crate::ports::{Clock, Net};
 use crate::roster::{Goal, Listed, Roster};
-use crate::storage::{Barred, LogRequest};
+use crate::storage::{Barred, Damage, LogRequest, Rejoin};
 
 /// Beats for which a new node is called before it is given up.
 const COURTED_BEATS: u32 = 200;
@@ -34,6 +34,8 @@ pub(super) struct Standing {
     courted: Option<Courted>,
     /// Who has said, by its own log, that this node is no member any more, and who votes by that log.
     removed_by: BTreeMap<u64, Vec<u64>>,
+    /// What is wrong with the log, once that is written down.
+    lost: Option<String>,
     /// Identities that are being written.
     saves: u64,
     /// What the event loop was told of who votes.
@@ -107,7 +109,21 @@ impl<N: Net, C: Clock> Running<N, C> {
         Ok(())
     }
 
-    fn save_meta(&mut self) -> Result<(), String> {
+    /// The log lacks what this node has confirmed. The next start sets it aside, if the others can make it good.
+    pub(super) fn lose_log(&mut self, what: &str) -> Result<(), String> {
+        if super::open::damage(&self.meta) == Damage::Refused {
+            return Err(format!(
+                "{what}: replace this node by a new one (steadfast cluster replace)."
+            ));
+        }
+        self.meta.rejoin = Rejoin::SettingAside;
+        self.standing.lost = Some(format!(
+            "{what}: look at its disk, and start this node again. It will set aside what it has, and get its data back from them."
+        ));
+        self.save_meta()
+    }
+
+    pub(super) fn save_meta(&mut self) -> Result<(), String> {
         self.standing.saves += 1;
         self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital: false })
     }
@@ -115,11 +131,21 @@ impl<N: Net, C: Clock> Running<N, C> {
     /// An identity is on the disk.
     pub(super) fn meta_saved(&mut self) -> Result<(), String> {
         self.standing.saves = self.standing.saves.saturating_sub(1);
+        if self.standing.saves == 0
+            && let Some(text) = self.standing.lost.take()
+        {
+            return Err(text);
+        }
         match self.meta.barred {
             Some(why) if self.standing.saves == 0 => {
                 Err(super::open::barred(self.meta.node_id, why))
             }
-            _ => Ok(()),
+            _ => {
+                if self.standing.saves == 0 && self.meta.rejoin == Rejoin::Needless {
+                    self.step(Input::RejoinEnded);
+                }
+                Ok(())
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use crate::ports::{Clock, Net};
 use crate::roster::Roster;
 use crate::session::Sessions;
 use crate::storage::{
-    Barred, LogConfig, LogDone, LogRequest, NodeMeta, PIECES_MAX, Piece, SnapshotMeta,
+    Barred, LogConfig, LogDone, LogRequest, NodeMeta, PIECES_MAX, Piece, Rejoin, SnapshotMeta,
 };
 use crate::transport::{Identity, Links, PeerEvent};
 use crate::wire::{PeerFrame, RaftMessage, SnapshotMetadata, StateDigest};
@@ -104,6 +104,8 @@ struct Running<N: Net, C: Clock> {
     status: Arc<Status>,
     /// Announcements of snapshots that are being read from disk, by receiver.
     announced: BTreeMap<u64, RaftMessage>,
+    /// What it was last said to wait for.
+    rejoin_told: String,
     /// Where the event loop's pieces of the own state come out, until they are saved.
     pieces: Option<mpsc::Receiver<Piece>>,
     /// Beats that are left for handing leadership over before the log is closed.
@@ -167,6 +169,7 @@ impl Driver {
             backlog: VecDeque::new(),
             status,
             announced: BTreeMap::new(),
+            rejoin_told: String::new(),
             pieces: None,
             leaving: None,
             hand_over_beats: self.config.election_ticks,
@@ -217,6 +220,7 @@ impl Driver {
             heartbeat_ticks: self.config.heartbeat_ticks,
             tick: self.config.tick,
             lease_reads: self.config.lease_reads,
+            rejoins: self.meta.rejoin != Rejoin::Needless,
             snapshot_log_bytes: self.config.snapshot_log_bytes,
             tail_bytes: self.config.tail_bytes,
             seed: self.config.seed,
@@ -414,6 +418,12 @@ impl<N: Net, C: Clock> Running<N, C> {
                 if let Some(checkpoint) = frame.checkpoint.and_then(StateDigest::checkpoint) {
                     self.step(Input::PeerCheckpoint { from, checkpoint });
                 }
+                if frame.rejoins > 0 {
+                    self.step(Input::RejoinAsked { from, incarnation: frame.rejoins });
+                }
+                if let Some(word) = frame.rejoin_word {
+                    self.step(Input::RejoinTold { from, word });
+                }
                 if let Some(message) = frame.raft {
                     self.step(Input::Peer { message, word });
                 }
@@ -542,6 +552,7 @@ impl<N: Net, C: Clock> Running<N, C> {
     /// Ends a turn: lets the node form entries and readies, publishes figures, carries out what the node wants.
     fn turn(&mut self) -> Result<(), String> {
         self.node.turn(self.clock.monotonic(), self.clock.wall_ms());
+        self.publish_rejoin();
         if self.publish() {
             self.out(Outlet::StatusChanged);
         }
@@ -556,6 +567,18 @@ impl<N: Net, C: Clock> Running<N, C> {
             }
         }
         Ok(())
+    }
+
+    /// Says what a node waits for that has lost its log.
+    fn publish_rejoin(&mut self) {
+        let waits_for = self.node.rejoin_waits_for();
+        if waits_for != self.rejoin_told {
+            if !waits_for.is_empty() {
+                tracing::warn!("{waits_for}");
+            }
+            self.status.set_waiting(&waits_for);
+            self.rejoin_told = waits_for;
+        }
     }
 
     /// Publishes figures; answers whether somebody may have waited for the change.
@@ -577,6 +600,7 @@ impl<N: Net, C: Clock> Running<N, C> {
         status.set_checked_index(node.checked_index());
         status.set_saving(node.is_taking_snapshot());
         status.set_sole_voter(node.is_sole_leader());
+        status.set_rejoining(node.is_rejoining());
         status.set_lease(node.lease_until());
         status.set_log_time_ms(&self.clock, node.log_time_ms(self.clock.monotonic()));
         if changed && node.role() == Role::Leader {
@@ -628,6 +652,19 @@ impl<N: Net, C: Clock> Running<N, C> {
                 let checkpoint = Some(StateDigest::of(checkpoint));
                 self.links.send(to, &PeerFrame { checkpoint, ..PeerFrame::default() });
             }
+            Output::AskRejoin => {
+                let frame = PeerFrame { rejoins: self.meta.incarnation, ..PeerFrame::default() };
+                self.links.send_all(&frame);
+            }
+            Output::TellRejoin { to, word } => {
+                self.links.send(to, &PeerFrame { rejoin_word: Some(word), ..PeerFrame::default() });
+            }
+            Output::Rejoined => {
+                tracing::info!("all data is back from the other nodes: this node votes again");
+                self.meta.rejoin = Rejoin::Needless;
+                self.save_meta()?;
+            }
+            Output::LogLost(what) => return self.lose_log(&what),
             Output::Outvoted(text) => {
                 tracing::error!("{text}");
                 return self.bar(Barred::Outvoted);

@@ -11,10 +11,10 @@ use super::{Driver, LOG_MESSAGES_MAX, ReplicationConfig};
 use crate::formation::{Member, Record, removed};
 use crate::node::NodeStart;
 use crate::ports::Disk;
-use crate::roster::Roster;
+use crate::roster::{Goal, Listed, Roster};
 use crate::storage::{
-    self, Barred, Copies, HardState, LogDone, LogEntry, LogRequest, LogStore, Membership, NodeMeta,
-    Recovered, SnapshotMeta, SnapshotWorker, StoreError, WorkerLink, write_loop,
+    self, Barred, Copies, Damage, HardState, LogDone, LogEntry, LogRequest, LogStore, Membership,
+    NodeMeta, Recovered, Rejoin, SnapshotMeta, SnapshotWorker, StoreError, WorkerLink, write_loop,
 };
 
 /// Why a node can't start. Displayed as a sentence for people.
@@ -71,6 +71,7 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
     if let Some(meta) = storage::identity(&disk).map_err(refused)? {
         check_owner(&config, &meta).map_err(OpenError::Mismatch)?;
         log.copies = copies(&config, &meta);
+        log.damage = damage(&meta);
     }
     let drawn = disk.draw_id();
     let (mut store, mut recovered) = storage::open(disk, log).await.map_err(refused)?;
@@ -124,6 +125,14 @@ fn copies(config: &ReplicationConfig, meta: &NodeMeta) -> Copies {
     if is_refused { Copies::Refused } else { Copies::Taken }
 }
 
+/// The data of one of three voters or more is with the others, who can do without it until it is made good. Of two the other could not.
+pub(super) fn damage(meta: &NodeMeta) -> Damage {
+    let is_voter = |listed: &Listed| listed.goal != Goal::Learner;
+    let voters = roster_of(meta).iter().filter(|(_, listed)| is_voter(listed)).count();
+    let is_with_others = voters > 2 || meta.rejoin != Rejoin::Needless;
+    if is_with_others { Damage::SetAside } else { Damage::Refused }
+}
+
 /// Starts are counted in the upper half; the lower half is drawn, so that a node started from an older copy of its directory
 /// never speaks under a number that it has used.
 fn next_incarnation(last: u64, seed: u64) -> u64 {
@@ -135,10 +144,10 @@ pub(super) fn barred(node_id: u64, why: Barred) -> String {
     match why {
         Barred::Removed => format!("{}.", removed(node_id)),
         Barred::Outvoted => format!(
-            "most voters have another state than node {node_id} after the same entries: its memory or its disk has failed, or one of them runs \
-             another build. It has taken itself out of service, and does not start again from this directory, so that no client gets a wrong \
-             answer. The other nodes hold all that was acknowledged: look at this machine, then replace this node by a new one with an empty \
-             directory (steadfast cluster replace)."
+            "most voters have another state than node {node_id} after the same entries: its memory or its disk has failed, or one of them \
+             runs another build. It has taken itself out of service, and does not start again from this directory, so that no client gets \
+             a wrong answer. The other nodes hold all that was acknowledged: look at this machine, then replace this node by a new one \
+             with an empty directory (steadfast cluster replace)."
         ),
     }
 }

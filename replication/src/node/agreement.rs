@@ -1,5 +1,7 @@
 //! Compares this node's state with its peers' (`checkpoints`).
 
+use steadfast_core::mark::{self, Mark};
+
 use super::Node;
 use crate::checkpoints::{Checkpoint, Finding};
 use crate::event::Output;
@@ -42,7 +44,8 @@ impl Node {
                  raft_state_digest of all nodes (INFO raft), and bring the others back",
                 self.config.node_id
             ),
-            Finding::Open | Finding::Checked | Finding::Disputed(_) => {}
+            Finding::Open | Finding::Disputed(_) => {}
+            Finding::Checked => mark::reached(Mark::StatesCompared),
             Finding::Outvoted(peers) => {
                 self.outputs.push_back(Output::Outvoted(format!(
                     "node {} has another state at entry {index} than nodes {peers:?}, which agree",

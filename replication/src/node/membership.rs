@@ -93,7 +93,7 @@ impl Node {
     }
 
     pub(super) fn is_alone(&self) -> bool {
-        self.membership().is_alone(self.config.node_id)
+        self.membership().is_alone(self.config.node_id) && !self.is_rejoining()
     }
 
     pub(super) fn is_sole_voter(&self) -> bool {

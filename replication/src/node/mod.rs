@@ -2,14 +2,15 @@
 //! randomness but the seed it was given. The driver's duties, in this order, are the order of the outputs:
 //! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
 //! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
-//! `agreement` compares the replicas' states, `compaction` holds what concerns own snapshots, `membership` who is a member, `reads` read indexes and the lease, `ready` what raft
-//! puts out.
+//! `agreement` compares the replicas' states, `compaction` holds what concerns own snapshots, `membership` who is a member, `reads` read
+//! indexes and the lease, `ready` what raft puts out, `rejoin` how a node gets a lost log back.
 
 mod agreement;
 mod compaction;
 mod membership;
 mod reads;
 mod ready;
+mod rejoin;
 
 pub use membership::Change;
 use membership::Changes;
@@ -34,6 +35,7 @@ use crate::log_view::LogView;
 use crate::milestones;
 use crate::outbox::Outbox;
 use crate::read::ReadRound;
+use crate::rejoin::Rejoining;
 use crate::session::{Sessions, stamp_of};
 use crate::storage::{HardState, LogEntry, Membership, SnapshotMeta};
 use crate::wire::RaftMessage;
@@ -68,6 +70,8 @@ pub struct NodeConfig {
     pub snapshot_log_bytes: u64,
     /// Entries kept behind a snapshot for slow followers, in bytes.
     pub tail_bytes: u64,
+    /// Whether the log was lost, and began anew.
+    pub rejoins: bool,
     /// Seed of all that is drawn: election timeouts, cluster id, hash key, stamp seeds.
     pub seed: u64,
 }
@@ -104,8 +108,9 @@ pub struct Node {
     abstention: Abstention,
     /// Readies that are not durable yet, oldest first.
     unpersisted: VecDeque<Unpersisted>,
-    /// The term that is on the disk.
+    /// The term that is on the disk, and the vote with its term.
     durable_term: u64,
+    durable_vote: (u64, u64),
     /// A snapshot from the leader that raft has taken on and that waits for its ready.
     received: Option<(SnapshotMeta, Vec<Bytes>)>,
     applied: u64,
@@ -127,6 +132,12 @@ pub struct Node {
     proposals: u64,
     changes: Changes,
     checkpoints: Checkpoints,
+    /// Its log was lost, and it has not got back all that it may have promised.
+    rejoining: Option<Rejoining>,
+    /// It has all, and that is being written down.
+    rejoined: bool,
+    /// Peers that have lost their logs, and for which of their starts, in which term, this node has forgotten what it believed of them.
+    forgotten: BTreeMap<u64, (u64, u64)>,
     /// Up to this entry what changed the members is known for ever, also after a crash.
     settled: u64,
     /// The node has said that it must stop.
@@ -144,8 +155,8 @@ struct Unpersisted {
     messages: Vec<eraftpb::Message>,
     /// The last change of members that it makes known for ever.
     settles: u64,
-    /// The hard state's term, if it was written.
-    term: Option<u64>,
+    /// The hard state's term and vote, if it was written.
+    voted: Option<(u64, u64)>,
 }
 
 impl Node {
@@ -167,28 +178,14 @@ impl Node {
         let hard_state = start.hard_state;
         let abstention = Abstention::new(election_timeout, hard_state.term == 0);
         let view = LogView::new(hard_state, start.membership, start.snapshot, start.entries);
-        let raft_config = Config {
-            id: config.node_id,
-            election_tick: config.election_ticks,
-            heartbeat_tick: config.election_ticks - 1, // ours come more often, see `reads`
-            applied: snapshot_index,
-            max_size_per_msg: MESSAGE_BYTES_MAX,
-            max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
-            max_committed_size_per_ready: COMMITTED_BYTES_MAX,
-            check_quorum: !is_planted(Canary::NoCheckQuorum),
-            pre_vote: !is_planted(Canary::NoPreVote),
-            read_only_option: if is_planted(Canary::ReadLease) {
-                ReadOnlyOption::LeaseBased
-            } else {
-                ReadOnlyOption::Safe
-            },
-            ..Config::default()
-        };
+        let raft_config = raft_config(&config, snapshot_index);
         let log_bytes = view.bytes();
         let raw = RawNode::new(&raft_config, view, &crate::log_bridge::logger());
         let raw = raw.map_err(|error| {
             format!("raft can't start from this log: {error}. Nothing was changed.")
         })?;
+        let rejoins = config.rejoins && !is_planted(Canary::LostLogVotes);
+        let rejoining = rejoins.then(|| Rejoining::new(config.node_id, config.incarnation));
         let mut node = Self {
             raw,
             read: ReadRound::new(config.node_id, config.incarnation),
@@ -203,6 +200,7 @@ impl Node {
             abstention,
             unpersisted: VecDeque::new(),
             durable_term: hard_state.term,
+            durable_vote: (hard_state.term, hard_state.vote),
             received: None,
             applied: snapshot_index,
             handed_out: snapshot_index,
@@ -218,10 +216,13 @@ impl Node {
             proposals: 0,
             changes: Changes::default(),
             checkpoints: Checkpoints::default(),
+            rejoining,
+            rejoined: false,
+            forgotten: BTreeMap::new(),
             settled: snapshot_index,
             ended: false,
         };
-        if node.is_sole_voter() {
+        if node.is_sole_voter() && !node.is_rejoining() {
             node.raw.campaign().map_err(|error| format!("raft can't lead alone: {error}"))?;
         }
         Ok(node)
@@ -327,6 +328,9 @@ impl Node {
                 self.raw.report_snapshot(to, status);
             }
             Input::Change { ticket, change } => self.wish(ticket, change),
+            Input::RejoinAsked { from, incarnation } => self.rejoin_asked(from, incarnation),
+            Input::RejoinTold { from, word } => self.rejoin_told(from, &word),
+            Input::RejoinEnded => self.rejoin_ended(),
             Input::Unreachable { peer } => self.raw.report_unreachable(peer),
         }
         self.note_role(now, wall_ms);
@@ -337,6 +341,7 @@ impl Node {
         let active = self.raw.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
         self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
         self.steer_membership();
+        self.ask_to_rejoin();
         if !self.changes.held_back.is_empty() {
             self.step_aside();
         }
@@ -377,13 +382,14 @@ impl Node {
     /// would look for entries that the snapshot has replaced, and parcels could not be told from gaps. A node alone has no rival.
     fn may_lead(&self) -> bool {
         let applied = self.raw.raft.raft_log.applied;
-        self.committed.is_some() && applied >= self.raw.store().base_index()
+        self.committed.is_some() && applied >= self.raw.store().base_index() && !self.is_rejoining()
     }
 
     fn peer(&mut self, now: Duration, message: RaftMessage, word: Option<TimeWord>) {
         let Some(message) = message.into_raft() else { return };
         let is_beat = message.get_msg_type() == MessageType::MsgHeartbeat;
-        if self.unpersisted.len() >= UNPERSISTED_MAX && !is_beat
+        if self.is_deaf()
+            || self.unpersisted.len() >= UNPERSISTED_MAX && !is_beat
             || !self.is_for_now(message.get_msg_type())
             || self.withholds_vote(now, &message)
             || self.answer_peers_read(now, &message)
@@ -392,13 +398,17 @@ impl Node {
         }
         let last = self.raw.raft.raft_log.last_index();
         if is_beat && message.term >= self.raw.raft.term && message.commit > last {
+            if self.is_rejoining() {
+                return; // it knows, and has asked the leader to forget it
+            }
             mark::reached(Mark::ConfirmedEntryLost);
             // The leader knows that this node had confirmed more than its log holds: raft would panic.
-            return self.fatal(format!(
+            self.ended = true;
+            return self.outputs.push_back(Output::LogLost(format!(
                 "this node's log ends at entry {last}, but it had confirmed entry {} to node {}. Its disk has lost what it \
-                 promised to keep. The other nodes hold the data: replace this node by a new one (steadfast cluster replace).",
+                 promised to keep. The other nodes hold the data",
                 message.commit, message.from
-            ));
+            )));
         }
         match message.get_msg_type() {
             MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
@@ -446,9 +456,9 @@ impl Node {
     /// Whether it is a candidate's request that this node must not grant: a leader may rely on that.
     fn withholds_vote(&self, now: Duration, message: &eraftpb::Message) -> bool {
         let kinds = [MessageType::MsgRequestVote, MessageType::MsgRequestPreVote];
+        let is_transfer = &message.context[..] == CAMPAIGN_TRANSFER;
         let withheld = kinds.contains(&message.get_msg_type())
-            && &message.context[..] != CAMPAIGN_TRANSFER
-            && self.abstention.binds(now);
+            && (self.is_rejoining() || !is_transfer && self.abstention.binds(now));
         if withheld {
             mark::reached(Mark::VoteWithheld);
         }
@@ -522,7 +532,8 @@ impl Node {
         while self.unpersisted.front().is_some_and(|u| u.number <= number || !u.written) {
             let Some(ready) = self.unpersisted.pop_front() else { break };
             last = Some(ready.through);
-            self.durable_term = ready.term.unwrap_or(self.durable_term);
+            self.durable_vote = ready.voted.unwrap_or(self.durable_vote);
+            self.durable_term = self.durable_vote.0;
             self.settled = self.settled.max(ready.settles);
             ready.messages.into_iter().for_each(|message| self.send(now, message));
         }
@@ -577,6 +588,7 @@ impl Node {
 
     /// Ends a turn in which inputs were stepped: forms entries, hands on parcels, and makes raft's outputs ours.
     pub fn turn(&mut self, now: Duration, wall_ms: u64) {
+        self.end_rejoin();
         self.note_role(now, wall_ms);
         let (leader, term) = (self.leader_id(), self.term());
         if leader != 0 {
@@ -678,6 +690,27 @@ impl Node {
                 return;
             }
         }
+    }
+}
+
+/// Raft's own settings.
+fn raft_config(config: &NodeConfig, applied: u64) -> Config {
+    Config {
+        id: config.node_id,
+        election_tick: config.election_ticks,
+        heartbeat_tick: config.election_ticks - 1, // ours come more often, see `reads`
+        applied,
+        max_size_per_msg: MESSAGE_BYTES_MAX,
+        max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
+        max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+        check_quorum: !is_planted(Canary::NoCheckQuorum),
+        pre_vote: !is_planted(Canary::NoPreVote),
+        read_only_option: if is_planted(Canary::ReadLease) {
+            ReadOnlyOption::LeaseBased
+        } else {
+            ReadOnlyOption::Safe
+        },
+        ..Config::default()
     }
 }
 

@@ -33,7 +33,7 @@ impl Node {
         });
         let entries = ready.take_entries();
         let mut written = hard_state.is_some() || !entries.is_empty();
-        let term = hard_state.map(|hard_state| hard_state.term);
+        let voted = hard_state.map(|hard_state| (hard_state.term, hard_state.vote));
         let mut hard_state = hard_state;
         if !ready.snapshot().is_empty() {
             let index = ready.snapshot().get_metadata().index;
@@ -63,7 +63,7 @@ impl Node {
         self.raw.advance_append_async(ready);
         self.hand_out(committed);
         let (since, through) = (self.ticks, number);
-        let ready = Unpersisted { number, through, since, written, messages, settles, term };
+        let ready = Unpersisted { number, through, since, written, messages, settles, voted };
         match self.unpersisted.back_mut() {
             // However long a disk stands still, heartbeats do not fill the queue.
             Some(before) if !written => {

@@ -41,8 +41,13 @@ pub(super) fn read_exactly(
 
 /// The first bytes of a file, or all that it has.
 pub(super) fn read_front(disk: &impl Disk, name: &str, wanted: u64) -> Result<Vec<u8>, StoreError> {
-    let doing = || format!("read {}", disk.describe(name));
-    read_from(&disk.open(name).doing(doing)?, 0, wanted as usize).doing(doing)
+    let file = disk.open(name).doing(|| format!("read {}", disk.describe(name)))?;
+    // What can't be read again is gone, as much as if it were something else.
+    let read =
+        read_from(&file, 0, wanted as usize).or_else(|_| read_from(&file, 0, wanted as usize));
+    read.map_err(|error| {
+        StoreError::damaged(disk.describe(name), 0, format!("it can't be read: {error}"))
+    })
 }
 
 /// So many bytes of a file from `offset` on, or all that it has there.

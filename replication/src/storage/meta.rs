@@ -1,7 +1,8 @@
 //! The node's identity: one small file, replaced atomically and synced before anything relies on it.
 //!
-//! `magic "SFMETA\0\2" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation
-//! · roster length u32 · roster · barred u8 · crc32 u32`
+//! `magic "SFMETA\0\3" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation
+//! · roster length u32 · roster · barred u8 · rejoin u8
+//! · crc32 u32`
 //!
 //! `group` is the last group of the log when the directory was opened: a log that ends before it has lost it.
 
@@ -12,7 +13,7 @@ use crate::ports::{Disk, File};
 use super::files::{read_whole, remove_if_there};
 use super::{Doing, Reader, StoreError};
 
-const MAGIC: &[u8; 8] = b"SFMETA\0\x02";
+const MAGIC: &[u8; 8] = b"SFMETA\0\x03";
 const NAME: &str = "meta";
 const PART: &str = "meta.part";
 const BYTES_MAX: u64 = 1 << 20;
@@ -32,6 +33,20 @@ pub struct NodeMeta {
     pub roster: Vec<u8>,
     /// Why this node never starts again.
     pub barred: Option<Barred>,
+    /// Whether the log here lacks what the node has promised.
+    pub rejoin: Rejoin,
+}
+
+/// See `NodeMeta::rejoin`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Rejoin {
+    /// It is whole.
+    #[default]
+    Needless = 0,
+    /// It is damaged, and is being set aside (`set_aside`).
+    SettingAside = 1,
+    /// It began anew, and the node has not yet got back from its peers what it lacks (`crate::rejoin`).
+    UnderWay = 2,
 }
 
 /// See `NodeMeta::barred`.
@@ -55,6 +70,7 @@ impl NodeMeta {
         bytes.extend((self.roster.len() as u32).to_le_bytes());
         bytes.extend(&self.roster);
         bytes.push(self.barred.map_or(0, |why| why as u8));
+        bytes.push(self.rejoin as u8);
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
@@ -80,7 +96,13 @@ impl NodeMeta {
             2 => Some(Barred::Outvoted),
             _ => return None,
         };
-        let meta = Self { node_id, storage_id, incarnation, formation, roster, barred };
+        let rejoin = match reader.u8()? {
+            0 => Rejoin::Needless,
+            1 => Rejoin::SettingAside,
+            2 => Rejoin::UnderWay,
+            _ => return None,
+        };
+        let meta = Self { node_id, storage_id, incarnation, formation, roster, barred, rejoin };
         reader.0.is_empty().then_some((meta, group))
     }
 
@@ -121,8 +143,8 @@ mod tests {
     fn identity_is_checked() {
         let (formation, roster) = (b"formed".to_vec(), b"members".to_vec());
         let (node_id, storage_id, incarnation) = (2, 9, 4);
-        let barred = Some(Barred::Outvoted);
-        let meta = NodeMeta { node_id, storage_id, incarnation, formation, roster, barred };
+        let (barred, rejoin) = (Some(Barred::Outvoted), Rejoin::UnderWay);
+        let meta = NodeMeta { node_id, storage_id, incarnation, formation, roster, barred, rejoin };
         let bytes = meta.encode(7);
         assert_eq!(NodeMeta::decode(&bytes), Some((meta, 7)));
         for at in 0..bytes.len() {

@@ -20,11 +20,12 @@ mod record;
 mod recovery;
 mod reserve;
 mod segment;
+mod set_aside;
 mod snapshot;
 mod worker;
 mod writer;
 
-pub use meta::{Barred, NodeMeta};
+pub use meta::{Barred, NodeMeta, Rejoin};
 pub use recovery::{Recovered, example, identity, open, recover_from_bytes};
 pub use segment::LogStore;
 pub use worker::{PIECES_MAX, Piece, SnapshotWorker, WorkerLink};
@@ -128,6 +129,15 @@ pub enum Copies {
     Refused,
 }
 
+/// What is done with a data directory whose log or snapshots are damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Damage {
+    /// It is not opened.
+    Refused,
+    /// What is in it is set aside, and the node gets its data back from its peers.
+    SetAside,
+}
+
 /// Settings of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogConfig {
@@ -139,6 +149,8 @@ pub struct LogConfig {
     pub reserve_bytes: u64,
     /// Whether a copy is opened.
     pub copies: Copies,
+    /// Whether a damaged one is.
+    pub damage: Damage,
 }
 
 impl Default for LogConfig {
@@ -148,6 +160,7 @@ impl Default for LogConfig {
             fsync: Fsync::Always,
             reserve_bytes: 32 << 20,
             copies: Copies::Taken,
+            damage: Damage::Refused,
         }
     }
 }

@@ -21,15 +21,17 @@ use crate::ports::{Disk, File};
 
 use super::files::{read_exactly, read_front, remove_if_there};
 use super::memory::MemoryDisk;
-use super::meta::NodeMeta;
+use super::meta::{NodeMeta, Rejoin};
 use super::origin::{self, Origin};
 use super::record::{
     ALIGNMENT, Group, HEADER_BYTES, Place, Prologue, SECTOR_BYTES, SegmentHeader, decode_group,
     decode_head,
 };
 use super::segment::{Active, LogStore, SPARE, SegmentFacts, segment_name, segment_of};
+use super::set_aside::{is_aside, set_aside};
 use super::{
-    Copies, Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve, snapshot,
+    Copies, Damage, Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve,
+    snapshot,
 };
 
 /// Written again at once, of what nothing says was durable.
@@ -62,7 +64,7 @@ pub fn identity(disk: &impl Disk) -> Result<Option<NodeMeta>, StoreError> {
 /// Opens a data directory.
 ///
 /// # Errors
-/// See `StoreError`. Nothing is changed on disk when it is found damaged.
+/// See `StoreError`. Nothing is changed on disk when it is found damaged, unless damage is to be set aside.
 pub async fn open<D: Disk>(
     disk: D,
     config: LogConfig,
@@ -72,19 +74,49 @@ pub async fn open<D: Disk>(
     let Some((meta, group_then)) = NodeMeta::load(&disk, &names)? else {
         return open_unused(disk, config, &names);
     };
-    let mut recovered = Recovered { meta: Some(meta.clone()), ..Recovered::default() };
-
-    let origin = origin::look(&disk, meta.storage_id, &names)?;
-    if origin == Origin::Copy && config.copies == Copies::Refused {
-        return Err(origin::refused(&disk));
+    if meta.rejoin == Rejoin::SettingAside {
+        let note = "a damaged data directory was being set aside when this node ended".to_owned();
+        return open_anew(disk, config, &meta, note).await;
     }
-    let mut scan = scan_segments(&disk, &meta, &names, origin)?;
-    let (snapshot, kept) = choose_snapshot(&disk, &meta, &names, &scan, &mut recovered.notes)?;
+    match look(&disk, &config, &meta, group_then, &names) {
+        Ok(found) => settle(disk, config, meta, &names, found).await,
+        Err(error @ StoreError::Damaged { .. }) if config.damage == Damage::SetAside => {
+            open_anew(disk, config, &meta, error.to_string()).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a directory holds, before anything in it is changed.
+struct Found {
+    recovered: Recovered,
+    scan: Scan,
+    /// The snapshots that are kept.
+    kept: Vec<snapshot::Head>,
+    new_base: Option<(u64, u64)>,
+    unsure_from: u64,
+    origin: Origin,
+}
+
+fn look(
+    disk: &impl Disk,
+    config: &LogConfig,
+    meta: &NodeMeta,
+    group_then: u64,
+    names: &[String],
+) -> Result<Found, StoreError> {
+    let mut recovered = Recovered { meta: Some(meta.clone()), ..Recovered::default() };
+    let origin = origin::look(disk, meta.storage_id, names)?;
+    if origin == Origin::Copy && config.copies == Copies::Refused {
+        return Err(origin::refused(disk));
+    }
+    let mut scan = scan_segments(disk, meta, names, origin)?;
+    let (snapshot, kept) = choose_snapshot(disk, meta, names, &scan, &mut recovered.notes)?;
     let unsure = scan.unwitnessed.iter().find(|(group, _)| *group > scan.witnessed);
     let unsure_from = unsure.map_or(scan.end, |(_, offset)| *offset);
     let index = snapshot.as_ref().map_or(0, |(meta, _)| meta.index);
     let term = snapshot.as_ref().map_or(0, |(meta, _)| meta.term);
-    let new_base = entries_after(&disk, &mut scan, index, term)?;
+    let new_base = entries_after(disk, &mut scan, index, term)?;
     if new_base {
         mark::reached(Mark::InstallUnlogged);
     }
@@ -95,24 +127,39 @@ pub async fn open<D: Disk>(
             format!("group {group_then} was durable, but the log ends at group {}", scan.group);
         return Err(StoreError::damaged(disk.describe(&segment_name(last)), scan.end, why));
     }
-    recovered.entries = scan.entries;
+    recovered.entries = std::mem::take(&mut scan.entries);
     if is_planted(Canary::VoteForgotten) {
         scan.hard_state.vote = 0;
     }
     recovered.hard_state = clamp(scan.hard_state, index, term, &recovered.entries);
     recovered.snapshot = snapshot;
-    recovered.notes.extend(scan.note);
+    recovered.notes.extend(scan.note.take());
+    let new_base = new_base.then_some((index, term));
+    Ok(Found { recovered, scan, kept, new_base, unsure_from, origin })
+}
 
+/// Begins to use what was found: what is of no use any more goes, and the log can be written on.
+async fn settle<D: Disk>(
+    disk: D,
+    config: LogConfig,
+    meta: NodeMeta,
+    names: &[String],
+    found: Found,
+) -> Result<(LogStore<D>, Recovered), StoreError> {
+    let Found { recovered, mut scan, kept, new_base, unsure_from, origin } = found;
+    let has_all = meta.rejoin == Rejoin::Needless;
     let mut store = LogStore::new(disk, config, meta);
     store.hard_state = recovered.hard_state;
     store.snapshots = kept;
     store.group = scan.group;
     store.opened_at = scan.group;
-    store.segments = scan.facts.into();
-    store.new_base = new_base.then_some((index, term));
+    store.segments = std::mem::take(&mut scan.facts).into();
+    store.new_base = new_base;
     store.reach = scan.reach;
     // First what is of no use any more: on a full disk what follows may need its room.
-    let leftover = |name: &&String| name.as_bytes().ends_with(b".part") || *name == SPARE;
+    let leftover = |name: &&String| {
+        name.as_bytes().ends_with(b".part") || *name == SPARE || has_all && is_aside(name)
+    };
     let leftovers = names.iter().filter(leftover).cloned();
     if names.iter().any(|name| name.as_bytes().ends_with(b".part")) {
         mark::reached(Mark::PartRemoved);
@@ -133,6 +180,24 @@ pub async fn open<D: Disk>(
         reserve::spend(&*store.disk, mark).await?;
     }
     Ok((store, recovered))
+}
+
+/// Sets a damaged directory aside, and begins the log anew.
+async fn open_anew<D: Disk>(
+    disk: D,
+    config: LogConfig,
+    meta: &NodeMeta,
+    why: String,
+) -> Result<(LogStore<D>, Recovered), StoreError> {
+    mark::reached(Mark::DamageSetAside);
+    let meta = set_aside(&disk, meta).await?;
+    let note = format!(
+        "{why}. What is damaged is kept under names that begin with `damaged-` until this node has all its data back from the others; \
+         until then it votes for nobody, so that nothing acknowledged can be lost"
+    );
+    let recovered =
+        Recovered { meta: Some(meta.clone()), notes: vec![note], ..Recovered::default() };
+    Ok((LogStore::new(disk, config, meta), recovered))
 }
 
 /// A directory without an identity: new, or left by a first start that was cut short before it saved one.

@@ -214,6 +214,11 @@ impl<N: Net> Links<N> {
         }
     }
 
+    /// Puts a frame into every peer's queue.
+    pub fn send_all(&self, frame: &PeerFrame) {
+        self.peers.values().for_each(|peer| peer.queue.push(frame));
+    }
+
     /// Sends a snapshot, as it is read, on a stream of its own and reports how it went; false if there is no way to its receiver.
     pub fn send_snapshot(
         &self,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{
-    Copies, Fsync, HardState, LogConfig, LogDone, LogEntry, LogRequest, Membership, NodeMeta,
-    PIECES_MAX, Piece, Recovered, SnapshotMeta, StoreError, open, write_loop,
+    Copies, Damage, Fsync, HardState, LogConfig, LogDone, LogEntry, LogRequest, Membership,
+    NodeMeta, PIECES_MAX, Piece, Recovered, Rejoin, SnapshotMeta, StoreError, open, write_loop,
 };
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -18,6 +18,7 @@ pub(crate) const SMALL: LogConfig = LogConfig {
     fsync: Fsync::Always,
     reserve_bytes: 0,
     copies: Copies::Taken,
+    damage: Damage::Refused,
 };
 
 /// Runs a test on one thread with a clock that only moves while nothing else can.
@@ -161,7 +162,15 @@ pub(crate) struct World {
 
 pub(crate) fn meta(incarnation: u64) -> NodeMeta {
     let (formation, roster) = (b"formed".to_vec(), b"members".to_vec());
-    NodeMeta { node_id: 1, storage_id: 0xABCD, incarnation, formation, roster, barred: None }
+    NodeMeta {
+        node_id: 1,
+        storage_id: 0xABCD,
+        incarnation,
+        formation,
+        roster,
+        barred: None,
+        rejoin: Rejoin::Needless,
+    }
 }
 
 impl World {

@@ -25,7 +25,7 @@ use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, Intake, Outlet, Piece
 use steadfast_replication::node::{Node, NodeConfig};
 use steadfast_replication::ports::{Clock, Net};
 use steadfast_replication::storage::memory::MemoryDisk;
-use steadfast_replication::storage::{Copies, Fsync, LogConfig};
+use steadfast_replication::storage::{Copies, Damage, Fsync, LogConfig};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
@@ -41,6 +41,7 @@ pub fn node_config(node_id: u64) -> NodeConfig {
         heartbeat_ticks: 2,
         tick: Duration::from_millis(30),
         lease_reads: true,
+        rejoins: false,
         snapshot_log_bytes: 3000,
         tail_bytes: 500,
         seed: 1,
@@ -369,6 +370,7 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
             fsync: Fsync::Always,
             reserve_bytes: 0,
             copies: Copies::Taken,
+            damage: Damage::Refused,
         },
         adopt_copy: false,
         snapshot_log_bytes: 64 << 20,

@@ -336,6 +336,34 @@ pub const ALL: &[Entry] = &[
         &["progress", "service"],
     )
     .found_in("rotten-snapshot", 200),
+    Entry::new(
+        "lost-log-votes",
+        Planted::Inside(Canary::LostLogVotes),
+        "a node whose damaged log began anew votes and confirms at once",
+        &["promise", "one-log"],
+    )
+    .found_in("bit-rot", 50),
+    Entry::new(
+        "one-word-is-enough",
+        Planted::Inside(Canary::OneWordIsEnough),
+        "a node that has lost its log listens as soon as one voter has answered",
+        &["promise", "one-log", "durability"],
+    )
+    .found_in("forgotten-term", 100),
+    Entry::new(
+        "rejoins-without-log",
+        Planted::Inside(Canary::RejoinsWithoutLog),
+        "a node that has lost its log votes as soon as all have answered",
+        &["promise", "one-log"],
+    )
+    .found_in("minority-rot", 100),
+    Entry::new(
+        "lost-log-still-counts",
+        Planted::Inside(Canary::LostLogStillCounts),
+        "a leader goes on believing that a node has what its lost log had confirmed",
+        &["progress"],
+    )
+    .found_in("minority-rot", 100),
     // ---- reads -------------------------------------------------------------------------------------------------------
     Entry::new(
         "read-lease",

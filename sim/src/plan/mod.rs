@@ -73,8 +73,8 @@ pub struct Head {
     /// Nodes that are not healed: whatever holds them then holds them to the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<u64>,
-    /// Nodes whose disks may rot or be exchanged: a minority, with the abandoned ones. From then on nothing is asked of them but that
-    /// they do no harm.
+    /// Nodes whose disks may rot or be exchanged: a minority, with the abandoned ones. If others are abandoned or have exchanged disks,
+    /// nothing is asked of them from then on but that they do no harm; otherwise they come back from rot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotten: Vec<u64>,
 }
@@ -99,8 +99,8 @@ pub struct ClockPlan {
 pub enum Class {
     /// Networks, processes, power, errors of disks; clocks are kept in time (skew, drift). All promises hold.
     BoundedClocks,
-    /// The same, and what lies on the disks of a minority rots. No other promise is weaker for it; a node that finds rot may stop for
-    /// good.
+    /// The same, and what lies on the disks of a minority rots. No other promise is weaker for it; a node whose disk was emptied or put
+    /// back may stop for good.
     StorageRot,
     /// The same, and any clock may say anything. All promises hold but those that speak of real time.
     WildClocks,

@@ -136,6 +136,16 @@ pub const ALL: &[Scenario] = &[
         plan: spoilt::rots,
     },
     Scenario {
+        name: "minority-rot",
+        story: "logs and snapshots of a minority rot again and again, and are made good by the others, who have troubles of their own",
+        plan: spoilt::minority_rots,
+    },
+    Scenario {
+        name: "forgotten-term",
+        story: "a node forgets that it has voted a leader out, and hears nobody but that leader",
+        plan: spoilt::forgets_a_term,
+    },
+    Scenario {
         name: "back-in-time",
         story: "a node's volume is rolled back when the two others need it most",
         plan: spoilt::is_rolled_back,

@@ -3,7 +3,8 @@
 //! missing, then what was acknowledged is lost. In the others its peers find out, or it leads without noticing.
 
 use super::sketch::{FORMED_MS, HEAL_MS, Sketch, cut};
-use crate::plan::{Back, Class, Fault, Files, Plan, Target, Ways, When};
+use crate::draw::Draws;
+use crate::plan::{Back, Class, Fault, Files, Plan, Target, Ways, When, Whom};
 use crate::ports::disk::Rot;
 
 /// How old the copy is to which a disk is put back.
@@ -72,6 +73,66 @@ pub(super) fn snapshot_rots(seed: u64) -> Plan {
     let rots = Fault::Rot { node: Target::Node(spoilt), rot, files: Files::Snapshots };
     let before_ms = sketch.draws.between(50, 500);
     sketch.after(gone, gone_ms - before_ms, 0, rots);
+    sketch.plan()
+}
+
+/// What a minority holds rots again and again, in its log and in its snapshots, and is found when it starts again. Meanwhile the others are
+/// killed, cut off and paused, so that now one and now the other leads, and what one of them has confirmed is all that there is.
+pub(super) fn minority_rots(seed: u64) -> Plan {
+    let mut draws = Draws::new(seed, "minority-rot nodes");
+    let nodes = draws.pick(&[3, 3, 3, 5]);
+    let mut sketch = Sketch::new(seed, "minority-rot", nodes);
+    sketch.head.class = Class::StorageRot;
+    let first = sketch.node();
+    let rotten: Vec<u64> = (0..nodes / 2).map(|n| (first + n - 1) % nodes + 1).collect();
+    let sound: Vec<u64> = (1..=nodes).filter(|id| !rotten.contains(id)).collect();
+    sketch.head.rotten.clone_from(&rotten);
+    sketch.head.snapshot_log_bytes = sketch.draws.pick(&[8 << 10, 64 << 10, 4 << 20]);
+    sketch.head.segment_bytes = sketch.draws.pick(&[4096, 64 << 10]);
+    let mut at = FORMED_MS;
+    while at < HEAL_MS - 1000 {
+        at += sketch.draws.between(200, 1500);
+        let node = Target::Node(sketch.draws.pick(&rotten));
+        let rot = sketch.draws.pick(&[Rot::BitFlip, Rot::BadSectors, Rot::ZeroedSector]);
+        let files = sketch.draws.pick(&[Files::Segments, Files::Segments, Files::Snapshots]);
+        let rots = sketch.add(When::At(at), 0, Fault::Rot { node, rot, files });
+        let away_ms = sketch.draws.between(20, 400);
+        sketch.after(rots, 1, away_ms, Fault::Kill { node });
+        let other = Target::Node(sketch.draws.pick(&sound));
+        let (before_ms, lasts_ms) = (sketch.draws.below(300), sketch.draws.between(100, 1500));
+        let fault = match sketch.draws.below(4) {
+            0 => Fault::Kill { node: other },
+            1 => Fault::PowerCut { node: other, silent: false },
+            2 => cut(other, Ways::Both),
+            _ => Fault::Pause { node: other },
+        };
+        sketch.add(When::At(at - before_ms.min(at)), lasts_ms, fault);
+    }
+    sketch.plan()
+}
+
+/// A node votes a leader out that stands still, and its log rots. When it starts again it hears that leader alone, which has heard nothing
+/// of its end: if the node follows it, there are two histories.
+pub(super) fn forgets_a_term(seed: u64) -> Plan {
+    let (mut sketch, spoilt) = beginning(seed, "forgotten-term");
+    sketch.head.segment_bytes = 1 << 20;
+    sketch.head.snapshot_log_bytes = 4 << 20;
+    let (old, new) = (spoilt % 3 + 1, (spoilt + 1) % 3 + 1);
+    let (node, paused_ms) = (Target::Node(spoilt), sketch.draws.between(2100, 2600));
+    let at = FORMED_MS + sketch.draws.between(200, 700);
+    let from = |id| Fault::Cut {
+        node: Target::Node(new),
+        ways: Ways::Both,
+        from: Whom::Node(id),
+        held: false,
+    };
+    sketch.add(When::At(at), 5000, from(old));
+    sketch.add(When::At(at), paused_ms, Fault::Pause { node: Target::Node(old) });
+    // It has written nothing for a while by then: what was written a moment ago is not told from a write that was cut short.
+    sketch.add(When::At(at + 1600), 4400, from(spoilt));
+    let rots = Fault::Rot { node, rot: Rot::BitFlip, files: Files::Segments };
+    let rots = sketch.add(When::At(at + 2000), 0, rots);
+    sketch.after(rots, 1, 30, Fault::Kill { node });
     sketch.plan()
 }
 

@@ -215,11 +215,22 @@ impl World<'_> {
         Draws::new(self.plan.head.seed, format!("fault {number} n{node}"))
     }
 
+    /// Whether a node whose log has rotted gets it back: of three voters or more, if all others say what they know. Who has got an empty
+    /// or an older disk never does.
+    fn makes_good(&self) -> bool {
+        let is_exchanged = self.spoilt.values().any(|spoils| spoils.exchanged);
+        self.members.len() > 2 && self.plan.head.abandoned.is_empty() && !is_exchanged
+    }
+
     /// Nodes that need not be well at the end.
     fn lost(&self) -> Vec<u64> {
         let is_lost = |id: &u64| {
-            let is_spoilt = self.plan.head.abandoned.contains(id) || self.spoilt.contains_key(id);
-            is_spoilt || !self.members.contains(id)
+            let spoils = self.spoilt.get(id).copied().unwrap_or_default();
+            let is_abandoned = self.plan.head.abandoned.contains(id);
+            spoils.exchanged
+                || spoils.rotten && !self.makes_good()
+                || is_abandoned
+                || !self.members.contains(id)
         };
         self.nodes.iter().map(|node| node.id).filter(is_lost).collect()
     }
