@@ -407,10 +407,13 @@ impl Status {
         self.waiting.lock().map(|text| text.clone()).unwrap_or_default()
     }
 
-    /// Publishes it.
-    pub fn set_waiting(&self, text: &str) {
-        if let Ok(mut waiting) = self.waiting.lock() {
+    /// Publishes it; answers whether it is another reason than before.
+    pub fn set_waiting(&self, text: &str) -> bool {
+        let Ok(mut waiting) = self.waiting.lock() else { return false };
+        let is_news = *waiting != text;
+        if is_news {
             text.clone_into(&mut waiting);
         }
+        is_news
     }
 }

@@ -3,21 +3,9 @@
 mod world;
 
 use steadfast_replication::gateway::{Checkpoint, Intake};
-use steadfast_replication::storage::memory::MemoryDisk;
-use world::{MemoryNet, Running, config, run, wait_for};
+use world::{MemoryNet, Running, THREE, config, run, start_three, wait_for};
 
-const THREE: [u64; 3] = [1, 2, 3];
 const OUTVOTED: &str = "most voters have another state";
-
-async fn start_three(net: &MemoryNet) -> Vec<Running> {
-    let mut nodes = Vec::new();
-    for id in THREE {
-        let node = Running::start(net, config(id, &THREE), MemoryDisk::default()).await;
-        nodes.push(node.expect("it opens"));
-    }
-    wait_for("all gateways are registered", || nodes.iter().all(Running::is_registered)).await;
-    nodes
-}
 
 fn reach(node: &Running, index: u64, digest: u128) {
     node.send(Intake::Checkpoint(Checkpoint { index, digest }));

@@ -8,22 +8,7 @@ use steadfast_replication::gateway::{Intake, PARCEL_BYTES_MAX};
 use steadfast_replication::ports::Disk as _;
 use steadfast_replication::storage;
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
-use world::{MemoryNet, Running, config, run, wait_for};
-
-const THREE: [u64; 3] = [1, 2, 3];
-
-async fn start(net: &MemoryNet, id: u64, disk: MemoryDisk) -> Running {
-    Running::start(net, config(id, &THREE), disk).await.expect("it opens")
-}
-
-async fn start_three(net: &MemoryNet) -> Vec<Running> {
-    let mut nodes = Vec::new();
-    for id in THREE {
-        nodes.push(start(net, id, MemoryDisk::default()).await);
-    }
-    wait_for("all gateways are registered", || nodes.iter().all(Running::is_registered)).await;
-    nodes
-}
+use world::{MemoryNet, Running, THREE, config, equal, run, start, start_three, wait_for};
 
 async fn leader_of(nodes: &[Running]) -> usize {
     wait_for("one leads", || nodes.iter().any(Running::is_leader)).await;
@@ -33,10 +18,7 @@ async fn leader_of(nodes: &[Running]) -> usize {
 /// All that was handed over is applied, once, everywhere, in the same order.
 async fn assert_settled(nodes: &[Running]) {
     wait_for("all parcels are applied", || nodes.iter().all(Running::is_settled)).await;
-    wait_for("all nodes are equal", || {
-        nodes.windows(2).all(|pair| pair[0].machine() == pair[1].machine())
-    })
-    .await;
+    equal(nodes).await;
     let applied = nodes[0].machine().applied;
     let mut once = applied.clone();
     once.sort_unstable();

@@ -9,22 +9,7 @@ use steadfast_replication::ports::{Disk as _, File as _};
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
 use steadfast_replication::storage::{self, Rejoin};
 use tokio::time::sleep;
-use world::{MemoryNet, Running, config, run, wait_for};
-
-const THREE: [u64; 3] = [1, 2, 3];
-
-async fn start(net: &MemoryNet, id: u64, disk: MemoryDisk) -> Result<Running, OpenError> {
-    Running::start(net, config(id, &THREE), disk).await
-}
-
-async fn start_three(net: &MemoryNet) -> Vec<Running> {
-    let mut nodes = Vec::new();
-    for id in THREE {
-        nodes.push(start(net, id, MemoryDisk::default()).await.expect("it opens"));
-    }
-    wait_for("all gateways are registered", || nodes.iter().all(Running::is_registered)).await;
-    nodes
-}
+use world::{MemoryNet, Running, THREE, config, equal, run, start, start_three, wait_for};
 
 /// Flips a byte in the middle of what the first segment holds.
 fn damage(disk: &MemoryDisk) {
@@ -50,22 +35,21 @@ async fn write(nodes: &mut [Running], parcels: usize) {
     }
 }
 
-async fn equal(nodes: &[Running]) {
-    wait_for("all nodes are equal", || {
-        nodes.windows(2).all(|pair| pair[0].machine() == pair[1].machine())
-    })
-    .await;
+/// Three nodes that have written something; the second has ended since, and its log is damaged.
+async fn damaged_second(net: &MemoryNet) -> (Vec<Running>, MemoryDisk) {
+    let mut nodes = start_three(net).await;
+    write(&mut nodes, 20).await;
+    let disk = nodes.remove(1).crash().await;
+    damage(&disk);
+    (nodes, disk)
 }
 
 #[test]
 fn a_damaged_log_is_made_good() {
     run(async {
         let net = MemoryNet::new();
-        let mut nodes = start_three(&net).await;
-        write(&mut nodes, 20).await;
-        let disk = nodes.remove(1).crash().await;
-        damage(&disk);
-        let node = start(&net, 2, disk).await.expect("it opens");
+        let (mut nodes, disk) = damaged_second(&net).await;
+        let node = start(&net, 2, disk).await;
         assert_eq!(rejoin(&node.disk), Rejoin::UnderWay);
         assert!(aside(&node.disk) > 0, "what was damaged is kept");
         wait_for("it has rejoined", || rejoin(&node.disk) == Rejoin::Needless).await;
@@ -75,11 +59,11 @@ fn a_damaged_log_is_made_good() {
         // It is a member like any other: with it and one more there is a quorum, and it may lead.
         let gone = nodes.remove(0).crash().await;
         write(&mut nodes, 3).await;
-        nodes.push(start(&net, 1, gone).await.expect("it opens"));
+        nodes.push(start(&net, 1, gone).await);
         equal(&nodes).await;
         // The next start has no use any more for what was set aside.
         let kept = nodes[1].machine().applied.len();
-        let again = start(&net, 2, nodes.remove(1).crash().await).await.expect("it opens");
+        let again = start(&net, 2, nodes.remove(1).crash().await).await;
         assert_eq!((aside(&again.disk), rejoin(&again.disk)), (0, Rejoin::Needless));
         wait_for("it has its log", || again.machine().applied.len() >= kept).await;
     });
@@ -99,9 +83,9 @@ fn it_waits_for_all_voters() {
         let [one, two, three] = <[MemoryDisk; 3]>::try_from(disks).expect("there are three");
         damage(&two);
         damage(&three);
-        let mut nodes = vec![start(&net, 1, one).await.expect("it opens")];
+        let mut nodes = vec![start(&net, 1, one).await];
         for (id, disk) in [(2, two), (3, three)] {
-            nodes.push(start(&net, id, disk).await.expect("it opens"));
+            nodes.push(start(&net, id, disk).await);
         }
         wait_for("all are connected", || {
             THREE[1..].iter().all(|id| nodes[0].status.is_connected(*id))
@@ -144,10 +128,7 @@ fn one_of_two_refuses() {
 fn setting_aside_goes_on_after_a_crash() {
     run(async {
         let net = MemoryNet::new();
-        let mut nodes = start_three(&net).await;
-        write(&mut nodes, 20).await;
-        let disk = nodes.remove(1).crash().await;
-        damage(&disk);
+        let (mut nodes, disk) = damaged_second(&net).await;
         let mut operation = 0;
         let disk = loop {
             operation += 1;
@@ -164,7 +145,7 @@ fn setting_aside_goes_on_after_a_crash() {
         };
         assert!(operation > 10, "only {operation} places to crash at");
         let disk = MemoryDisk::with_files(disk.files());
-        let node = start(&net, 2, disk).await.expect("it opens");
+        let node = start(&net, 2, disk).await;
         wait_for("it has rejoined", || rejoin(&node.disk) == Rejoin::Needless).await;
         nodes.push(node);
         write(&mut nodes, 3).await;

@@ -104,8 +104,6 @@ struct Running<N: Net, C: Clock> {
     status: Arc<Status>,
     /// Announcements of snapshots that are being read from disk, by receiver.
     announced: BTreeMap<u64, RaftMessage>,
-    /// What it was last said to wait for.
-    rejoin_told: String,
     /// Where the event loop's pieces of the own state come out, until they are saved.
     pieces: Option<mpsc::Receiver<Piece>>,
     /// Beats that are left for handing leadership over before the log is closed.
@@ -152,7 +150,7 @@ impl Driver {
             drop(outlet.send(Outlet::Stopped).await);
             return Ok(());
         }
-        status.set_waiting("");
+        let _ = status.set_waiting(""); // that it waits no more is no news worth a line
         let node_config = self.node_config();
         let restored_index = self.start.snapshot.as_ref().map_or(0, |meta| meta.index);
         let node = Node::new(node_config, self.start)?;
@@ -169,7 +167,6 @@ impl Driver {
             backlog: VecDeque::new(),
             status,
             announced: BTreeMap::new(),
-            rejoin_told: String::new(),
             pieces: None,
             leaving: None,
             hand_over_beats: self.config.election_ticks,
@@ -287,9 +284,8 @@ impl Driver {
         loop {
             match &verdict {
                 Verdict::Wait(text) => {
-                    if status.waiting() != *text {
+                    if status.set_waiting(text) {
                         tracing::info!("{text}");
-                        status.set_waiting(text);
                     }
                 }
                 Verdict::Form(record, told) => {
@@ -570,14 +566,13 @@ impl<N: Net, C: Clock> Running<N, C> {
     }
 
     /// Says what a node waits for that has lost its log.
-    fn publish_rejoin(&mut self) {
+    fn publish_rejoin(&self) {
+        if !self.node.is_rejoining() && !self.status.is_rejoining() {
+            return;
+        }
         let waits_for = self.node.rejoin_waits_for();
-        if waits_for != self.rejoin_told {
-            if !waits_for.is_empty() {
-                tracing::warn!("{waits_for}");
-            }
-            self.status.set_waiting(&waits_for);
-            self.rejoin_told = waits_for;
+        if self.status.set_waiting(&waits_for) && !waits_for.is_empty() {
+            tracing::warn!("{waits_for}");
         }
     }
 

@@ -108,8 +108,7 @@ pub struct Node {
     abstention: Abstention,
     /// Readies that are not durable yet, oldest first.
     unpersisted: VecDeque<Unpersisted>,
-    /// The term that is on the disk, and the vote with its term.
-    durable_term: u64,
+    /// The term that is on the disk, and the vote in it.
     durable_vote: (u64, u64),
     /// A snapshot from the leader that raft has taken on and that waits for its ready.
     received: Option<(SnapshotMeta, Vec<Bytes>)>,
@@ -199,7 +198,6 @@ impl Node {
             outbox: Outbox::default(),
             abstention,
             unpersisted: VecDeque::new(),
-            durable_term: hard_state.term,
             durable_vote: (hard_state.term, hard_state.vote),
             received: None,
             applied: snapshot_index,
@@ -533,7 +531,6 @@ impl Node {
             let Some(ready) = self.unpersisted.pop_front() else { break };
             last = Some(ready.through);
             self.durable_vote = ready.voted.unwrap_or(self.durable_vote);
-            self.durable_term = self.durable_vote.0;
             self.settled = self.settled.max(ready.settles);
             ready.messages.into_iter().for_each(|message| self.send(now, message));
         }

@@ -84,7 +84,7 @@ impl Node {
     /// to wait for a disk, a leader whose followers' disks stand still for a moment (they save a snapshot, say) would step down.
     fn is_no_promise(&self, message: &eraftpb::Message) -> bool {
         message.get_msg_type() == MessageType::MsgHeartbeatResponse
-            && message.term <= self.durable_term
+            && message.term <= self.durable_vote.0
             && !is_planted(Canary::BeatsAwaitDisk)
     }
 

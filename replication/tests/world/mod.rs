@@ -383,6 +383,32 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
     }
 }
 
+/// The nodes that most tests are about.
+pub const THREE: [u64; 3] = [1, 2, 3];
+
+/// One of them, on what its disk holds.
+pub async fn start(net: &MemoryNet, id: u64, disk: MemoryDisk) -> Running {
+    Running::start(net, config(id, &THREE), disk).await.expect("it opens")
+}
+
+/// Three new nodes, once clients could be served on all.
+pub async fn start_three(net: &MemoryNet) -> Vec<Running> {
+    let mut nodes = Vec::new();
+    for id in THREE {
+        nodes.push(start(net, id, MemoryDisk::default()).await);
+    }
+    wait_for("all gateways are registered", || nodes.iter().all(Running::is_registered)).await;
+    nodes
+}
+
+/// Waits until all have applied the same.
+pub async fn equal(nodes: &[Running]) {
+    wait_for("all nodes are equal", || {
+        nodes.windows(2).all(|pair| pair[0].machine() == pair[1].machine())
+    })
+    .await;
+}
+
 impl Running {
     /// Starts a node on what its disk holds.
     pub async fn start(

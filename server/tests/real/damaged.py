@@ -10,21 +10,18 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from plain_client import connect
 from processes import answers, free_port, started, wait_until
+from three_nodes import Cluster
 
 BINARY = sys.argv[1]
 # So little that snapshots are taken while it runs.
 FLAGS = ["--snapshot-log-bytes", "1mb"]
-
-
-def connect(port):
-    return redis.Redis("127.0.0.1", port, socket_timeout=15, retry=Retry(NoBackoff(), 0), decode_responses=True)
 
 
 def damage(directory, kind):
@@ -55,38 +52,27 @@ class Counting(threading.Thread):
             self.error = error
 
 
-def three(start, directory):
-    ports = [free_port() for _ in range(3)]
-    cluster = ",".join(f"{id}=127.0.0.1:{free_port()}" for id in (1, 2, 3))
-    processes = {}
+def three(cluster, directory):
+    def end(id):
+        cluster.processes[id - 1].kill()
+        cluster.processes[id - 1].wait()
 
     def run(id):
-        words = ["server", "--node-id", str(id), "--cluster", cluster, "--port", str(ports[id - 1])]
-        processes[id] = start([BINARY, *words, "--dir", f"{directory}/{id}", *FLAGS])
+        cluster.start(id - 1)
+        cluster.wait()
 
-    def end(id):
-        processes[id].kill()
-        processes[id].wait()
-
-    def serves(id):
-        return answers(ports[id - 1])
-
-    for id in (1, 2, 3):
-        run(id)
-    for id in (1, 2, 3):
-        wait_until(f"node {id} serves", lambda: serves(id))
+    ports, third = cluster.ports, f"{directory}/2"
     clients = [connect(port) for port in ports]
     counting = [Counting(ports[id - 1], f"count:{id}") for id in (1, 2)]
     for thread in counting:
         thread.start()
     for kind in ("log-", "snapshot-", "log-"):
-        wait_until("a snapshot is on node 3's disk", lambda: any(n.startswith("snapshot-") for n in os.listdir(f"{directory}/3")))
+        wait_until("a snapshot is on node 3's disk", lambda: any(n.startswith("snapshot-") for n in os.listdir(third)))
         end(3)
-        name = damage(f"{directory}/3", kind)
+        name = damage(third, kind)
         run(3)
-        wait_until("node 3 serves", lambda: serves(3))
         wait_until("nothing is left to do", lambda: clients[2].info("raft")["raft_rejoining"] == 0)
-        aside = [name for name in os.listdir(f"{directory}/3") if name.startswith("damaged-")]
+        aside = [name for name in os.listdir(third) if name.startswith("damaged-")]
         print(f"node 3 came back after {name} was damaged; set aside: {len(aside)} files")
     for thread in counting:
         thread.ends = True
@@ -99,7 +85,6 @@ def three(start, directory):
         assert got == thread.count, f"{thread.key}: {thread.count} acknowledged, {got} found"
     clients[2].set("after", "1")
     run(1)
-    wait_until("node 1 serves", lambda: serves(1))
     for number in range(400):
         clients[0].set("more", number)
     checked = lambda: [client.info("raft")["raft_checked_index"] for client in clients]
@@ -135,7 +120,11 @@ def alone(start, directory):
     print("a node alone refused, and has all once its file is whole")
 
 
-with started() as (directory, start):
-    three(start, directory)
+with tempfile.TemporaryDirectory(prefix="steadfast-damaged-") as directory:
+    cluster = Cluster(BINARY, directory, FLAGS)
+    try:
+        three(cluster, directory)
+    finally:
+        cluster.end()
 with started() as (directory, start):
     alone(start, directory)

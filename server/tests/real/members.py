@@ -19,10 +19,9 @@ import threading
 import time
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from linearizable import NEVER, check_the_check, violation
+from plain_client import connect
 from processes import answers, free_port, wait_until
 
 BINARY = sys.argv[1]
@@ -31,10 +30,6 @@ CLIENTS_A_NODE, COUNTERS, REGISTERS, DATA = 2, 3, 4, 5_000
 FLAGS = ("--snapshot-log-bytes", "256kb")
 NOT_APPLIED = ("CLUSTERDOWN", "TRYAGAIN")
 REMOVED = "was removed from its cluster"
-
-
-def connect(node):
-    return redis.Redis("127.0.0.1", node.port, socket_timeout=15, retry=Retry(NoBackoff(), 0), decode_responses=True)
 
 
 class Node:
@@ -56,7 +51,7 @@ class Node:
         self.process.wait()
 
     def info(self):
-        with contextlib.closing(connect(self)) as client:
+        with contextlib.closing(connect(self.port)) as client:
             return client.info("raft")
 
     def last_words(self):
@@ -201,7 +196,7 @@ class Worker(threading.Thread):
         self.start()
 
     def use(self, node):
-        self.node, self.client = node, connect(node)
+        self.node, self.client = node, connect(node.port)
 
     def run(self):
         while not self.load.ends:
@@ -251,7 +246,7 @@ class Load:
         self.lock, self.runs = threading.Lock(), threading.Event()
         self.counted, self.open, self.history, self.wrong, self.excused = {}, {}, {}, [], []
         self.runs.set()
-        with contextlib.closing(connect(cluster.nodes[1])) as client, client.pipeline(transaction=False) as pipe:
+        with contextlib.closing(connect(cluster.nodes[1].port)) as client, client.pipeline(transaction=False) as pipe:
             for number in range(DATA):
                 pipe.set(f"data:{number}", f"{number}" * 20)
             assert all(pipe.execute())
@@ -296,7 +291,7 @@ class Load:
     def acknowledged(self):
         assert not self.wrong, "\n".join(self.wrong)
         for node in self.cluster.members():
-            with contextlib.closing(connect(node)) as client:
+            with contextlib.closing(connect(node.port)) as client:
                 for counter, count in self.counted.items():
                     final, most = int(client.get(counter)), count + self.open.get(counter, 0)
                     exact = counter == "count:going" or count == most
@@ -401,9 +396,9 @@ def refusals(cluster):
     cluster.remove(dead, ends=False)
     cluster.whole()
     for node in cluster.members():
-        with contextlib.closing(connect(node)) as client:
+        with contextlib.closing(connect(node.port)) as client:
             client.incr("count")
-    with contextlib.closing(connect(cluster.members()[0])) as client:
+    with contextlib.closing(connect(cluster.members()[0].port)) as client:
         assert client.get("count") == "2"
     dead.start()
     dead.ends_removed()
@@ -510,7 +505,7 @@ def removed_for_ever(cluster):
 
 def serves(node):
     try:
-        with contextlib.closing(connect(node)) as client:
+        with contextlib.closing(connect(node.port)) as client:
             return client.get("data:1") == "1" * 20
     except redis.RedisError:
         return False
