@@ -80,6 +80,11 @@ impl Checkpoints {
         differs.then_some(Checkpoint { index: said.index, digest: own })
     }
 
+    /// A peer has gone: what it said is not what its next start may come to.
+    pub(crate) fn forget(&mut self, peer: u64) {
+        self.told.values_mut().for_each(|told| told.retain(|other, _| *other != peer));
+    }
+
     /// Looks at an index. `is_most` tells whether these nodes are a quorum.
     pub(crate) fn judge(
         &mut self,
@@ -174,6 +179,18 @@ mod tests {
         }
         assert_eq!(messages, 3, "each has told the other, and one twice");
         assert_eq!(one.hear(3, at(64, 7)), None);
+    }
+
+    /// A peer whose memory had failed starts again, and comes to the state of the others.
+    #[test]
+    fn what_a_peer_said_before_its_start_is_forgotten() {
+        let mut checkpoints = Checkpoints::default();
+        for peer in [2, 3] {
+            checkpoints.hear(peer, at(64, 8));
+        }
+        checkpoints.forget(3);
+        checkpoints.reach(at(64, 7));
+        assert_eq!(checkpoints.judge(1, 64, is_most), Finding::Disputed(vec![2]));
     }
 
     /// However much is said, only so much is remembered.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::checkpoints::Checkpoint;
 use crate::gateway::Committed;
 use crate::node::Change;
-pub use crate::rejoin::RejoinWord;
+pub use crate::rejoin::{Known, RejoinWord};
 use crate::storage::{HardState, LogEntry, SnapshotMeta};
 use crate::wire::RaftMessage;
 

@@ -4,6 +4,7 @@
 //! driver. The border to the event loop is `gateway`; what is needed of the outside are the ports.
 
 pub mod driver;
+pub mod electorate;
 pub mod event;
 pub mod formation;
 pub mod gateway;

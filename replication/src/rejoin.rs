@@ -4,11 +4,14 @@
 //! It knows who it is, and no longer which terms it has seen, whom it voted for, and what it confirmed. So:
 //!
 //! 1. *Deaf.* It answers nobody, and asks all voters. Each says its term. Once all have said it since this start, no candidate that had
-//!    this node's vote can be in a later term than the highest of these: the node takes that term on, and never votes in it.
+//!    this node's vote can be in a later term than the highest of these: the node takes that term on, and never votes in it. Who votes
+//!    the others say, and what this node had written down beside its log: alone with one other it may have voted for a third that the
+//!    other does not know yet.
 //! 2. *Abstaining.* It follows, and confirms what it writes from now on, but votes for nobody. Whoever leads forgets, when it is first
 //!    asked, what it believes that the node has, and says where its own log ends: everything that can ever count as confirmed by the lost
 //!    log stands in front of that, for who leads without this node's vote has it all.
-//! 3. Once that much is committed, and durable here, it is a member like any other.
+//! 3. Once that much is committed, and durable here, it is a member like any other. Whoever leads in a later term may name another end,
+//!    also an earlier one: what a leader had not yet written when it failed is gone.
 //!
 //! This is the recovery of Viewstamped Replication Revisited (Liskov and Cowling 2012, section 4.3), but for three things: all other
 //! voters have to answer, not a quorum, since their votes are remembered and this one's are not; the leader is told before it names the end
@@ -17,6 +20,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_core::canary::{Canary, is_planted};
+
+use crate::electorate::Electorate;
 
 /// What a voter tells a node that has lost its log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -30,20 +35,36 @@ pub struct RejoinWord {
     /// Where its log ends, if it leads and has forgotten what it believed of the asker; otherwise 0.
     #[prost(uint64, tag = "3")]
     pub leads_to: u64,
-    /// Who votes, as far as it knows, in both halves of a joint configuration.
-    #[prost(uint64, repeated, tag = "4")]
-    pub voters: Vec<u64>,
+    /// Who votes, as far as it knows.
+    #[prost(message, required, tag = "4")]
+    pub electorate: Electorate,
+}
+
+/// What a node that has lost its log had written down beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Who votes by the last change that it knew for ever.
+    pub electorate: Electorate,
+    /// Who votes, or is on the way to: it may have confirmed the change that makes them voters.
+    pub coming: BTreeSet<u64>,
 }
 
 /// How far it has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It waits for the words of these.
+    /// It waits for the words of these; of anybody, if there are none.
     Deaf(BTreeSet<u64>),
+    /// The others know no voter but this node: nobody can make its log good.
+    Alone,
     /// It follows, and has not been told yet how far it has to come.
     Follows,
-    /// It follows, and must have this much.
-    Needs(u64),
+    /// It follows, and must have this much, as the leader of that term has said.
+    Needs {
+        /// Index of an entry.
+        index: u64,
+        /// The leader's term.
+        term: u64,
+    },
 }
 
 /// See the file's head.
@@ -51,8 +72,9 @@ pub(crate) enum Step {
 pub(crate) struct Rejoining {
     own: u64,
     incarnation: u64,
+    known: Known,
     /// What each has said: the highest term, and who votes by its last word.
-    words: BTreeMap<u64, (u64, Vec<u64>)>,
+    words: BTreeMap<u64, (u64, Electorate)>,
     /// Peers that have lost their logs as well, and have asked since this start.
     forgetful: BTreeSet<u64>,
     step: Step,
@@ -62,10 +84,11 @@ pub(crate) struct Rejoining {
 
 impl Rejoining {
     /// Node `own` in this start.
-    pub(crate) fn new(own: u64, incarnation: u64) -> Self {
+    pub(crate) fn new(own: u64, incarnation: u64, known: Known) -> Self {
         Self {
             own,
             incarnation,
+            known,
             words: BTreeMap::new(),
             forgetful: BTreeSet::new(),
             step: Step::Deaf(BTreeSet::new()),
@@ -78,7 +101,23 @@ impl Rejoining {
     }
 
     pub(crate) const fn is_deaf(&self) -> bool {
-        matches!(self.step, Step::Deaf(_))
+        matches!(self.step, Step::Deaf(_) | Step::Alone)
+    }
+
+    /// Peers that have lost their logs as well.
+    pub(crate) const fn forgetful(&self) -> &BTreeSet<u64> {
+        &self.forgetful
+    }
+
+    /// Whether those that have lost their logs, this node among them, are so few that the others can decide without them.
+    pub(crate) fn are_few(&self) -> bool {
+        let mut forgetful = self.forgetful.clone();
+        forgetful.insert(self.own);
+        let coming = self.known.coming.iter().copied().collect();
+        let coming = Electorate { voters: coming, ..Electorate::default() };
+        let told = self.words.values().map(|(_, electorate)| electorate);
+        let mut all = told.chain([&self.known.electorate, &coming]);
+        all.all(|electorate| electorate.is_minority(&forgetful))
     }
 
     /// A voter has answered. The term to take on, once all have.
@@ -86,12 +125,17 @@ impl Rejoining {
         if word.incarnation != self.incarnation || from == self.own {
             return None;
         }
-        let (term, voters) = self.words.entry(from).or_default();
+        let (term, electorate) = self.words.entry(from).or_default();
         *term = word.term.max(*term);
-        voters.clone_from(&word.voters);
+        electorate.clone_from(&word.electorate);
         let takes_on = self.listen();
-        if self.step == Step::Follows && word.leads_to > 0 && word.term >= self.floor_term {
-            self.step = Step::Needs(word.leads_to);
+        let counts = match self.step {
+            Step::Deaf(_) | Step::Alone => false,
+            Step::Follows => word.term >= self.floor_term,
+            Step::Needs { term, .. } => word.term > term,
+        };
+        if counts && word.leads_to > 0 {
+            self.step = Step::Needs { index: word.leads_to, term: word.term };
         }
         takes_on
     }
@@ -108,16 +152,16 @@ impl Rejoining {
         if !self.is_deaf() || self.words.is_empty() {
             return None;
         }
-        let named = self.words.values().flat_map(|(_, voters)| voters.iter().copied());
-        let others: BTreeSet<u64> = named.filter(|id| *id != self.own).collect();
-        let voters = others.len() + 1; // this node is one, or else it harms nobody
-        let forgetful = others.intersection(&self.forgetful).count() + 1;
-        let is_minority = forgetful * 2 < voters;
+        let others = self.others();
+        let are_few = self.are_few();
         let is_known =
-            |id: &u64| self.words.contains_key(id) || is_minority && self.forgetful.contains(id);
+            |id: &u64| self.words.contains_key(id) || are_few && self.forgetful.contains(id);
         let missing: BTreeSet<u64> = others.iter().copied().filter(|id| !is_known(id)).collect();
-        let enough = missing.is_empty() || is_planted(Canary::OneWordIsEnough);
-        if !enough || others.is_empty() {
+        if others.is_empty() {
+            self.step = Step::Alone;
+            return None;
+        }
+        if !missing.is_empty() && !is_planted(Canary::OneWordIsEnough) {
             self.step = Step::Deaf(missing);
             return None;
         }
@@ -126,12 +170,39 @@ impl Rejoining {
         Some(self.floor_term)
     }
 
+    /// Whoever may be in a later term thanks to this node's vote: all that anybody names, and all that it knew itself.
+    fn others(&self) -> BTreeSet<u64> {
+        let told = self.words.values().flat_map(|(_, electorate)| electorate.ids());
+        let mut others: BTreeSet<u64> = told.collect();
+        let own = self.known.coming.iter().copied().chain(self.known.electorate.ids());
+        let own: Vec<u64> = own.filter(|id| !self.is_past(*id)).collect();
+        others.extend(own);
+        others.remove(&self.own);
+        others
+    }
+
+    /// Whether one that nobody names any more need not be waited for. Not if it and this node were most of three voters, or all of two, and
+    /// its removal is all that has happened since: then it may have gone on as their leader, and know nothing of that. Where more has
+    /// happened, or more voters are needed, one that has been asked took part.
+    fn is_past(&self, id: u64) -> bool {
+        let known = &self.known.electorate;
+        let newest = self.words.values().map(|(_, electorate)| electorate);
+        let Some(newest) = newest.max_by_key(|electorate| electorate.version) else { return false };
+        let without: Vec<u64> = known.voters.iter().copied().filter(|voter| *voter != id).collect();
+        let could_decide =
+            known.outgoing.is_empty() && known.voters.len() <= 3 && known.voters.contains(&id);
+        let is_all = newest.outgoing.is_empty() && newest.voters == without;
+        newest.version > known.version && !(could_decide && is_all)
+    }
+
     /// Whether this much, committed and durable here, is all that it needs.
     pub(crate) fn is_done(&self, committed: u64) -> bool {
         match self.step {
-            Step::Deaf(_) => false,
+            Step::Deaf(_) | Step::Alone => false,
             Step::Follows => is_planted(Canary::RejoinsWithoutLog),
-            Step::Needs(index) => committed >= index || is_planted(Canary::RejoinsWithoutLog),
+            Step::Needs { index, .. } => {
+                committed >= index || is_planted(Canary::RejoinsWithoutLog)
+            }
         }
     }
 }
@@ -140,13 +211,33 @@ impl Rejoining {
 mod tests {
     use super::*;
 
+    fn electorate(version: u64, voters: &[u64]) -> Electorate {
+        Electorate { version, voters: voters.to_vec(), outgoing: Vec::new() }
+    }
+
     fn word(incarnation: u64, term: u64, leads_to: u64, voters: &[u64]) -> RejoinWord {
-        RejoinWord { incarnation, term, leads_to, voters: voters.to_vec() }
+        RejoinWord { incarnation, term, leads_to, electorate: electorate(0, voters) }
+    }
+
+    /// A word of one that knows of a later change.
+    fn later(term: u64, version: u64, voters: &[u64]) -> RejoinWord {
+        RejoinWord { electorate: electorate(version, voters), ..word(9, term, 0, voters) }
+    }
+
+    /// Node 1, which knows nothing but its name.
+    fn unknowing() -> Rejoining {
+        Rejoining::new(1, 9, Known::default())
+    }
+
+    /// Node 1, which knew these voters at entry 10, and these on their way.
+    fn knowing(voters: &[u64], coming: &[u64]) -> Rejoining {
+        let coming = voters.iter().chain(coming).copied().collect();
+        Rejoining::new(1, 9, Known { electorate: electorate(10, voters), coming })
     }
 
     #[test]
     fn all_voters_have_to_answer() {
-        let mut rejoining = Rejoining::new(1, 9);
+        let mut rejoining = unknowing();
         assert_eq!(rejoining.hear(2, &word(9, 4, 100, &[1, 2, 3])), None);
         assert_eq!(rejoining.step(), &Step::Deaf(BTreeSet::from([3])));
         assert_eq!(rejoining.hear(2, &word(9, 5, 120, &[1, 2, 3])), None, "one twice is one");
@@ -159,37 +250,88 @@ mod tests {
     /// Whoever a voter names as one has to answer, too.
     #[test]
     fn voters_are_learnt_from_voters() {
-        let mut rejoining = Rejoining::new(1, 9);
+        let mut rejoining = unknowing();
         assert_eq!(rejoining.hear(2, &word(9, 4, 0, &[1, 2])), Some(4), "that is all there are");
-        let mut rejoining = Rejoining::new(1, 9);
+        let mut rejoining = unknowing();
         assert_eq!(rejoining.hear(3, &word(9, 4, 0, &[2, 3, 4])), None);
         assert_eq!(rejoining.hear(2, &word(9, 3, 0, &[1, 2, 3, 5])), None);
         assert_eq!(rejoining.hear(4, &word(9, 3, 0, &[1, 2, 3])), None);
         assert_eq!(rejoining.hear(5, &word(9, 6, 0, &[])), Some(6));
     }
 
-    /// Two of five need not wait for each other; two of three must.
+    /// Two grow to three, and node 3 leads with the vote of this one. Node 2 was not told, and leads still, by what it knows.
+    #[test]
+    fn whom_the_others_do_not_know_yet_is_waited_for() {
+        for mut rejoining in [knowing(&[1, 2, 3], &[]), knowing(&[1, 2], &[3])] {
+            assert_eq!(rejoining.hear(2, &word(9, 4, 100, &[1, 2])), None);
+            assert_eq!(rejoining.step(), &Step::Deaf(BTreeSet::from([3])));
+            assert_eq!(rejoining.hear(3, &later(5, 10, &[1, 2, 3])), Some(5));
+            rejoining.hear(2, &word(9, 4, 100, &[1, 2]));
+            assert_eq!(rejoining.step(), &Step::Follows);
+        }
+    }
+
+    /// One that was replaced, or that went out of five, while this node was away, is not waited for; one of three that went may have led
+    /// with this node's vote.
+    #[test]
+    fn who_went_meanwhile_is_not_waited_for() {
+        let mut replaced = knowing(&[1, 2, 3], &[]);
+        assert_eq!(replaced.hear(2, &later(6, 20, &[1, 2, 4])), None);
+        assert_eq!(replaced.hear(4, &later(6, 20, &[1, 2, 4])), Some(6));
+        let mut of_five = knowing(&[1, 2, 3, 4, 5], &[]);
+        for id in [2, 3] {
+            assert_eq!(of_five.hear(id, &later(6, 20, &[1, 2, 3, 4])), None);
+        }
+        assert_eq!(of_five.hear(4, &word(9, 6, 0, &[1, 2, 3, 4, 5])), None, "it may vote for 5");
+        assert_eq!(of_five.hear(4, &later(6, 20, &[1, 2, 3, 4])), Some(6));
+        let mut of_three = knowing(&[1, 2, 3], &[]);
+        assert_eq!(of_three.hear(2, &later(6, 20, &[1, 2])), None);
+        assert_eq!(of_three.step(), &Step::Deaf(BTreeSet::from([3])));
+        assert_eq!(of_three.hear(3, &word(9, 7, 0, &[1, 2, 3])), Some(7));
+        let mut given_up = knowing(&[1, 2], &[3]);
+        assert_eq!(given_up.hear(2, &later(6, 20, &[1, 2])), Some(6), "it never voted");
+    }
+
+    /// Where nobody else votes nobody can help.
+    #[test]
+    fn nobody_helps_the_only_voter() {
+        let mut rejoining = knowing(&[1], &[]);
+        assert_eq!(rejoining.hear(2, &word(9, 4, 0, &[1])), None);
+        assert_eq!(rejoining.step(), &Step::Alone);
+        assert!(rejoining.is_deaf() && !rejoining.is_done(u64::MAX));
+        assert_eq!(rejoining.hear(2, &later(4, 20, &[1, 2])), Some(4), "it was behind");
+    }
+
+    /// Two of five need not wait for each other; two of three must, also where somebody still names voters that are gone.
     #[test]
     fn a_minority_does_not_wait_for_itself() {
         for (voters, takes_on) in [(&[1, 2, 3, 4, 5][..], Some(6)), (&[1, 2, 3], None)] {
-            let mut rejoining = Rejoining::new(1, 9);
+            let mut rejoining = unknowing();
             assert_eq!(rejoining.asked(2), None, "nobody has said who votes");
             let others = voters.iter().filter(|id| **id > 2);
             let heard = others.map(|id| rejoining.hear(*id, &word(9, *id + 1, 0, voters)));
             assert_eq!(heard.last(), Some(takes_on));
         }
-        let mut rejoining = Rejoining::new(1, 9);
+        let mut rejoining = unknowing();
         for id in 3..=5 {
             assert_eq!(rejoining.hear(id, &word(9, 4, 0, &[1, 2, 3, 4, 5])), None);
         }
         assert!(rejoining.is_deaf());
         assert_eq!(rejoining.asked(2), Some(4));
+        let mut rejoining = unknowing();
+        rejoining.asked(2);
+        rejoining.hear(4, &word(9, 4, 0, &[1, 4, 5]));
+        rejoining.hear(5, &word(9, 4, 0, &[3, 4, 5]));
+        let joint = Electorate { outgoing: vec![1, 2, 3], ..electorate(20, &[1, 4, 5]) };
+        let word = RejoinWord { electorate: joint, ..word(9, 4, 0, &[]) };
+        assert_eq!(rejoining.hear(3, &word), None, "they are most of the voters before");
+        assert!(!rejoining.are_few());
     }
 
     /// A member that was behind names one that is gone, until it has caught up.
     #[test]
     fn the_last_word_counts() {
-        let mut rejoining = Rejoining::new(1, 9);
+        let mut rejoining = unknowing();
         assert_eq!(rejoining.hear(2, &word(9, 4, 0, &[1, 2, 3])), None);
         assert_eq!(rejoining.hear(4, &word(9, 4, 0, &[1, 2, 4])), None, "3 is still waited for");
         assert_eq!(rejoining.hear(2, &word(9, 4, 0, &[1, 2, 4])), Some(4));
@@ -198,14 +340,26 @@ mod tests {
     /// The end of the log counts of who leads in the term taken on or later, and of the first that says it.
     #[test]
     fn a_deposed_leader_sets_no_goal() {
-        let mut rejoining = Rejoining::new(1, 9);
+        let mut rejoining = unknowing();
         rejoining.hear(2, &word(9, 4, 100, &[1, 2, 3]));
         rejoining.hear(3, &word(9, 5, 0, &[1, 2, 3]));
         rejoining.hear(2, &word(9, 4, 100, &[1, 2, 3]));
         assert_eq!(rejoining.step(), &Step::Follows);
         rejoining.hear(3, &word(9, 6, 70, &[1, 2, 3]));
         rejoining.hear(3, &word(9, 6, 75, &[1, 2, 3]));
-        assert_eq!(rejoining.step(), &Step::Needs(70));
+        assert_eq!(rejoining.step(), &Step::Needs { index: 70, term: 6 });
         assert!(!rejoining.is_done(69) && rejoining.is_done(70));
+    }
+
+    /// The leader failed, and with it what it had not written: its successor's log is shorter, and nobody writes more.
+    #[test]
+    fn a_later_leader_names_an_earlier_end() {
+        let mut rejoining = unknowing();
+        rejoining.hear(2, &word(9, 4, 0, &[1, 2, 3]));
+        rejoining.hear(3, &word(9, 5, 100, &[1, 2, 3]));
+        rejoining.hear(2, &word(9, 6, 90, &[1, 2, 3]));
+        assert_eq!(rejoining.step(), &Step::Needs { index: 90, term: 6 });
+        rejoining.hear(3, &word(9, 5, 100, &[1, 2, 3]));
+        assert!(rejoining.is_done(90), "what it said before counts no more");
     }
 }

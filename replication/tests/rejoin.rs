@@ -5,9 +5,10 @@ mod world;
 use std::time::Duration;
 
 use steadfast_replication::driver::{self, OpenError};
+use steadfast_replication::gateway::{Checkpoint, Intake};
 use steadfast_replication::ports::{Disk as _, File as _};
 use steadfast_replication::storage::memory::{Failure, MemoryDisk};
-use steadfast_replication::storage::{self, Rejoin};
+use steadfast_replication::storage::{self, Copies, Damage, LogConfig, Rejoin};
 use tokio::time::sleep;
 use world::{MemoryNet, Running, THREE, config, equal, run, start, start_three, wait_for};
 
@@ -21,6 +22,11 @@ fn damage(disk: &MemoryDisk) {
 
 fn rejoin(disk: &MemoryDisk) -> Rejoin {
     storage::identity(disk).expect("it can be read").expect("there is one").rejoin
+}
+
+/// Of a store that sets damage aside.
+fn taken_apart() -> LogConfig {
+    LogConfig { damage: Damage::SetAside, ..config(2, &THREE).log }
 }
 
 fn aside(disk: &MemoryDisk) -> usize {
@@ -120,6 +126,85 @@ fn one_of_two_refuses() {
         let refused = Running::start(&net, config(2, &[1, 2]), disk.clone()).await;
         assert!(matches!(refused, Err(OpenError::Store(storage::StoreError::Damaged { .. }))));
         assert_eq!(disk.files(), before);
+    });
+}
+
+/// What a later damage is about is set aside in the place of what an earlier one left behind.
+#[test]
+fn the_newest_damage_is_kept() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_nodes, disk) = damaged_second(&net).await;
+        for (rejoin, before) in [(Rejoin::Needless, "older"), (Rejoin::Due, "old")] {
+            let disk = MemoryDisk::with_files(disk.files());
+            let old = disk.create("damaged-log-0000000000000001");
+            old.and_then(|mut file| file.write_at(before.as_bytes(), 0)).expect("it is written");
+            let now = disk.files().remove("log-0000000000000001").expect("it is there");
+            let (mut store, recovered) =
+                storage::open(disk.clone(), taken_apart()).await.expect("it opens");
+            assert_eq!(disk.files().get("damaged-log-0000000000000001"), Some(&now));
+            // The same, if the node had found out itself that something is missing.
+            let meta = recovered.meta.expect("there is one");
+            store.save_meta(storage::NodeMeta { rejoin, ..meta }).await.expect("it is saved");
+            let now = disk.files().remove("log-0000000000000001").expect("it is there");
+            if rejoin == Rejoin::Due {
+                storage::open(disk.clone(), taken_apart()).await.expect("it opens");
+                assert_eq!(disk.files().get("damaged-log-0000000000000001"), Some(&now));
+            }
+        }
+    });
+}
+
+/// A copy is none the less a copy because its log is to be set aside.
+#[test]
+fn a_copy_that_is_to_be_set_aside_is_refused() {
+    run(async {
+        let net = MemoryNet::new();
+        let (_nodes, disk) = damaged_second(&net).await;
+        for rejoin in [Rejoin::Due, Rejoin::SettingAside] {
+            let disk = MemoryDisk::with_files(disk.files()).born(1);
+            let (mut store, recovered) =
+                storage::open(disk.clone(), taken_apart()).await.expect("it opens");
+            let meta = recovered.meta.expect("there is one");
+            store.save_meta(storage::NodeMeta { rejoin, ..meta }).await.expect("it is saved");
+            let copy = MemoryDisk::with_files(disk.files()).born(2);
+            let before = copy.files();
+            let config = LogConfig { copies: Copies::Refused, ..taken_apart() };
+            let refused = storage::open(copy.clone(), config).await.err();
+            assert!(matches!(refused, Some(storage::StoreError::Copied { .. })), "{rejoin:?}");
+            assert_eq!(copy.files(), before);
+        }
+    });
+}
+
+/// Who must stop because its state is wrong does not end as if that were written down, if it can't be.
+#[test]
+fn what_is_not_written_down_is_not_taken_for_written() {
+    run(async {
+        let net = MemoryNet::new();
+        let nodes = start_three(&net).await;
+        nodes[2].disk.set_free_bytes(Some(0));
+        nodes[2].disk.remove("reserve").expect("it is there");
+        for (node, digest) in nodes.iter().zip([7, 7, 8]) {
+            node.send(Intake::Checkpoint(Checkpoint { index: 64, digest }));
+        }
+        wait_for("it ends", || nodes[2].seen.borrow().end.is_some()).await;
+        let end = nodes[2].seen.borrow().end.clone().expect("it has ended");
+        assert!(end.is_err_and(|text| text.contains("is full")));
+        let identity = storage::identity(&nodes[2].disk).expect("it can be read");
+        assert_eq!(identity.expect("there is one").barred, None);
+    });
+}
+
+/// Beside its log each node writes down who votes: with less than three its log is not set aside.
+#[test]
+fn who_votes_is_written_down() {
+    run(async {
+        let net = MemoryNet::new();
+        for node in start_three(&net).await {
+            let identity = storage::identity(&node.disk).expect("it can be read");
+            assert_eq!(identity.expect("there is one").electorate.voters, THREE);
+        }
     });
 }
 

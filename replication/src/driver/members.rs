@@ -6,6 +6,7 @@ use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
 use super::Running;
+use crate::electorate::Electorate;
 use crate::event::Input;
 use crate::formation::{Exclusion, Heard, Member};
 use crate::gateway::{KnownMember, MembershipChange};
@@ -104,7 +105,7 @@ impl<N: Net, C: Clock> Running<N, C> {
                 mark::reached(Mark::RemovedNodeTold);
             }
             self.meta.barred = Some(why);
-            return self.save_meta();
+            return self.save_meta(true);
         }
         Ok(())
     }
@@ -116,16 +117,17 @@ impl<N: Net, C: Clock> Running<N, C> {
                 "{what}: replace this node by a new one (steadfast cluster replace)."
             ));
         }
-        self.meta.rejoin = Rejoin::SettingAside;
+        self.meta.rejoin = Rejoin::Due;
         self.standing.lost = Some(format!(
             "{what}: look at its disk, and start this node again. It will set aside what it has, and get its data back from them."
         ));
-        self.save_meta()
+        self.save_meta(true)
     }
 
-    pub(super) fn save_meta(&mut self) -> Result<(), String> {
+    /// Writes the identity down. What decides how the next start begins is vital: the node must not go on, or end, as if it were written.
+    pub(super) fn save_meta(&mut self, vital: bool) -> Result<(), String> {
         self.standing.saves += 1;
-        self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital: false })
+        self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital })
     }
 
     /// An identity is on the disk.
@@ -152,19 +154,30 @@ impl<N: Net, C: Clock> Running<N, C> {
     /// What the log has made of the members counts from now on.
     pub(super) fn note_members(&mut self) -> Result<(), String> {
         let settled = self.node.settled_membership();
-        if settled.roster.is_newer_than(&self.roster) {
+        let is_newer = settled.roster.is_newer_than(&self.roster);
+        let is_own = settled.roster.version() == self.roster.version();
+        let votes_anew = (is_newer || is_own) && !self.meta.electorate.is_of(settled);
+        if votes_anew {
+            self.meta.electorate = Electorate::of(settled);
+        }
+        if is_newer {
             self.roster = settled.roster.clone();
             self.meta.roster = self.roster.encode();
             self.standing.courted.take_if(|courted| self.roster.get(courted.member.id).is_some());
-            self.save_meta()?;
+            self.save_meta(false)?;
             self.dial();
             self.tell_members();
             if is_planted(Canary::EndsByItsOwnLog) && self.roster.is_gone(self.meta.node_id) {
                 return self.bar(Barred::Removed);
             }
-        } else if self.standing.told_voters != settled.voters {
-            // A change that was told when this node joined has reached its log.
+            return Ok(());
+        }
+        // A change that was told when this node joined has reached its log.
+        if self.standing.told_voters != settled.voters {
             self.tell_members();
+        }
+        if votes_anew {
+            self.save_meta(false)?;
         }
         Ok(())
     }

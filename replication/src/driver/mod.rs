@@ -16,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::electorate::Electorate;
 use crate::event::{Input, Output};
 use crate::formation::{Forming, Member, Record, Verdict};
 use crate::gateway::{Intake, Outlet, PARCEL_BYTES_MAX, Role, Status};
@@ -217,7 +218,7 @@ impl Driver {
             heartbeat_ticks: self.config.heartbeat_ticks,
             tick: self.config.tick,
             lease_reads: self.config.lease_reads,
-            rejoins: self.meta.rejoin != Rejoin::Needless,
+            rejoins: open::known(&self.meta),
             snapshot_log_bytes: self.config.snapshot_log_bytes,
             tail_bytes: self.config.tail_bytes,
             seed: self.config.seed,
@@ -292,6 +293,9 @@ impl Driver {
                     let founders = open::founders(record, &self.config.members, told);
                     self.roster =
                         if told.version() > 0 { told.clone() } else { founders.roster.clone() };
+                    if told.version() == 0 {
+                        self.meta.electorate = Electorate::of(&founders);
+                    }
                     self.start.membership = founders;
                     (self.meta.formation, self.meta.roster) =
                         (record.encode(), self.roster.encode());
@@ -657,7 +661,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             Output::Rejoined => {
                 tracing::info!("all data is back from the other nodes: this node votes again");
                 self.meta.rejoin = Rejoin::Needless;
-                self.save_meta()?;
+                self.save_meta(true)?;
             }
             Output::LogLost(what) => return self.lose_log(&what),
             Output::Outvoted(text) => {

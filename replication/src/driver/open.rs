@@ -8,10 +8,12 @@ use steadfast_core::mark::{self, Mark};
 use tokio::sync::mpsc;
 
 use super::{Driver, LOG_MESSAGES_MAX, ReplicationConfig};
+use crate::electorate::Electorate;
+use crate::event::Known;
 use crate::formation::{Member, Record, removed};
 use crate::node::NodeStart;
 use crate::ports::Disk;
-use crate::roster::{Goal, Listed, Roster};
+use crate::roster::{Goal, Roster};
 use crate::storage::{
     self, Barred, Copies, Damage, HardState, LogDone, LogEntry, LogRequest, LogStore, Membership,
     NodeMeta, Recovered, Rejoin, SnapshotMeta, SnapshotWorker, StoreError, WorkerLink, write_loop,
@@ -96,7 +98,8 @@ pub async fn open<D: Disk>(config: ReplicationConfig, disk: D) -> Result<Opened<
     if config.members.len() <= 1 && !config.joins && meta.formation.is_empty() {
         let record = Record::alone(meta.node_id, meta.storage_id);
         meta.formation = record.encode();
-        meta.roster = Roster::founding(&record, &config.members, &Roster::default()).encode();
+        let founders = founders(&record, &config.members, &Roster::default());
+        (meta.roster, meta.electorate) = (founders.roster.encode(), Electorate::of(&founders));
     }
     if is_new || !is_planted(Canary::IncarnationNotSaved) {
         store.save_meta(meta.clone()).await.map_err(refused)?;
@@ -127,10 +130,17 @@ fn copies(config: &ReplicationConfig, meta: &NodeMeta) -> Copies {
 
 /// The data of one of three voters or more is with the others, who can do without it until it is made good. Of two the other could not.
 pub(super) fn damage(meta: &NodeMeta) -> Damage {
-    let is_voter = |listed: &Listed| listed.goal != Goal::Learner;
-    let voters = roster_of(meta).iter().filter(|(_, listed)| is_voter(listed)).count();
-    let is_with_others = voters > 2 || meta.rejoin != Rejoin::Needless;
+    let is_with_others = meta.electorate.can_spare_one() || meta.rejoin != Rejoin::Needless;
     if is_with_others { Damage::SetAside } else { Damage::Refused }
+}
+
+/// What is left of what a node knew that has lost its log; none if it has not.
+pub(super) fn known(meta: &NodeMeta) -> Option<Known> {
+    let roster = roster_of(meta);
+    let coming = roster.iter().filter(|(_, listed)| listed.goal != Goal::Learner);
+    let coming = coming.map(|(id, _)| id).collect();
+    let electorate = meta.electorate.clone();
+    (meta.rejoin != Rejoin::Needless).then_some(Known { electorate, coming })
 }
 
 /// Starts are counted in the upper half; the lower half is drawn, so that a node started from an older copy of its directory
@@ -247,5 +257,42 @@ impl<D: Disk> Writer<D> {
     /// Runs until the driver closes it.
     pub async fn run(self) {
         write_loop(self.store, self.worker, self.requests, self.done).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roster::Listed;
+
+    fn meta(voters: &[u64], outgoing: &[u64]) -> NodeMeta {
+        let (voters, outgoing) = (voters.to_vec(), outgoing.to_vec());
+        let electorate = Electorate { version: 9, voters, outgoing };
+        let member = |id: u64| Member { id, host: format!("node-{id}"), port: 7000 };
+        let record = Record::alone(1, 5);
+        let members: Vec<Member> = (1..=3).map(member).collect();
+        let listed = |id| Listed { storage_id: id, ..Listed::default() };
+        let news = (1..=3).map(|id| (id, listed(id.into()))).collect();
+        let founding = Roster::founding(&record, &members, &Roster::default());
+        let roster = founding.after(9, news, &[1, 2, 3]).encode();
+        NodeMeta { node_id: 1, roster, electorate, ..NodeMeta::default() }
+    }
+
+    /// Whoever is on the way to voting is none of those with whom the data surely is.
+    #[test]
+    fn damage_is_set_aside_where_the_others_can_make_it_good() {
+        for (voters, outgoing, damaged) in [
+            (&[1, 2, 3][..], &[][..], Damage::SetAside),
+            (&[1], &[], Damage::Refused),
+            (&[1, 2], &[], Damage::Refused),
+            (&[1, 2, 3], &[1, 2], Damage::Refused),
+            (&[1, 2, 4], &[1, 2, 3], Damage::SetAside),
+            (&[], &[], Damage::Refused),
+        ] {
+            assert_eq!(damage(&meta(voters, outgoing)), damaged, "{voters:?} {outgoing:?}");
+        }
+        let meta = NodeMeta { rejoin: Rejoin::UnderWay, ..meta(&[1, 2], &[]) };
+        let known = known(&meta).expect("its log is lost");
+        assert_eq!((known.electorate, known.coming), (meta.electorate, [1, 2, 3].into()));
     }
 }

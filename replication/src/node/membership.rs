@@ -179,8 +179,11 @@ impl Node {
         let (own, asked) = (self.config.node_id, since + self.config.heartbeat_ticks as u64);
         let left: Vec<u64> =
             self.membership().voters.iter().copied().filter(|other| *other != id).collect();
+        // One that gets a lost log back answers and writes, but votes for nobody: without this leader nobody could lead.
         let answers = |other: &&u64| {
-            **other == own || self.changes.answered.get(other).is_some_and(|at| *at > asked)
+            **other == own
+                || self.changes.answered.get(other).is_some_and(|at| *at > asked)
+                    && !self.has_peer_lost_its_log(**other)
         };
         if left.is_empty() {
             return Err(format!("node {id} is the only voter: nobody would be left"));

@@ -27,7 +27,7 @@ use steadfast_core::mark::{self, Mark};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
 use crate::checkpoints::Checkpoints;
-use crate::event::{Input, Output, TimeWord};
+use crate::event::{Input, Known, Output, TimeWord};
 use crate::gateway::{PARCEL_BYTES_MAX, Role};
 use crate::lease::{Abstention, Lease};
 use crate::log_clock::LogClock;
@@ -70,8 +70,8 @@ pub struct NodeConfig {
     pub snapshot_log_bytes: u64,
     /// Entries kept behind a snapshot for slow followers, in bytes.
     pub tail_bytes: u64,
-    /// Whether the log was lost, and began anew.
-    pub rejoins: bool,
+    /// What is known besides the log, if that was lost and began anew.
+    pub rejoins: Option<Known>,
     /// Seed of all that is drawn: election timeouts, cluster id, hash key, stamp seeds.
     pub seed: u64,
 }
@@ -137,6 +137,8 @@ pub struct Node {
     rejoined: bool,
     /// Peers that have lost their logs, and for which of their starts, in which term, this node has forgotten what it believed of them.
     forgotten: BTreeMap<u64, (u64, u64)>,
+    /// Tick at which each of them last asked: it does so until it has all.
+    rejoining_peers: BTreeMap<u64, u64>,
     /// Up to this entry what changed the members is known for ever, also after a crash.
     settled: u64,
     /// The node has said that it must stop.
@@ -183,8 +185,8 @@ impl Node {
         let raw = raw.map_err(|error| {
             format!("raft can't start from this log: {error}. Nothing was changed.")
         })?;
-        let rejoins = config.rejoins && !is_planted(Canary::LostLogVotes);
-        let rejoining = rejoins.then(|| Rejoining::new(config.node_id, config.incarnation));
+        let lost = config.rejoins.clone().filter(|_| !is_planted(Canary::LostLogVotes));
+        let rejoining = lost.map(|known| Rejoining::new(config.node_id, config.incarnation, known));
         let mut node = Self {
             raw,
             read: ReadRound::new(config.node_id, config.incarnation),
@@ -217,6 +219,7 @@ impl Node {
             rejoining,
             rejoined: false,
             forgotten: BTreeMap::new(),
+            rejoining_peers: BTreeMap::new(),
             settled: snapshot_index,
             ended: false,
         };
@@ -280,7 +283,7 @@ impl Node {
 
     /// The moment until which this node, as the leader, may answer reads from its commit index without asking anybody.
     pub fn lease_until(&self) -> Option<Duration> {
-        self.lease.until()
+        self.lease.until().filter(|_| !self.ended)
     }
 
     /// Whether this node is the only member, and leads.
@@ -290,8 +293,12 @@ impl Node {
 
     // ---- inputs --------------------------------------------------------------------------------------------------
 
-    /// Takes one input. `now` is the monotonic clock, `wall_ms` the wall clock.
+    /// Takes one input. `now` is the monotonic clock, `wall_ms` the wall clock. A node that has said that it must stop takes none, and puts
+    /// nothing out any more: whatever it still said, it has lost what makes it true.
     pub fn step(&mut self, now: Duration, wall_ms: u64, input: Input) {
+        if self.ended {
+            return;
+        }
         self.clock.step(now);
         self.abstention.step(now);
         match input {
@@ -329,7 +336,10 @@ impl Node {
             Input::RejoinAsked { from, incarnation } => self.rejoin_asked(from, incarnation),
             Input::RejoinTold { from, word } => self.rejoin_told(from, &word),
             Input::RejoinEnded => self.rejoin_ended(),
-            Input::Unreachable { peer } => self.raw.report_unreachable(peer),
+            Input::Unreachable { peer } => {
+                self.checkpoints.forget(peer);
+                self.raw.report_unreachable(peer);
+            }
         }
         self.note_role(now, wall_ms);
     }
@@ -573,7 +583,9 @@ impl Node {
     /// Who may lead next: of those that are liked best the voter that has most of the log, of all that this node hears of.
     fn successor<T: Ord>(&self, likes: impl Fn(u64) -> T) -> Option<u64> {
         let (own, tracker) = (self.config.node_id, self.raw.raft.prs());
-        let can_lead = |id| id != own && tracker.conf().voters().contains(id);
+        let can_lead = |id| {
+            id != own && tracker.conf().voters().contains(id) && !self.has_peer_lost_its_log(id)
+        };
         let peers =
             tracker.iter().filter(|(id, progress)| can_lead(**id) && progress.recent_active);
         let best =
@@ -585,6 +597,9 @@ impl Node {
 
     /// Ends a turn in which inputs were stepped: forms entries, hands on parcels, and makes raft's outputs ours.
     pub fn turn(&mut self, now: Duration, wall_ms: u64) {
+        if self.ended {
+            return;
+        }
         self.end_rejoin();
         self.note_role(now, wall_ms);
         let (leader, term) = (self.leader_id(), self.term());

@@ -1,15 +1,19 @@
 //! A node that has lost its log, and its peers towards it (`crate::rejoin`).
 
+use std::collections::BTreeSet;
+
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
 use super::Node;
+use crate::electorate::Electorate;
 use crate::event::Output;
 use crate::gateway::Role;
 use crate::rejoin::{RejoinWord, Rejoining, Step};
 
-/// Ticks between two questions.
+/// Ticks between two questions, and those after which one that asks no more is taken to have all: some may get lost.
 const ASK_TICKS: u64 = 4;
+const ASKED_TICKS: u64 = 4 * ASK_TICKS;
 
 impl Node {
     /// Whether this node has lost its log and not yet got back all that it may have promised.
@@ -19,18 +23,32 @@ impl Node {
 
     /// What it waits for, for people; nothing if it has all.
     pub fn rejoin_waits_for(&self) -> String {
-        let what = match self.rejoining.as_ref().map(Rejoining::step) {
-            None => return String::new(),
-            Some(Step::Deaf(missing)) => {
-                let who =
-                    missing.iter().map(|id| format!("node {id}")).collect::<Vec<_>>().join(", ");
-                let who = if who.is_empty() { "any other node".to_owned() } else { who };
-                format!(
-                    "waits for a word of {who}, since all voters must say what they know before it may take part"
-                )
+        let Some(rejoining) = &self.rejoining else { return String::new() };
+        let name = |id: &u64| {
+            let lost = rejoining.forgetful().contains(id);
+            format!("node {id}{}", if lost { " (whose log was lost as well)" } else { "" })
+        };
+        let names = |ids: &BTreeSet<u64>| ids.iter().map(name).collect::<Vec<_>>().join(", ");
+        let what = match rejoining.step() {
+            Step::Alone => {
+                return "the log of this node was damaged, and it is the only voter by what the others know: nobody can make its log good. \
+                        What it had is in the files damaged-* of its directory; restore a backup of all nodes"
+                    .to_owned();
             }
-            Some(Step::Follows) => "waits for a leader".to_owned(),
-            Some(Step::Needs(index)) => format!("gets its data back, up to entry {index}"),
+            Step::Deaf(missing) if missing.is_empty() => {
+                "waits for a word of any other node".to_owned()
+            }
+            Step::Deaf(missing) => format!(
+                "waits for a word of {}, since all voters must say what they know before it may take part",
+                names(missing)
+            ),
+            Step::Follows if !rejoining.are_few() => format!(
+                "waits for a leader; there may never be one, since {} may have to vote for it: if none leads for long, restore a backup of \
+                 all nodes",
+                names(rejoining.forgetful())
+            ),
+            Step::Follows => "waits for a leader".to_owned(),
+            Step::Needs { index, .. } => format!("gets its data back, up to entry {index}"),
         };
         format!(
             "the log of this node was damaged, and it {what}; until it has all it votes for nobody"
@@ -52,6 +70,7 @@ impl Node {
     /// A peer has lost its log. A leader forgets what it believes of it, once for each of its starts, before it says where its own log
     /// ends: nothing behind that is ever confirmed by what was lost. Who has lost its own vouches for nothing.
     pub(super) fn rejoin_asked(&mut self, from: u64, incarnation: u64) {
+        self.rejoining_peers.insert(from, self.ticks);
         if let Some(rejoining) = &mut self.rejoining {
             let term = rejoining.asked(from);
             return self.listen(term);
@@ -69,10 +88,14 @@ impl Node {
                 (progress.matched, progress.next_idx, progress.committed_index) = (0, 1, 0);
             }
         }
-        let mut voters: Vec<u64> = self.raw.raft.prs().conf().voters().ids().iter().collect();
-        voters.sort_unstable(); // raft keeps them in no order
-        let word = RejoinWord { incarnation, term, leads_to, voters };
+        let electorate = Electorate::of(self.membership());
+        let word = RejoinWord { incarnation, term, leads_to, electorate };
         self.outputs.push_back(Output::TellRejoin { to: from, word });
+    }
+
+    /// Whether a peer has asked of late: it votes for nobody, and leads nobody.
+    pub(super) fn has_peer_lost_its_log(&self, id: u64) -> bool {
+        self.rejoining_peers.get(&id).is_some_and(|at| self.ticks < *at + ASKED_TICKS)
     }
 
     /// A peer has answered.
@@ -94,7 +117,7 @@ impl Node {
     /// Whether it has all, and it is durable: then its identity can say so. It votes only once that has been written.
     pub(super) fn end_rejoin(&mut self) {
         let log = &self.raw.raft.raft_log;
-        let durable = log.committed.min(log.persisted);
+        let durable = log.committed.min(log.persisted).min(self.handed_out);
         let is_done = self.rejoining.as_ref().is_some_and(|rejoining| rejoining.is_done(durable));
         if !is_done || self.rejoined {
             return;

@@ -1,19 +1,21 @@
 //! The node's identity: one small file, replaced atomically and synced before anything relies on it.
 //!
-//! `magic "SFMETA\0\3" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation
-//! · roster length u32 · roster · barred u8 · rejoin u8
+//! `magic "SFMETA\0\4" · node u64 · storage id u128 · incarnation u64 · group u64 · formation length u32 · formation
+//! · roster length u32 · roster · electorate length u32 · electorate (protobuf) · barred u8 · rejoin u8
 //! · crc32 u32`
 //!
 //! `group` is the last group of the log when the directory was opened: a log that ends before it has lost it.
 
+use prost::Message as _;
 use steadfast_core::canary::{Canary, is_planted};
 
+use crate::electorate::Electorate;
 use crate::ports::{Disk, File};
 
 use super::files::{read_whole, remove_if_there};
 use super::{Doing, Reader, StoreError};
 
-const MAGIC: &[u8; 8] = b"SFMETA\0\x03";
+const MAGIC: &[u8; 8] = b"SFMETA\0\x04";
 const NAME: &str = "meta";
 const PART: &str = "meta.part";
 const BYTES_MAX: u64 = 1 << 20;
@@ -31,6 +33,8 @@ pub struct NodeMeta {
     pub formation: Vec<u8>,
     /// The newest roster that was known when this was written (`roster` owns the bytes); empty before there was one.
     pub roster: Vec<u8>,
+    /// Who votes, as far as the log made it known for ever; nobody before it did.
+    pub electorate: Electorate,
     /// Why this node never starts again.
     pub barred: Option<Barred>,
     /// Whether the log here lacks what the node has promised.
@@ -43,10 +47,12 @@ pub enum Rejoin {
     /// It is whole.
     #[default]
     Needless = 0,
-    /// It is damaged, and is being set aside (`set_aside`).
-    SettingAside = 1,
+    /// It lacks what the node has confirmed: the next start has to set it aside.
+    Due = 1,
+    /// It is being set aside (`set_aside`).
+    SettingAside = 2,
     /// It began anew, and the node has not yet got back from its peers what it lacks (`crate::rejoin`).
-    UnderWay = 2,
+    UnderWay = 3,
 }
 
 /// See `NodeMeta::barred`.
@@ -69,6 +75,9 @@ impl NodeMeta {
         bytes.extend(&self.formation);
         bytes.extend((self.roster.len() as u32).to_le_bytes());
         bytes.extend(&self.roster);
+        let electorate = self.electorate.encode_to_vec();
+        bytes.extend((electorate.len() as u32).to_le_bytes());
+        bytes.extend(electorate);
         bytes.push(self.barred.map_or(0, |why| why as u8));
         bytes.push(self.rejoin as u8);
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
@@ -90,6 +99,8 @@ impl NodeMeta {
         let formation = reader.take(length)?.to_vec();
         let length = reader.u32()? as usize;
         let roster = reader.take(length)?.to_vec();
+        let length = reader.u32()? as usize;
+        let electorate = Electorate::decode(reader.take(length)?).ok()?;
         let barred = match reader.u8()? {
             0 => None,
             1 => Some(Barred::Removed),
@@ -98,11 +109,13 @@ impl NodeMeta {
         };
         let rejoin = match reader.u8()? {
             0 => Rejoin::Needless,
-            1 => Rejoin::SettingAside,
-            2 => Rejoin::UnderWay,
+            1 => Rejoin::Due,
+            2 => Rejoin::SettingAside,
+            3 => Rejoin::UnderWay,
             _ => return None,
         };
-        let meta = Self { node_id, storage_id, incarnation, formation, roster, barred, rejoin };
+        let who = Self { node_id, storage_id, incarnation, ..Self::default() };
+        let meta = Self { formation, roster, electorate, barred, rejoin, ..who };
         reader.0.is_empty().then_some((meta, group))
     }
 
@@ -144,7 +157,9 @@ mod tests {
         let (formation, roster) = (b"formed".to_vec(), b"members".to_vec());
         let (node_id, storage_id, incarnation) = (2, 9, 4);
         let (barred, rejoin) = (Some(Barred::Outvoted), Rejoin::UnderWay);
-        let meta = NodeMeta { node_id, storage_id, incarnation, formation, roster, barred, rejoin };
+        let electorate = Electorate { version: 7, voters: vec![1, 2, 4], outgoing: vec![1, 2, 3] };
+        let who = NodeMeta { node_id, storage_id, incarnation, ..NodeMeta::default() };
+        let meta = NodeMeta { formation, roster, electorate, barred, rejoin, ..who };
         let bytes = meta.encode(7);
         assert_eq!(NodeMeta::decode(&bytes), Some((meta, 7)));
         for at in 0..bytes.len() {

@@ -219,7 +219,7 @@ impl std::fmt::Display for StoreError {
                 f,
                 "the disk of the data directory is full: {doing}: {source}. Nothing acknowledged was lost. Make room on it (a \
                  megabyte is enough for a start, and reads; writes need more) and start this node again. Remove no file of the \
-                 data directory."
+                 data directory; those whose names begin with `damaged-`, if there are any, may be moved to another disk."
             ),
             Self::Io { doing, source } => write!(
                 f,

@@ -8,7 +8,7 @@
 use crate::ports::{Disk, File};
 
 use super::files::{read_whole, remove_if_there};
-use super::{Doing, Reader, StoreError};
+use super::{Copies, Doing, Reader, StoreError};
 
 const MAGIC: &[u8; 8] = b"SFORIG\0\x02";
 const NAME: &str = "origin";
@@ -55,9 +55,12 @@ pub(super) fn look(
     Ok(if birth.is_none_or(|birth| birth == marked) { Origin::Original } else { Origin::Copy })
 }
 
-/// A copy is not to be used.
-pub(super) fn refused(disk: &impl Disk) -> StoreError {
-    StoreError::Copied { file: disk.describe(NAME) }
+/// Refuses a copy, if copies are not to be used.
+pub(super) fn check(disk: &impl Disk, origin: Origin, copies: Copies) -> Result<(), StoreError> {
+    if origin == Origin::Copy && copies == Copies::Refused {
+        return Err(StoreError::Copied { file: disk.describe(NAME) });
+    }
+    Ok(())
 }
 
 /// Marks the directory as the one that is written from now on; durable when this returns.

@@ -30,8 +30,7 @@ use super::record::{
 use super::segment::{Active, LogStore, SPARE, SegmentFacts, segment_name, segment_of};
 use super::set_aside::{is_aside, set_aside};
 use super::{
-    Copies, Damage, Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve,
-    snapshot,
+    Damage, Doing, HardState, LogConfig, LogEntry, SnapshotMeta, StoreError, reserve, snapshot,
 };
 
 /// Written again at once, of what nothing says was durable.
@@ -74,9 +73,17 @@ pub async fn open<D: Disk>(
     let Some((meta, group_then)) = NodeMeta::load(&disk, &names)? else {
         return open_unused(disk, config, &names);
     };
-    if meta.rejoin == Rejoin::SettingAside {
-        let note = "a damaged data directory was being set aside when this node ended".to_owned();
-        return open_anew(disk, config, &meta, note).await;
+    let why = match meta.rejoin {
+        Rejoin::Due => Some("this node's log lacked what it had confirmed when it ended"),
+        Rejoin::SettingAside => {
+            Some("a damaged data directory was being set aside when this node ended")
+        }
+        Rejoin::Needless | Rejoin::UnderWay => None,
+    };
+    if let Some(why) = why {
+        let origin = origin::look(&disk, meta.storage_id, &names)?;
+        origin::check(&disk, origin, config.copies)?;
+        return open_anew(disk, config, &meta, why.to_owned()).await;
     }
     match look(&disk, &config, &meta, group_then, &names) {
         Ok(found) => settle(disk, config, meta, &names, found).await,
@@ -107,9 +114,7 @@ fn look(
 ) -> Result<Found, StoreError> {
     let mut recovered = Recovered { meta: Some(meta.clone()), ..Recovered::default() };
     let origin = origin::look(disk, meta.storage_id, names)?;
-    if origin == Origin::Copy && config.copies == Copies::Refused {
-        return Err(origin::refused(disk));
-    }
+    origin::check(disk, origin, config.copies)?;
     let mut scan = scan_segments(disk, meta, names, origin)?;
     let (snapshot, kept) = choose_snapshot(disk, meta, names, &scan, &mut recovered.notes)?;
     let unsure = scan.unwitnessed.iter().find(|(group, _)| *group > scan.witnessed);

@@ -30,7 +30,7 @@ pub(super) async fn set_aside(disk: &impl Disk, meta: &NodeMeta) -> Result<NodeM
     let mut names = disk.list().doing(|| format!("list {}", disk.describe("")))?;
     names.sort();
     // What is damaged while the node rejoins came from the others a moment ago; what was set aside in the beginning is worth more.
-    let is_first = meta.rejoin == Rejoin::Needless;
+    let is_first = matches!(meta.rejoin, Rejoin::Needless | Rejoin::Due);
     if is_first {
         for name in names.iter().filter(|name| is_aside(name)) {
             files::remove_if_there(disk, name)?; // of an earlier time, which is over

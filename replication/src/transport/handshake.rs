@@ -9,7 +9,7 @@ use crate::formation::{Exclusion, Heard, Record, removed};
 use crate::roster::Roster;
 
 /// Version of frames and messages.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// What a node says when it dials.
 #[derive(Clone, PartialEq, prost::Message)]

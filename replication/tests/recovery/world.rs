@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use steadfast_replication::electorate::Electorate;
 use steadfast_replication::storage::memory::MemoryDisk;
 use steadfast_replication::storage::{
     Copies, Damage, Fsync, HardState, LogConfig, LogDone, LogEntry, LogRequest, Membership,
@@ -167,6 +168,7 @@ pub(crate) fn meta(incarnation: u64) -> NodeMeta {
         storage_id: 0xABCD,
         incarnation,
         formation,
+        electorate: Electorate::default(),
         roster,
         barred: None,
         rejoin: Rejoin::Needless,

@@ -41,7 +41,7 @@ pub fn node_config(node_id: u64) -> NodeConfig {
         heartbeat_ticks: 2,
         tick: Duration::from_millis(30),
         lease_reads: true,
-        rejoins: false,
+        rejoins: None,
         snapshot_log_bytes: 3000,
         tail_bytes: 500,
         seed: 1,
