@@ -115,9 +115,19 @@ impl Rejoining {
         forgetful.insert(self.own);
         let coming = self.known.coming.iter().copied().collect();
         let coming = Electorate { voters: coming, ..Electorate::default() };
-        let told = self.words.values().map(|(_, electorate)| electorate);
-        let mut all = told.chain([&self.known.electorate, &coming]);
+        let own = [&self.known.electorate, &coming].into_iter().filter(|_| !self.is_outdated());
+        let mut all = self.told().chain(own);
         all.all(|electorate| electorate.is_minority(&forgetful))
+    }
+
+    /// Who votes by what the others have said.
+    fn told(&self) -> impl Iterator<Item = &Electorate> {
+        self.words.values().map(|(_, electorate)| electorate)
+    }
+
+    /// Whether one of them knows of a later change than this node did.
+    fn is_outdated(&self) -> bool {
+        self.told().any(|electorate| electorate.version > self.known.electorate.version)
     }
 
     /// A voter has answered. The term to take on, once all have.
@@ -172,27 +182,21 @@ impl Rejoining {
 
     /// Whoever may be in a later term thanks to this node's vote: all that anybody names, and all that it knew itself.
     fn others(&self) -> BTreeSet<u64> {
-        let told = self.words.values().flat_map(|(_, electorate)| electorate.ids());
-        let mut others: BTreeSet<u64> = told.collect();
-        let own = self.known.coming.iter().copied().chain(self.known.electorate.ids());
-        let own: Vec<u64> = own.filter(|id| !self.is_past(*id)).collect();
-        others.extend(own);
+        let mut others: BTreeSet<u64> = self.told().flat_map(Electorate::ids).collect();
+        if !self.is_past() {
+            others.extend(self.known.coming.iter().copied().chain(self.known.electorate.ids()));
+        }
         others.remove(&self.own);
         others
     }
 
-    /// Whether one that nobody names any more need not be waited for. Not if it and this node were most of three voters, or all of two, and
-    /// its removal is all that has happened since: then it may have gone on as their leader, and know nothing of that. Where more has
-    /// happened, or more voters are needed, one that has been asked took part.
-    fn is_past(&self, id: u64) -> bool {
-        let known = &self.known.electorate;
-        let newest = self.words.values().map(|(_, electorate)| electorate);
-        let Some(newest) = newest.max_by_key(|electorate| electorate.version) else { return false };
-        let without: Vec<u64> = known.voters.iter().copied().filter(|voter| *voter != id).collect();
-        let could_decide =
-            known.outgoing.is_empty() && known.voters.len() <= 3 && known.voters.contains(&id);
-        let is_all = newest.outgoing.is_empty() && newest.voters == without;
-        newest.version > known.version && !(could_decide && is_all)
+    /// Whether those that nobody names any more need not be waited for. One of them may have missed the last change, and lead by the voters
+    /// before it with this node's vote; who else took part in that has been asked, unless they were three, of whom the two are most.
+    fn is_past(&self) -> bool {
+        let newest = self.told().max_by_key(|electorate| electorate.version);
+        let may_be_two =
+            |newest: &Electorate| newest.outgoing.is_empty() && newest.voters.len() <= 2;
+        self.is_outdated() && !newest.is_some_and(may_be_two)
     }
 
     /// Whether this much, committed and durable here, is all that it needs.
@@ -288,8 +292,12 @@ mod tests {
         assert_eq!(of_three.hear(2, &later(6, 20, &[1, 2])), None);
         assert_eq!(of_three.step(), &Step::Deaf(BTreeSet::from([3])));
         assert_eq!(of_three.hear(3, &word(9, 7, 0, &[1, 2, 3])), Some(7));
-        let mut given_up = knowing(&[1, 2], &[3]);
-        assert_eq!(given_up.hear(2, &later(6, 20, &[1, 2])), Some(6), "it never voted");
+        let mut of_four = knowing(&[1, 2, 3, 4], &[]);
+        assert_eq!(of_four.hear(2, &later(6, 20, &[1, 2])), None, "3 went last, and may lead");
+        let mut given_up = knowing(&[1, 2, 3], &[4]);
+        for (id, takes_on) in [(2, None), (3, Some(6))] {
+            assert_eq!(given_up.hear(id, &later(6, 20, &[1, 2, 3])), takes_on);
+        }
     }
 
     /// Where nobody else votes nobody can help.
@@ -326,6 +334,16 @@ mod tests {
         let word = RejoinWord { electorate: joint, ..word(9, 4, 0, &[]) };
         assert_eq!(rejoining.hear(3, &word), None, "they are most of the voters before");
         assert!(!rejoining.are_few());
+    }
+
+    /// What a node had written down does not count any more once the others know of a later change.
+    #[test]
+    fn a_minority_is_one_of_those_that_vote_now() {
+        let mut rejoining = knowing(&[1, 2, 3], &[]);
+        rejoining.asked(2);
+        for (id, takes_on) in [(3, None), (4, None), (5, Some(6))] {
+            assert_eq!(rejoining.hear(id, &later(6, 20, &[1, 2, 3, 4, 5])), takes_on);
+        }
     }
 
     /// A member that was behind names one that is gone, until it has caught up.

@@ -10,11 +10,12 @@ use steadfast_replication::event::{Input, Output};
 use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{Goal, Intake, MembershipChange};
 use steadfast_replication::node::{Change, Node, NodeStart};
+use steadfast_replication::ports::Disk as _;
 use steadfast_replication::roster::{Listed, Roster};
 use steadfast_replication::storage::memory::MemoryDisk;
-use steadfast_replication::storage::{HardState, Membership};
+use steadfast_replication::storage::{self, HardState, Membership};
 use steadfast_replication::wire::RaftMessage;
-use world::{MemoryNet, Running, config, node_config, run, wait_for};
+use world::{MemoryNet, Running, THREE, config, node_config, run, start_three, wait_for};
 
 fn place(id: u64) -> Member {
     Member { id, host: format!("node-{id}"), port: id as u16 }
@@ -93,6 +94,30 @@ fn a_cluster_grows_and_changes() {
         })
         .await;
         assert!(!is_listed(&one, 3) && !other.is_registered());
+    });
+}
+
+/// Who votes is written down beside the log, also if there is no room for it at first.
+#[test]
+fn who_votes_is_written_down_once_there_is_room() {
+    run(async {
+        let net = MemoryNet::new();
+        let nodes = start_three(&net).await;
+        let noted = |node: &Running| {
+            let identity = storage::identity(&node.disk).expect("it can be read");
+            identity.expect("there is one").electorate.voters
+        };
+        let leader = nodes.iter().find(|node| node.is_leader()).expect("one leads");
+        let full = nodes.iter().find(|node| !node.is_leader()).expect("the others follow");
+        full.disk.remove("reserve").expect("it is there");
+        full.disk.set_free_bytes(Some(0));
+        let four = newcomer(&net, 4).await;
+        wait_for("four waits", || !four.status.waiting().is_empty()).await;
+        add(leader, 4, Goal::Voter);
+        wait_for("four votes", || votes(full, 4) && noted(leader) == [1, 2, 3, 4]).await;
+        assert_eq!(noted(full), THREE);
+        full.disk.set_free_bytes(None);
+        wait_for("it is written down", || noted(full) == [1, 2, 3, 4]).await;
     });
 }
 

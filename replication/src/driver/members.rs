@@ -26,6 +26,9 @@ pub(super) struct Courted {
     beats: u32,
 }
 
+/// Beats between two tries to write the identity down on a full disk.
+const SAVED_AGAIN_BEATS: u32 = 20;
+
 /// What this node knows besides its log, and what it has told of it.
 #[derive(Default)]
 pub(super) struct Standing {
@@ -39,6 +42,8 @@ pub(super) struct Standing {
     lost: Option<String>,
     /// Identities that are being written.
     saves: u64,
+    /// Beats after which one that found no room is written again.
+    again: Option<u32>,
     /// What the event loop was told of who votes.
     told_voters: Vec<u64>,
 }
@@ -128,6 +133,21 @@ impl<N: Net, C: Clock> Running<N, C> {
     pub(super) fn save_meta(&mut self, vital: bool) -> Result<(), String> {
         self.standing.saves += 1;
         self.ask_log(LogRequest::SaveMeta { meta: self.meta.clone(), vital })
+    }
+
+    /// An identity that was not vital found no room. It is needed when the log is lost, so it must not stay behind for long.
+    pub(super) fn meta_without_room(&mut self) {
+        self.standing.saves = self.standing.saves.saturating_sub(1);
+        self.standing.again = Some(SAVED_AGAIN_BEATS);
+    }
+
+    /// One more beat.
+    pub(super) fn save_meta_again(&mut self) -> Result<(), String> {
+        self.standing.again = self.standing.again.map(|beats| beats.saturating_sub(1));
+        match self.standing.again.take_if(|beats| *beats == 0) {
+            Some(_) => self.save_meta(false),
+            None => Ok(()),
+        }
     }
 
     /// An identity is on the disk.

@@ -395,6 +395,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             Event::Beat => {
                 self.step(Input::Tick);
                 self.court_on();
+                self.save_meta_again()?;
                 if let Some(beats) = &mut self.leaving {
                     *beats = beats.saturating_sub(1);
                     self.step(Input::HandOver { to: None }); // at first nobody may have been heard of lately
@@ -410,6 +411,8 @@ impl<N: Net, C: Clock> Running<N, C> {
     fn take_peer(&mut self, event: PeerEvent) -> Result<(), String> {
         match event {
             PeerEvent::Heard { peer, heard } => return self.take_heard(peer, heard),
+            // What it had to write down now would not be written any more.
+            PeerEvent::Frame { .. } if self.stopping => {}
             PeerEvent::Frame { from, frame } => {
                 let word = frame.word();
                 if !frame.ops.is_empty() {
@@ -504,6 +507,7 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(LogDone::SnapshotLoading { to, snapshot }) => self.send_snapshot(to, snapshot),
             Some(LogDone::SnapshotUnreadable) => self.step(Input::SnapshotUnreadable),
             Some(LogDone::MetaSaved) => return self.meta_saved(),
+            Some(LogDone::MetaWithoutRoom) => self.meta_without_room(),
             Some(LogDone::Fatal(text)) => return Err(text),
             Some(LogDone::Closed) | None if self.stopping => {
                 self.out(Outlet::Stopped);

@@ -39,7 +39,8 @@ impl Node {
                 "waits for a word of any other node".to_owned()
             }
             Step::Deaf(missing) => format!(
-                "waits for a word of {}, since all voters must say what they know before it may take part",
+                "waits for a word of {}, since all voters, and those on their way to voting, must say what they know before it may take part \
+                 (remove or replace one that is gone for good)",
                 names(missing)
             ),
             Step::Follows if !rejoining.are_few() => format!(
@@ -74,6 +75,9 @@ impl Node {
         if let Some(rejoining) = &mut self.rejoining {
             let term = rejoining.asked(from);
             return self.listen(term);
+        }
+        if self.settled_membership().roster.version() != self.membership().roster.version() {
+            return; // whom it may still vote for is known in a moment, and it is asked again
         }
         let term = self.raw.raft.term;
         let mut leads_to = 0;

@@ -75,7 +75,7 @@ pub enum LogRequest {
     SaveMeta {
         /// The new one.
         meta: NodeMeta,
-        /// Whether the node must stop if there is no room for it: otherwise the old one stays, and is good enough.
+        /// Whether the node must stop if there is no room for it: otherwise the old one stays for now.
         vital: bool,
     },
     /// Syncs and ends.
@@ -128,6 +128,8 @@ pub enum LogDone {
     SnapshotUnreadable,
     /// The identity is durable.
     MetaSaved,
+    /// There was no room for it, and the one before is still there.
+    MetaWithoutRoom,
     /// The log can't go on; the node must stop. A sentence for people.
     Fatal(String),
     /// Synced and closed.
@@ -363,13 +365,14 @@ impl<D: Disk> Writer<D> {
                 self.report(LogDone::SnapshotLoading { to, snapshot }).await;
             }
             LogRequest::SaveMeta { meta, vital } => {
-                match self.store.save_meta(meta).await {
+                let done = match self.store.save_meta(meta).await {
                     Err(error) if !vital && error.is_no_space() => {
-                        tracing::warn!("no room to note who is a member now; the log knows it");
+                        tracing::warn!("no room to note who is a member now; it is tried again");
+                        LogDone::MetaWithoutRoom
                     }
-                    saved => saved?,
-                }
-                self.report(LogDone::MetaSaved).await;
+                    saved => saved.map(|()| LogDone::MetaSaved)?,
+                };
+                self.report(done).await;
             }
             LogRequest::Close => return self.close().await,
         }
