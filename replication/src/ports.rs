@@ -16,7 +16,8 @@ pub trait Clock: Clone + Send + 'static {
     fn wall_ms(&self) -> u64;
 }
 
-/// TCP.
+/// TCP, or what runs on it. Where streams are secured, an error of the kind `PermissionDenied`, also of a read, says that the other end is
+/// not to be trusted.
 pub trait Net: Clone + Send + 'static {
     /// A connected byte stream.
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steadfast_replication::storage::Fsync;
 
-use crate::config::{Config, address, parse_cluster, parse_duration, parse_memory};
+use crate::config::{Config, TlsFiles, address, parse_cluster, parse_duration, parse_memory};
 
 /// A replicated cache behind the Redis protocol whose acknowledged writes and locks hold.
 #[derive(Debug, Parser)]
@@ -21,7 +21,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a node.
-    Server(ServerArgs),
+    Server(Box<ServerArgs>),
     /// Look at a cluster, have another node lead it, change who its members are.
     Cluster(ClusterArgs),
     /// Talk to a server: one command, or a prompt.
@@ -116,6 +116,19 @@ pub struct ServerArgs {
     /// fifth, and to go on while a machine stands still; say no on every node where they do not, and each read asks a quorum.
     #[arg(long, value_enum, default_value_t = YesNo::Yes)]
     lease_reads: YesNo,
+    /// Whether nodes speak TLS with each other: all of them, or none. Each shows its certificate; who shows none of the authority's is
+    /// refused. A node's certificate names the host at which --cluster says that it is.
+    #[arg(long, value_enum, default_value_t = YesNo::No)]
+    tls_cluster: YesNo,
+    /// This node's certificate, in PEM form.
+    #[arg(long)]
+    tls_cert_file: Option<String>,
+    /// Its private key, in PEM form.
+    #[arg(long)]
+    tls_key_file: Option<String>,
+    /// The certificate of the authority that made all nodes' certificates, and no others, in PEM form.
+    #[arg(long)]
+    tls_ca_cert_file: Option<String>,
 }
 
 /// An amount of memory on the command line.
@@ -236,6 +249,19 @@ impl ServerArgs {
                 self.request_timeout
             )
         })?;
+        let files = (self.tls_cert_file, self.tls_key_file, self.tls_ca_cert_file);
+        let tls = match (self.tls_cluster, files) {
+            (YesNo::No, _) => None,
+            (YesNo::Yes, (Some(certificate), Some(key), Some(authority))) => {
+                Some(TlsFiles { certificate, key, authority })
+            }
+            (YesNo::Yes, _) => {
+                return Err(
+                    "--tls-cluster yes needs --tls-cert-file, --tls-key-file and --tls-ca-cert-file"
+                        .to_owned(),
+                );
+            }
+        };
         let announced_port = self.cluster_announce_port.unwrap_or(self.port);
         let announced = self.cluster_announce_ip.map(|host| address(&host, announced_port));
         let config = Config {
@@ -261,6 +287,7 @@ impl ServerArgs {
             snapshot_log_bytes: self.snapshot_log_bytes,
             segment_bytes: self.segment_bytes,
             lease_reads: matches!(self.lease_reads, YesNo::Yes),
+            tls,
             ..Config::default()
         };
         config.validate()?;

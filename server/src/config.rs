@@ -56,6 +56,8 @@ pub struct Config {
     pub snapshot_step_bytes: usize,
     /// Bytes of one log segment.
     pub segment_bytes: u64,
+    /// What nodes prove to each other by who they are; without it they speak plain TCP.
+    pub tls: Option<TlsFiles>,
     /// Length of a raft tick.
     pub tick: Duration,
     /// Whether a leader answers reads by itself while its lease holds.
@@ -84,10 +86,22 @@ impl Default for Config {
             snapshot_log_bytes: 64 << 20,
             snapshot_step_bytes: 128 << 10,
             segment_bytes: 16 << 20,
+            tls: None,
             tick: Duration::from_millis(50),
             lease_reads: true,
         }
     }
+}
+
+/// Files in PEM form, for TLS between nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// This node's certificate, with those that lead from it to the authority.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+    /// The authority whose certificates make a node a node of this cluster.
+    pub authority: String,
 }
 
 /// Silence on an accepted connection after which the system asks whether the other end is still there: Redis's default.
@@ -221,7 +235,9 @@ impl Config {
     }
 
     /// Every setting with its value, as CONFIG GET names them; sorted.
-    fn all(&self) -> [(&'static str, String); 28] {
+    fn all(&self) -> [(&'static str, String); 32] {
+        let file =
+            |of: fn(&TlsFiles) -> &String| self.tls.as_ref().map(of).cloned().unwrap_or_default();
         let fsync = match self.appendfsync {
             Fsync::Always => "always",
             Fsync::EverySecond => "everysec",
@@ -258,6 +274,10 @@ impl Config {
             ("tcp-keepalive", TCP_KEEPALIVE.as_secs().to_string()),
             ("tick", self.tick.as_millis().to_string()),
             ("timeout", "0".to_owned()),
+            ("tls-ca-cert-file", file(|files| &files.authority)),
+            ("tls-cert-file", file(|files| &files.certificate)),
+            ("tls-cluster", if self.tls.is_some() { "yes" } else { "no" }.to_owned()),
+            ("tls-key-file", file(|files| &files.key)),
         ]
     }
 

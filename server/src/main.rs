@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
-use steadfast_server::adapters::{FileDisk, SystemClock, TokioNet, draw_entropy, fit_open_files};
+use steadfast_server::adapters::{
+    FileDisk, PeerNet, SystemClock, TokioNet, draw_entropy, fit_open_files,
+};
 use steadfast_server::cli::{Command, CommandLine};
 use steadfast_server::config::Config;
 use steadfast_server::{Parts, Placement, client_tool, cluster_tool, run};
@@ -43,12 +45,14 @@ fn serve(config: Result<Config, String>) -> ExitCode {
 
 fn start(mut config: Config) -> Result<(), String> {
     fit_open_files(&mut config);
+    let peers = PeerNet::new(config.tls.as_ref())?;
     let disk = FileDisk::open(&config.dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let seed = draw_entropy();
     let parts = Parts {
         net: TokioNet,
+        peers,
         disk,
         clock: SystemClock,
         seed,

@@ -32,9 +32,11 @@ const HOUSEKEEPING: Duration = Duration::from_millis(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a node is made of.
-pub struct Parts<N, D, C> {
-    /// TCP.
+pub struct Parts<N, P, D, C> {
+    /// TCP, for clients.
     pub net: N,
+    /// What nodes speak to each other over.
+    pub peers: P,
     /// The data directory.
     pub disk: D,
     /// Time.
@@ -107,12 +109,12 @@ impl std::error::Error for RunError {}
 ///
 /// # Errors
 /// See `RunError`. On `Ok` everything acknowledged is on disk and the log is closed.
-pub async fn run<N: Net, D: Disk, C: Clock>(
+pub async fn run<N: Net, P: Net, D: Disk, C: Clock>(
     config: Config,
-    parts: Parts<N, D, C>,
+    parts: Parts<N, P, D, C>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let Parts { net, disk, clock, seed, observer, placement } = parts;
+    let Parts { net, peers, disk, clock, seed, observer, placement } = parts;
     let (host, port) = (config.bind().to_owned(), config.port());
     let listener = bind(&net, &host, port).await?;
     let sentinel = match config.sentinel_port {
@@ -130,8 +132,8 @@ pub async fn run<N: Net, D: Disk, C: Clock>(
     let (outlet, outlet_received) = mpsc::channel(CHANNEL_MESSAGES_MAX);
     let (worker, writer, driver) = opened.into_parts();
     let drive = {
-        let (net, clock, status) = (net.clone(), clock.clone(), Arc::clone(&status));
-        move || driver.run(net, clock, intake_received, outlet, status)
+        let (clock, status) = (clock.clone(), Arc::clone(&status));
+        move || driver.run(peers, clock, intake_received, outlet, status)
     };
     place(placement, alone, worker, writer, drive)?;
     let kind = if alone { "one durable node" } else { "one node of a cluster" };

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -120,7 +121,7 @@ struct Shared<N: Net> {
     newest: RefCell<BTreeMap<u64, u64>>,
     events: mpsc::Sender<PeerEvent>,
     /// Refusals that were logged already.
-    told: RefCell<BTreeSet<(u64, String)>>,
+    told: RefCell<BTreeSet<String>>,
     monotonic: Monotonic,
 }
 
@@ -260,11 +261,14 @@ async fn accept<N: Net>(shared: Rc<Shared<N>>, mut listener: N::Listener) {
         while streams.try_join_next().is_some() {}
         match accepted {
             Ok(_) if streams.len() >= STREAMS_MAX => {}
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let shared = Rc::clone(&shared);
                 streams.spawn_local(async move {
                     if let Err(error) = receive(&shared, stream).await {
-                        tracing::debug!("a peer's stream ended: {error}");
+                        tracing::debug!("the stream of a peer at {address} ended: {error}");
+                        if error.kind() == io::ErrorKind::PermissionDenied {
+                            shared.log_stranger(address, &error);
+                        }
                     }
                 });
             }
@@ -397,7 +401,12 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
                 }
             }
             Ok((_, false)) => pause = RECONNECT_FIRST * 4,
-            Err(error) => tracing::debug!("node {} can't be reached: {error}", peer.id),
+            Err(error) => {
+                tracing::debug!("node {} can't be reached: {error}", peer.id);
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    shared.log_refusal(peer.id, &error.to_string()); // the network trusts no such peer
+                }
+            }
         }
         while waiting.try_next().is_some() {} // what waited is stale; raft and the outbox send anew
         let _ = timeout(pause, shared.back(peer.id).notified()).await; // either way it is time to try again
@@ -619,12 +628,22 @@ impl<N: Net> Shared<N> {
 
     /// Logs a refusal once.
     fn log_refusal(&self, peer: u64, text: &str) {
+        self.log_once(format!("no link with node {peer}: {text}"));
+    }
+
+    /// Logs once that the network trusts nobody at this address.
+    fn log_stranger(&self, address: SocketAddr, error: &io::Error) {
+        self.log_once(format!("no link with whoever calls from {}: {error}", address.ip()));
+    }
+
+    fn log_once(&self, text: String) {
         let mut told = self.told.borrow_mut();
         if told.len() >= TOLD_MAX {
             told.clear();
         }
-        if told.insert((peer, text.to_owned())) {
-            tracing::warn!("no link with node {peer}: {text}");
+        if !told.contains(&text) {
+            tracing::warn!("{text}");
+            told.insert(text);
         }
     }
 }

@@ -11,3 +11,4 @@ mod leadership;
 mod pipelines;
 mod snapshots;
 mod three_nodes;
+mod tls;

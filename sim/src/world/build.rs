@@ -242,8 +242,10 @@ fn add_node(
             gate: gate.clone(),
             tap: Some(Arc::new(Wire(SharedTrace::clone(&notebook.trace)))),
         };
+        let net = TurmoilNet::new(Arc::clone(&promises), host.reads_to_panic).within(outside);
         let parts = Parts {
-            net: TurmoilNet::new(Arc::clone(&promises), host.reads_to_panic).within(outside),
+            net: net.clone(),
+            peers: net,
             disk,
             clock: clock.clone(),
             seed: crate::draw::draw(host.seed, "node", id * 1000 + start),
