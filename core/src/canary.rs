@@ -111,6 +111,12 @@ pub enum Canary {
     /// A read takes a key for gone when its own clock says so.
     ReadEndsByClock,
 
+    // ---- releases --------------------------------------------------------------------------------------------------
+    /// A leader of a new release begins its semantics level without asking who knows it.
+    LevelUnasked,
+    /// A restored state has the first semantics level.
+    SnapshotLacksLevel,
+
     // ---- a lost log ------------------------------------------------------------------------------------------------
     /// A node whose damaged log began anew votes and confirms at once.
     LostLogVotes,

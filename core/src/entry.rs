@@ -9,6 +9,7 @@
 //!   3 retire     node u64 · incarnation u64
 //!   4 tick       (empty)
 //!   5 parcel     node u64 · incarnation u64 · sequence u64 · part u8 (0 whole, 1 more follows, 2 last) · bytes
+//!   6 level      level u32
 //! batch    = request*                              (the bytes of a whole parcel, or of all its parts joined)
 //! request  = length u32 (of what follows) · kind u8 · client u64 · latest u64 · body
 //!   1 command      call
@@ -43,6 +44,13 @@ pub enum EntryError {
     UnknownOp(u8),
     /// A request of a kind that is not known here.
     UnknownRequest(u8),
+    /// From here on entries mean what a later release says that they mean.
+    LaterLevel {
+        /// The semantics level that begins.
+        level: u32,
+        /// The highest one that is known here.
+        known: u32,
+    },
     /// A value that the format forbids.
     Malformed(&'static str),
     /// The entry is not the one after the last applied.
@@ -69,6 +77,12 @@ impl fmt::Display for EntryError {
             }
             Self::UnknownRequest(kind) => {
                 write!(f, "the entry holds a request of unknown kind {kind}")
+            }
+            Self::LaterLevel { level, known } => {
+                write!(
+                    f,
+                    "semantics level {level} begins here; this release knows levels up to {known}"
+                )
             }
             Self::Malformed(what) => write!(f, "the entry is malformed: {what}"),
             Self::OutOfOrder { expected, found } => {
@@ -147,6 +161,8 @@ pub enum Op<'a> {
     },
     /// Time passes.
     Tick,
+    /// A semantics level begins: every member runs a release that knows it.
+    Level(u32),
     /// Requests.
     Parcel(Parcel<'a>),
 }
@@ -334,6 +350,11 @@ pub fn encode_register(node: u64, incarnation: u64, announced: &str) -> Vec<u8> 
     })
 }
 
+/// The beginning of a semantics level as an encoded operation.
+pub fn encode_level(level: u32) -> Vec<u8> {
+    encode_op(6, 4, |op| op.extend_from_slice(&level.to_le_bytes()))
+}
+
 /// A retirement as an encoded operation.
 pub fn encode_retire(node: u64, incarnation: u64) -> Vec<u8> {
     encode_op(3, 16, |op| {
@@ -489,6 +510,7 @@ impl<'a> Reader<'a> {
             },
             3 => Op::Retire { node: body.u64()?, incarnation: body.u64()? },
             4 => Op::Tick,
+            6 => Op::Level(body.u32()?),
             5 => Op::Parcel(Parcel {
                 node: body.u64()?,
                 incarnation: body.u64()?,

@@ -34,7 +34,13 @@ const EXPIRED_PER_ENTRY_MAX: usize = 1000;
 const JOINED_BYTES_MAX: usize = 1 << 30;
 
 /// How [`StateMachine::digest`] is formed. Another way has another number: digests of different releases may not be comparable.
-pub const DIGEST_VERSION: u32 = 1;
+pub const DIGEST_VERSION: u32 = 2;
+
+/// The first semantics level.
+pub const FIRST_LEVEL: u32 = 1;
+/// The highest semantics level of this release: what entries mean. Another meaning has the next number, and begins with an entry of its
+/// own, which is not written before every member knows that level; whatever a level changes looks at [`StateMachine::level`].
+pub const SEMANTICS_LEVEL: u32 = 1;
 
 /// Where apply puts what came out of it.
 pub trait Sink {
@@ -176,6 +182,10 @@ pub struct StateMachine {
     pub(crate) applied: u64,
     pub(crate) stamp: Stamp,
     pub(crate) cluster_id: u128,
+    /// What entries mean from here on.
+    pub(crate) level: u32,
+    /// The highest level that is known here.
+    known_level: u32,
     pub(crate) keyspace: Keyspace,
     pub(crate) gateways: BTreeMap<u64, Gateway>,
     statistics: Statistics,
@@ -199,6 +209,8 @@ impl StateMachine {
             applied: 0,
             stamp: Stamp::default(),
             cluster_id: 0,
+            level: FIRST_LEVEL,
+            known_level: SEMANTICS_LEVEL,
             keyspace: Keyspace::new(),
             gateways: BTreeMap::new(),
             statistics: Statistics::default(),
@@ -232,8 +244,10 @@ impl StateMachine {
         }
         let (stamp, ops) = entry::decode_entry(payload)?;
         for op in ops.clone() {
-            if let Op::Parcel(Parcel { part: Part::Whole, bytes, .. }) = op? {
-                entry::check_batch(bytes)?;
+            match op? {
+                Op::Parcel(Parcel { part: Part::Whole, bytes, .. }) => entry::check_batch(bytes)?,
+                Op::Level(level) => self.check_level(level)?,
+                _ => {}
             }
         }
         // Time never runs back, and never reaches the number that stands for "no deadline".
@@ -250,6 +264,7 @@ impl StateMachine {
                 }
                 Op::Retire { node, incarnation } => self.retire(node, incarnation),
                 Op::Tick => {}
+                Op::Level(level) => self.level = self.level.max(level),
                 Op::Parcel(parcel) => {
                     if let Err(error) = self.parcel(&parcel, &mut rng, surroundings, sink) {
                         self.failed = Some(error);
@@ -260,6 +275,27 @@ impl StateMachine {
         }
         self.applied = index;
         Ok(Applied { index, stamp: self.stamp })
+    }
+
+    /// Makes this the machine of a release that knows levels up to this one, as the simulator's releases are.
+    ///
+    /// # Errors
+    /// The state is of a later level: this release can't go on with it.
+    pub fn of_release(mut self, known_level: u32) -> Result<Self, EntryError> {
+        self.known_level = known_level;
+        self.check_level(self.level)?;
+        Ok(self)
+    }
+
+    /// Whether it is known what a level means.
+    fn check_level(&self, level: u32) -> Result<(), EntryError> {
+        let known = self.known_level;
+        if level > known { Err(EntryError::LaterLevel { level, known }) } else { Ok(()) }
+    }
+
+    /// What entries mean from here on.
+    pub const fn level(&self) -> u32 {
+        self.level
     }
 
     /// A planted bug: keys end by whatever clock the caller has.
@@ -566,6 +602,7 @@ impl StateMachine {
         put(u128::from(self.stamp.time.0));
         put(u128::from(self.stamp.seed));
         put(self.cluster_id);
+        put(u128::from(self.level));
         put(u128::from(self.keyspace.revision));
         self.keyspace.hash_key.iter().for_each(|word| put(u128::from(*word)));
         for database in &self.keyspace.databases {

@@ -81,6 +81,7 @@ marks! {
     NodeRejoined Designed "node-rejoined" "A node that had lost its log has it back, and votes again.";
     StatesCompared Common "states-compared" "A node found that most voters have the same state as it.";
     StateScrubbed Common "state-scrubbed" "All that a node holds in memory was read again.";
+    LevelRaised Designed "level-raised" "All members run a release that knows a later semantics level, and it began.";
     RemovedNodeTold Designed "removed-node-told" "A node learned that it is no member any more, and ended.";
 
     // Gateways and their parcels.

@@ -5,11 +5,11 @@ mod world;
 
 use steadfast_core::access::DATABASES;
 use steadfast_core::entry::{
-    EntryError, Part, Watched, decode_op, encode_bootstrap, encode_entry, encode_parcel,
-    encode_register, encode_retire, encode_tick, push_command,
+    EntryError, Part, Watched, decode_op, encode_bootstrap, encode_entry, encode_level,
+    encode_parcel, encode_register, encode_retire, encode_tick, push_command,
 };
 use steadfast_core::hash::slot_of;
-use steadfast_core::machine::{GatewayState, StateMachine, WatchOutcome};
+use steadfast_core::machine::{GatewayState, SEMANTICS_LEVEL, StateMachine, WatchOutcome};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use world::{Heard, NODE, Net, START, World, batch, snapshot_of, words};
 
@@ -195,6 +195,34 @@ fn addresses_are_announced() {
     let mut malformed = encode_register(NODE, 3, "x");
     *malformed.last_mut().expect("it ends with the address") = 0xFF;
     assert!(matches!(decode_op(&malformed), Err(EntryError::Malformed(_))), "it is no text");
+}
+
+/// A semantics level begins at an entry, lasts, and is part of the state and of snapshots. A release that does not know it changes nothing
+/// at such an entry, and goes on with no such state.
+#[test]
+fn levels_begin_with_an_entry() {
+    let mut world = World::new();
+    let known = world.machine.level();
+    assert_eq!(known, SEMANTICS_LEVEL);
+    let later = known + 1;
+    let entry = encode_entry(Stamp::default(), [&encode_tick()[..], &encode_level(later)]);
+    let (index, before) = (world.machine.applied_index() + 1, world.machine.digest());
+    let mut heard = Heard::default();
+    let refused = world.machine.apply(index, &entry, &mut world.net, &mut heard);
+    assert_eq!(refused, Err(EntryError::LaterLevel { level: later, known }));
+    assert_eq!((world.machine.applied_index() + 1, world.machine.digest()), (index, before));
+
+    let machine = std::mem::take(&mut world.machine);
+    world.machine = machine.of_release(later).expect("it knows more");
+    world.entry(&[encode_level(later)]);
+    assert_eq!(world.machine.level(), later);
+    assert_ne!(world.machine.digest(), before);
+    world.entry(&[encode_level(known)]);
+    assert_eq!(world.machine.level(), later, "there is no way back");
+    let restored = world.restored(100);
+    assert_eq!(restored.machine.level(), later);
+    let refused = restored.machine.of_release(known).err();
+    assert_eq!(refused, Some(EntryError::LaterLevel { level: later, known }));
 }
 
 /// The keys of a cluster slot: those that live, in database 0.

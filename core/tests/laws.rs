@@ -8,8 +8,8 @@ use proptest::sample::{Index, select};
 
 use steadfast_core::entry::{
     Body, EntryError, Op, Parcel, Part, Watched, decode_batch, decode_entry, decode_op,
-    encode_bootstrap, encode_entry, encode_parcel, encode_register, encode_retire, encode_tick,
-    push_command, push_transaction,
+    encode_bootstrap, encode_entry, encode_level, encode_parcel, encode_register, encode_retire,
+    encode_tick, push_command, push_transaction,
 };
 use steadfast_core::machine::StateMachine;
 use steadfast_core::stamp::{Stamp, UnixMillis};
@@ -109,6 +109,7 @@ fn op() -> impl Strategy<Value = Vec<u8>> {
         }),
         (0_u64..3, 0_u64..4).prop_map(|(node, incarnation)| encode_retire(node, incarnation)),
         Just(encode_tick()),
+        any::<u32>().prop_map(encode_level),
         (0_u64..3, 0_u64..4, 0_u64..4, part, vec(command(), 0..4)).prop_map(
             |(node, incarnation, sequence, part, commands)| {
                 encode_parcel(node, incarnation, sequence, part, &batch(0, &commands))
@@ -164,6 +165,7 @@ proptest! {
                 }
                 Op::Retire { node, incarnation } => encode_retire(node, incarnation),
                 Op::Tick => encode_tick(),
+                Op::Level(level) => encode_level(level),
                 Op::Parcel(Parcel { node, incarnation, sequence, part, bytes }) => {
                     encode_parcel(node, incarnation, sequence, part, bytes)
                 }

@@ -73,12 +73,21 @@ pub enum Input {
         /// Its state.
         checkpoint: Checkpoint,
     },
+    /// A peer's release knows semantics levels up to this one.
+    PeerLevel {
+        /// The peer.
+        peer: u64,
+        /// The level.
+        level: u32,
+    },
     /// The state machine was restored from a snapshot and knows these gateways: (node, incarnation, last parcel).
     Restored {
         /// Index of the snapshot.
         index: u64,
         /// Time of the last stamp in it, milliseconds.
         stamp_ms: u64,
+        /// What entries mean from there on.
+        level: u32,
         /// The gateways.
         gateways: Vec<(u64, u64, u64)>,
     },

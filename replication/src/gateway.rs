@@ -4,7 +4,7 @@
 //! the number of messages under way is bounded by protocol, so that a full channel is a broken invariant.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,6 +68,8 @@ pub enum Intake {
         index: u64,
         /// Time of the last stamp in it, milliseconds.
         stamp_ms: u64,
+        /// What entries mean from there on: the state's semantics level.
+        level: u32,
         /// (node, incarnation, last parcel passed).
         gateways: Vec<(u64, u64, u64)>,
     },
@@ -208,6 +210,7 @@ pub struct Status {
     log_time_offset_ms: AtomicI64,
     sole_voter: AtomicBool,
     rejoining: AtomicBool,
+    level: AtomicU32,
     /// End of the leader's lease on the monotonic clock, in microseconds; 0 without one.
     lease_until_us: AtomicU64,
     disk_full: AtomicBool,
@@ -295,6 +298,16 @@ impl Status {
     /// Publishes it.
     pub fn set_rejoining(&self, rejoining: bool) {
         self.rejoining.store(rejoining, Ordering::Release);
+    }
+
+    /// The semantics level that the log has come to; 0 before that is known.
+    pub fn level(&self) -> u32 {
+        self.level.load(Ordering::Acquire)
+    }
+
+    /// Publishes it.
+    pub fn set_level(&self, level: u32) {
+        self.level.store(level, Ordering::Release);
     }
 
     /// The index that a read may be served at without asking anybody: on a leader whose lease holds, its commit index.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::{self, Op};
+use steadfast_core::machine::FIRST_LEVEL;
 use steadfast_core::mark::{self, Mark};
 
 use crate::storage::LogEntry;
@@ -14,16 +15,18 @@ use crate::storage::LogEntry;
 pub(crate) struct Sessions {
     gateways: BTreeMap<u64, (u64, u64)>,
     bootstrapped: bool,
+    /// What entries mean from here on.
+    level: u32,
     /// Whether they began with a snapshot.
     from_snapshot: bool,
 }
 
 impl Sessions {
-    /// What a restored state says: (node, incarnation, last parcel).
-    pub(crate) fn restored(gateways: &[(u64, u64, u64)]) -> Self {
+    /// What a restored state says: its semantics level, and (node, incarnation, last parcel).
+    pub(crate) fn restored(level: u32, gateways: &[(u64, u64, u64)]) -> Self {
         let gateways =
             gateways.iter().map(|(node, inc, passed)| (*node, (*inc, *passed))).collect();
-        Self { gateways, bootstrapped: true, from_snapshot: true }
+        Self { gateways, bootstrapped: true, level, from_snapshot: true }
     }
 
     /// What these entries say by themselves.
@@ -36,6 +39,11 @@ impl Sessions {
     /// Whether the log begins with its cluster's first entry.
     pub(crate) fn bootstrapped(&self) -> bool {
         self.bootstrapped
+    }
+
+    /// The semantics level that the log has come to.
+    pub(crate) fn level(&self) -> u32 {
+        self.level.max(FIRST_LEVEL)
     }
 
     /// (node, incarnation) of all gateways.
@@ -74,6 +82,11 @@ impl Sessions {
                 }
                 _ => false,
             },
+            Op::Level(level) => {
+                let is_later = *level > self.level();
+                self.level = self.level.max(*level);
+                is_later
+            }
             Op::Retire { .. } | Op::Tick => true,
         }
     }

@@ -1,11 +1,12 @@
-//! What members that are whole do while another gets a lost log back, and what a node does that has said that it must stop: nodes without
-//! I/O, whose disks and network take no time.
+//! What members that are whole do while another gets a lost log back or runs an older release, and what a node does that has said that it
+//! must stop: nodes without I/O, whose disks and network take no time.
 
 mod world;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use steadfast_core::entry::{self, Op};
 use steadfast_replication::event::{Input, Output};
 use steadfast_replication::gateway::{Checkpoint, Role};
 use steadfast_replication::node::{Change, Node, NodeConfig, NodeStart};
@@ -14,6 +15,8 @@ use steadfast_replication::wire::RaftMessage;
 use world::node_config;
 
 const VOTERS: [u64; 3] = [1, 2, 3];
+/// A semantics level that all three know.
+const LATER: u32 = 3;
 
 struct Three {
     nodes: BTreeMap<u64, Node>,
@@ -22,20 +25,23 @@ struct Three {
     refused: Vec<(u64, String)>,
     /// What was said besides raft's messages.
     said: Vec<Output>,
+    /// Semantics levels that began, by the first node's log.
+    levels: Vec<u32>,
 }
 
 impl Three {
     /// Three nodes, of which one leads.
     fn new() -> (Self, u64) {
         let start = |id| {
-            let config = NodeConfig { seed: id, ..node_config(id) };
+            let config = NodeConfig { seed: id, level: LATER, ..node_config(id) };
             let membership = Membership::of_voters(&VOTERS);
             let hard_state = HardState::default();
             let start = NodeStart { hard_state, membership, snapshot: None, entries: Vec::new() };
             (id, Node::new(config, start).expect("it starts"))
         };
         let nodes = VOTERS.into_iter().map(start).collect();
-        let mut three = Self { nodes, now: Duration::ZERO, refused: Vec::new(), said: Vec::new() };
+        let (refused, said, levels) = (Vec::new(), Vec::new(), Vec::new());
+        let mut three = Self { nodes, now: Duration::ZERO, refused, said, levels };
         three.tick(100);
         let leads = |(_, node): &(&u64, &Node)| node.role() == Role::Leader;
         let leader = three.nodes.iter().find(leads).map(|(id, _)| *id);
@@ -68,6 +74,13 @@ impl Three {
                         follows.push((message.to, Input::Peer { message, word }));
                     }
                     Output::Apply { entries } => {
+                        let payloads = entries.iter().filter(|entry| !entry.payload.is_empty());
+                        let decoded = payloads.filter_map(|e| entry::decode_entry(&e.payload).ok());
+                        let ops = decoded.filter(|_| id == 1).flat_map(|(_, ops)| ops.flatten());
+                        self.levels.extend(ops.filter_map(|op| match op {
+                            Op::Level(level) => Some(level),
+                            _ => None,
+                        }));
                         let index = entries.last().expect("there is one").index;
                         follows.push((id, Input::Applied { index, passed: 0, registered: false }));
                     }
@@ -166,4 +179,28 @@ fn who_must_stop_says_nothing_more() {
         None,
         "its state is wrong, and so is what is read"
     );
+}
+
+/// A semantics level begins once, when the leader has heard of every member that its release knows it, and as high as all know.
+#[test]
+fn a_level_begins_when_all_members_know_it() {
+    let (mut three, leader) = Three::new();
+    let [first, second] = Three::others(leader);
+    three.input(leader, Input::PeerLevel { peer: first, level: LATER });
+    three.tick(3);
+    assert_eq!(three.levels, [], "nobody has said what the other runs");
+    three.input(leader, Input::PeerLevel { peer: second, level: 1 });
+    three.tick(3);
+    assert_eq!(three.levels, []);
+    three.input(leader, Input::PeerLevel { peer: second, level: 2 });
+    three.tick(3);
+    assert_eq!((&three.levels[..], three.node(second).level()), (&[2][..], Some(2)));
+    // It may be an older release that is about to come back.
+    three.input(leader, Input::Unreachable { peer: first });
+    three.input(leader, Input::PeerLevel { peer: second, level: LATER + 1 });
+    three.tick(3);
+    assert_eq!(three.levels, [2]);
+    three.input(leader, Input::PeerLevel { peer: first, level: LATER });
+    three.tick(3);
+    assert_eq!(three.levels, [2, LATER], "what this release knows, and no more");
 }

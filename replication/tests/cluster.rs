@@ -321,7 +321,7 @@ impl World {
                 let gateways =
                     gateways.map(|(node, (inc, passed))| (*node, *inc, *passed)).collect();
                 let index = process.machine.index;
-                self.input(id, Input::Restored { index, stamp_ms: 0, gateways });
+                self.input(id, Input::Restored { index, stamp_ms: 0, level: 1, gateways });
             }
             ToApply::Snapshot => {
                 process.encoded = Some(vec![process.machine.encode()]);

@@ -30,7 +30,18 @@ fn identity(node_id: u64) -> Identity {
     let roster = Roster::founding(&record(), &[], &Roster::default());
     let heard = Roster::default();
     let (record, voters) = (Some(record()), vec![1, 2]);
-    Identity { node_id, incarnation: 5, storage_id, record, roster, heard, voters }
+    let (level, level_reached) = (1, 1);
+    Identity {
+        node_id,
+        incarnation: 5,
+        storage_id,
+        record,
+        roster,
+        heard,
+        voters,
+        level,
+        level_reached,
+    }
 }
 
 /// A clock that stands still.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use steadfast_core::error::ReplyError;
 use steadfast_core::glob;
+use steadfast_core::machine::SEMANTICS_LEVEL;
 use steadfast_replication::driver::ReplicationConfig;
 use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, PARCEL_BYTES_MAX};
@@ -62,6 +63,8 @@ pub struct Config {
     pub tick: Duration,
     /// Whether a leader answers reads by itself while its lease holds.
     pub lease_reads: bool,
+    /// The highest semantics level that is known. No flag: it is that of the release, and the simulator has releases of its own.
+    pub level: u32,
 }
 
 impl Default for Config {
@@ -89,6 +92,7 @@ impl Default for Config {
             tls: None,
             tick: Duration::from_millis(50),
             lease_reads: true,
+            level: SEMANTICS_LEVEL,
         }
     }
 }
@@ -230,6 +234,7 @@ impl Config {
             election_ticks: ELECTION_TICKS,
             heartbeat_ticks: HEARTBEAT_TICKS,
             lease_reads: self.lease_reads,
+            level: self.level,
             seed,
         }
     }

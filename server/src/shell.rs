@@ -101,6 +101,11 @@ pub(crate) struct Shell<C> {
     pub(crate) figures: crate::figures::Figures,
 }
 
+/// An empty state, as a release makes it that knows levels up to this one.
+fn machine_of(level: u32) -> StateMachine {
+    StateMachine::new().of_release(level).expect("a new state is of the first level")
+}
+
 impl<C: Clock> Shell<C> {
     pub(crate) fn new(
         config: Config,
@@ -112,7 +117,7 @@ impl<C: Clock> Shell<C> {
     ) -> Self {
         let (started, wall_ms) = (clock.monotonic(), clock.wall_ms());
         Self {
-            machine: StateMachine::new(),
+            machine: machine_of(config.level),
             surroundings: LuaSurroundings::new(),
             config,
             clock,
@@ -460,7 +465,18 @@ impl<C: Clock> Shell<C> {
         if self.machine.applied_index() > 0 {
             mark::reached(Mark::InstalledOverState);
         }
-        match StateMachine::restore(&mut chunks.iter().map(|chunk| &chunk[..])) {
+        let restored = StateMachine::restore(&mut chunks.iter().map(|chunk| &chunk[..]));
+        let restored = match restored.map(|machine| machine.of_release(self.config.level)) {
+            Err(error) => Err(error),
+            Ok(Ok(machine)) => Ok(machine),
+            Ok(Err(error)) => {
+                return self.stop(Err(format!(
+                    "the state at entry {index} can't be gone on with: {error}. Nothing was changed or lost: start the release here that \
+                     the other nodes run."
+                )));
+            }
+        };
+        match restored {
             Ok(machine) if machine.applied_index() == index => {
                 self.machine = machine;
                 self.snapshot = None; // it was one of the state before
@@ -482,7 +498,8 @@ impl<C: Clock> Shell<C> {
         let gateways =
             self.machine.gateways().map(|(node, own)| (node, own.incarnation, own.passed));
         let (gateways, stamp_ms) = (gateways.collect(), self.machine.last_stamp().time.0);
-        self.send(Intake::Restored { index, stamp_ms, gateways });
+        let level = self.machine.level();
+        self.send(Intake::Restored { index, stamp_ms, level, gateways });
         // Replies of batches that the installed state has passed never came by here.
         let own = self.machine.gateway(self.origin.node);
         let passed = own

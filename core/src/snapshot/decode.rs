@@ -67,6 +67,7 @@ fn is_incomplete() -> bool {
         || is_planted(Canary::SnapshotLacksScripts)
         || is_planted(Canary::SnapshotLacksDeletions)
         || is_planted(Canary::SnapshotLacksParts)
+        || is_planted(Canary::SnapshotLacksLevel)
 }
 
 const OUT_OF_ORDER: SnapshotError = SnapshotError::Damaged("its sections are out of order");
@@ -141,6 +142,10 @@ fn machine_section(machine: &mut StateMachine, body: &mut Body<'_>) -> Result<()
     machine.cluster_id = body.number(16)?;
     machine.keyspace.revision = body.u64()?;
     machine.keyspace.hash_key = [body.u64()?, body.u64()?];
+    let level = body.number(4)? as u32;
+    if !is_planted(Canary::SnapshotLacksLevel) {
+        machine.level = level;
+    }
     body.end()
 }
 

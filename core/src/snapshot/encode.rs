@@ -213,6 +213,7 @@ fn front(machine: &StateMachine) -> Vec<u8> {
         put(body, &[machine.applied, machine.stamp.time.0, machine.stamp.seed]);
         body.extend_from_slice(&machine.cluster_id.to_le_bytes());
         put(body, &[keyspace.revision, keyspace.hash_key[0], keyspace.hash_key[1]]);
+        body.extend_from_slice(&machine.level.to_le_bytes());
     });
     let gateways = machine.gateways.iter();
     for (node, gateway) in gateways.filter(|_| !is_planted(Canary::SnapshotLacksGateways)) {

@@ -1,10 +1,10 @@
-//! The snapshot format, version 3. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
+//! The snapshot format, version 4. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
 //! `encode` writes it in steps, between which the state moves on; `frozen` keeps what such a change replaces; `decode` reads it.
 //!
 //! ```text
 //! snapshot = magic "SFSTATE" · version u8 · section* , the last one of kind 6
 //! section  = length u32 (of kind and body) · checksum u64 (XXH3 of kind and body) · kind u8 · body
-//!   1 machine   applied u64 · stamp time u64 · stamp seed u64 · cluster id u128 · revision u64 · hash key u64 u64
+//!   1 machine   applied u64 · stamp time u64 · stamp seed u64 · cluster id u128 · revision u64 · hash key u64 u64 · level u32
 //!   2 gateway   node u64 · incarnation u64 · passed u64 · retired u8 · announced length u32 · announced address · joined bytes
 //!   3 script    body
 //!   4 database  db u8 · swapped at u64 · flushed at u64
@@ -30,7 +30,7 @@ pub(crate) use encode::{Encoding, encode};
 pub(crate) use frozen::Frozen;
 
 const MAGIC: &[u8; 7] = b"SFSTATE";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Bytes of a chunk, and of a value's piece, at the most (a chunk may end with a whole key).
 const CHUNK_BYTES: usize = 256 * 1024;
 const TYPE_STRING: u8 = 1;

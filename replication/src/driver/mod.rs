@@ -71,6 +71,8 @@ pub struct ReplicationConfig {
     pub heartbeat_ticks: usize,
     /// Whether a leader answers reads by itself while its lease holds.
     pub lease_reads: bool,
+    /// The highest semantics level that this release knows.
+    pub level: u32,
     /// All that is drawn comes from it.
     pub seed: u64,
 }
@@ -218,6 +220,7 @@ impl Driver {
             heartbeat_ticks: self.config.heartbeat_ticks,
             tick: self.config.tick,
             lease_reads: self.config.lease_reads,
+            level: self.config.level,
             rejoins: open::known(&self.meta),
             snapshot_log_bytes: self.config.snapshot_log_bytes,
             tail_bytes: self.config.tail_bytes,
@@ -234,6 +237,8 @@ impl Driver {
             roster: self.roster.clone(),
             heard: Roster::default(),
             voters: Vec::new(), // its log says them, once it is followed
+            level: self.config.level,
+            level_reached: 0,
         }
     }
 
@@ -431,7 +436,10 @@ impl<N: Net, C: Clock> Running<N, C> {
                     self.step(Input::Peer { message, word });
                 }
             }
-            PeerEvent::Up { peer } => self.status.set_connected(peer, true),
+            PeerEvent::Up { peer, level } => {
+                self.status.set_connected(peer, true);
+                self.step(Input::PeerLevel { peer, level });
+            }
             PeerEvent::Down { peer } => {
                 self.status.set_connected(peer, false);
                 self.step(Input::Unreachable { peer });
@@ -455,8 +463,8 @@ impl<N: Net, C: Clock> Running<N, C> {
                 self.step(Input::Applied { index, passed, registered });
             }
             Some(Intake::Checkpoint(own)) => self.step(Input::Checkpoint(own)),
-            Some(Intake::Restored { index, stamp_ms, gateways }) => {
-                self.step(Input::Restored { index, stamp_ms, gateways });
+            Some(Intake::Restored { index, stamp_ms, level, gateways }) => {
+                self.step(Input::Restored { index, stamp_ms, level, gateways });
                 self.links.learn(self.node.incarnations());
             }
             Some(Intake::SnapshotBegun { index }) => self.step(Input::SnapshotBegun { index }),
@@ -604,6 +612,10 @@ impl<N: Net, C: Clock> Running<N, C> {
         status.set_saving(node.is_taking_snapshot());
         status.set_sole_voter(node.is_sole_leader());
         status.set_rejoining(node.is_rejoining());
+        if let Some(level) = node.level().filter(|level| *level != status.level()) {
+            status.set_level(level);
+            self.links.set_level(level);
+        }
         status.set_lease(node.lease_until());
         status.set_log_time_ms(&self.clock, node.log_time_ms(self.clock.monotonic()));
         if changed && node.role() == Role::Leader {

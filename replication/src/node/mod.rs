@@ -2,11 +2,12 @@
 //! randomness but the seed it was given. The driver's duties, in this order, are the order of the outputs:
 //! persist and send may run side by side, but nothing that this node promises (an answer to an append, a vote) is put out
 //! before the `Persisted` that covers it. Tests: `tests/cluster.rs` drives three nodes over a seeded, broken network.
-//! `agreement` compares the replicas' states, `compaction` holds what concerns own snapshots, `membership` who is a member, `reads` read
-//! indexes and the lease, `ready` what raft puts out, `rejoin` how a node gets a lost log back.
+//! `agreement` compares the replicas' states, `compaction` holds what concerns own snapshots, `level` what entries mean, `membership` who
+//! is a member, `reads` read indexes and the lease, `ready` what raft puts out, `rejoin` how a node gets a lost log back.
 
 mod agreement;
 mod compaction;
+mod level;
 mod membership;
 mod reads;
 mod ready;
@@ -70,6 +71,8 @@ pub struct NodeConfig {
     pub snapshot_log_bytes: u64,
     /// Entries kept behind a snapshot for slow followers, in bytes.
     pub tail_bytes: u64,
+    /// The highest semantics level that this release knows.
+    pub level: u32,
     /// What is known besides the log, if that was lost and began anew.
     pub rejoins: Option<Known>,
     /// Seed of all that is drawn: election timeouts, cluster id, hash key, stamp seeds.
@@ -137,6 +140,8 @@ pub struct Node {
     rejoined: bool,
     /// Peers that have lost their logs, and for which of their starts, in which term, this node has forgotten what it believed of them.
     forgotten: BTreeMap<u64, (u64, u64)>,
+    /// The highest semantics level that each connected peer's release knows.
+    peer_levels: BTreeMap<u64, u32>,
     /// Tick at which each of them last asked: it does so until it has all.
     rejoining_peers: BTreeMap<u64, u64>,
     /// Up to this entry what changed the members is known for ever, also after a crash.
@@ -220,6 +225,7 @@ impl Node {
             rejoined: false,
             forgotten: BTreeMap::new(),
             rejoining_peers: BTreeMap::new(),
+            peer_levels: BTreeMap::new(),
             settled: snapshot_index,
             ended: false,
         };
@@ -311,9 +317,10 @@ impl Node {
             Input::Applied { index, passed, registered } => self.applied(index, passed, registered),
             Input::Checkpoint(own) => self.reach_checkpoint(own),
             Input::PeerCheckpoint { from, checkpoint } => self.hear_checkpoint(from, checkpoint),
-            Input::Restored { index, stamp_ms, gateways } => {
-                self.restored(index, stamp_ms, &gateways);
+            Input::Restored { index, stamp_ms, level, gateways } => {
+                self.restored(index, stamp_ms, Sessions::restored(level, &gateways));
             }
+            Input::PeerLevel { peer, level } => drop(self.peer_levels.insert(peer, level)),
             Input::Persisted { number } => self.persisted(now, number),
             Input::NoSpace(none) => self.space(none),
             Input::HandOver { to } => self.hand_over(to),
@@ -338,6 +345,7 @@ impl Node {
             Input::RejoinEnded => self.rejoin_ended(),
             Input::Unreachable { peer } => {
                 self.checkpoints.forget(peer);
+                self.peer_levels.remove(&peer);
                 self.raw.report_unreachable(peer);
             }
         }
@@ -349,6 +357,7 @@ impl Node {
         let active = self.raw.raft.prs().iter().filter(|(_, progress)| progress.recent_active);
         self.heard.extend(active.map(|(id, _)| (*id, self.ticks)));
         self.steer_membership();
+        self.raise_level();
         self.ask_to_rejoin();
         if !self.changes.held_back.is_empty() {
             self.step_aside();
@@ -486,7 +495,9 @@ impl Node {
         let own = match &decoded {
             Op::Parcel(parcel) => parcel.node == from,
             Op::Register { node, .. } => *node == from,
-            Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick => from == self.config.node_id,
+            Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick | Op::Level(_) => {
+                from == self.config.node_id
+            }
         };
         if !own {
             return;
@@ -521,9 +532,8 @@ impl Node {
 
     /// The sessions of the snapshot, and of what was handed out while it was being restored: a leader that forgot those
     /// entries would take the gateways' next parcels for gaps, for ever.
-    fn restored(&mut self, index: u64, stamp_ms: u64, gateways: &[(u64, u64, u64)]) {
+    fn restored(&mut self, index: u64, stamp_ms: u64, mut sessions: Sessions) {
         self.clock.saw_stamp(stamp_ms);
-        let mut sessions = Sessions::restored(gateways);
         let behind = self.raw.store().from(index + 1);
         let handed_out = behind.take_while(|entry| entry.index <= self.handed_out);
         if !is_planted(Canary::RestoreForgets) {

@@ -10,6 +10,9 @@ use crate::roster::Roster;
 
 /// Version of frames and messages.
 pub const PROTOCOL: u32 = 5;
+/// The oldest that this release speaks as well. Who is newer than the other knows whether it still speaks the other's, so nobody refuses a
+/// later version.
+const PROTOCOL_OLDEST: u32 = 5;
 
 /// What a node says when it dials.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -38,6 +41,9 @@ pub struct Hello {
     /// Who is a member, as far as it knows; empty while forming.
     #[prost(bytes = "bytes", tag = "8")]
     pub roster: Bytes,
+    /// The highest semantics level that its release knows.
+    #[prost(uint32, tag = "9")]
+    pub level: u32,
 }
 
 /// The answer.
@@ -87,6 +93,10 @@ pub struct Identity {
     pub heard: Roster,
     /// The voters, as far as the own log makes them known for ever.
     pub voters: Vec<u64>,
+    /// The highest semantics level that this release knows.
+    pub level: u32,
+    /// The one that the log has come to: who knows less can't go on with it.
+    pub level_reached: u32,
 }
 
 impl Identity {
@@ -101,6 +111,7 @@ impl Identity {
             record: self.record.as_ref().map_or_else(Bytes::new, |record| record.encode().into()),
             purpose: u32::from(purpose == Purpose::Snapshot),
             roster: self.record.as_ref().map_or_else(Bytes::new, |_| self.roster.encode().into()),
+            level: self.level,
         }
     }
 
@@ -147,9 +158,9 @@ impl Identity {
     /// A sentence that is sent back and logged.
     pub fn check(&self, hello: &Hello, known: u64) -> Result<Heard, String> {
         let (own, peer) = (self.node_id, hello.from);
-        if hello.protocol != PROTOCOL {
+        if hello.protocol < PROTOCOL_OLDEST {
             return Err(format!(
-                "node {peer} speaks version {} between nodes, this one {PROTOCOL}",
+                "node {peer} speaks version {} between nodes, this one {PROTOCOL_OLDEST} to {PROTOCOL}",
                 hello.protocol
             ));
         }
@@ -161,6 +172,13 @@ impl Identity {
         }
         if peer == own || peer == 0 {
             return Err(format!("a peer calls itself node {peer}: check --node-id"));
+        }
+        if hello.level < self.level_reached {
+            return Err(format!(
+                "node {peer} runs a release that knows semantics levels up to {}, and the cluster has come to level {}: start it with the \
+                 release that the others run",
+                hello.level, self.level_reached
+            ));
         }
         // Starts are counted in the upper half, and each draws the lower one: two draws for one start are of two directories.
         let (start, last) = (hello.incarnation >> 32, known >> 32);
@@ -268,6 +286,8 @@ mod tests {
             roster,
             heard: Roster::default(),
             voters: Vec::new(),
+            level: 1,
+            level_reached: 1,
         }
     }
 
@@ -282,7 +302,10 @@ mod tests {
             |hello: Hello, known| two.check(&hello, known).expect_err("it must be refused");
         assert!(refused(Hello { to: 3, ..hello.clone() }, 0).contains("node 3"));
         assert!(refused(hello.clone(), 6).contains("back in time"));
-        assert!(refused(Hello { protocol: 9, ..hello.clone() }, 0).contains("version 9"));
+        assert!(refused(Hello { protocol: 4, ..hello.clone() }, 0).contains("version 4"));
+        assert!(refused(Hello { level: 0, ..hello.clone() }, 0).contains("up to 0"));
+        let later = Hello { protocol: PROTOCOL + 1, level: 2, ..hello.clone() };
+        assert!(two.check(&later, 5).is_ok(), "who is newer knows what this one speaks");
         let disk = Bytes::copy_from_slice(&77_u128.to_le_bytes());
         assert!(refused(Hello { storage_id: disk, ..hello.clone() }, 0).contains("another disk"));
         let other = identity(2, Some(Record::alone(2, 2)));

@@ -66,6 +66,8 @@ pub enum PeerEvent {
     },
     /// The link to a peer is up.
     Up {
+        /// The highest semantics level that its release knows.
+        level: u32,
         /// The peer.
         peer: u64,
     },
@@ -193,6 +195,11 @@ impl<N: Net> Links<N> {
     pub fn set_roster(&self, roster: Roster, voters: Vec<u64>) {
         let mut identity = self.shared.identity.borrow_mut();
         (identity.roster, identity.voters) = (roster, voters);
+    }
+
+    /// The log has come to this semantics level.
+    pub fn set_level(&self, reached: u32) {
+        self.shared.identity.borrow_mut().level_reached = reached;
     }
 
     /// The log says that these nodes have been at these incarnations: lower ones are refused from now on.
@@ -389,9 +396,9 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
     let mut pause = RECONNECT_FIRST;
     loop {
         match greet(&shared, &peer, Purpose::Messages).await {
-            Ok((stream, true)) => {
+            Ok((stream, Some(level))) => {
                 pause = RECONNECT_FIRST;
-                if shared.tell(PeerEvent::Up { peer: peer.id }).await.is_err() {
+                if shared.tell(PeerEvent::Up { peer: peer.id, level }).await.is_err() {
                     return;
                 }
                 let error = talk(stream, &mut waiting).await;
@@ -400,7 +407,7 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
                     return;
                 }
             }
-            Ok((_, false)) => pause = RECONNECT_FIRST * 4,
+            Ok((_, None)) => pause = RECONNECT_FIRST * 4,
             Err(error) => {
                 tracing::debug!("node {} can't be reached: {error}", peer.id);
                 if error.kind() == io::ErrorKind::PermissionDenied {
@@ -414,12 +421,12 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
     }
 }
 
-/// Connects and greets; answers the stream, and whether both sides belong to one cluster.
+/// Connects and greets; answers the stream and, if both sides belong to one cluster, the semantics level that the peer's release knows.
 async fn greet<N: Net>(
     shared: &Shared<N>,
     peer: &Member,
     purpose: Purpose,
-) -> io::Result<(N::Stream, bool)> {
+) -> io::Result<(N::Stream, Option<u32>)> {
     let mut stream = within(CONNECT_PATIENCE, shared.net.connect(&peer.host, peer.port)).await?;
     let hello = shared.identity.borrow().hello(peer.id, purpose);
     frame::write(&mut stream, &hello.to_bytes(), CONNECT_PATIENCE).await?;
@@ -447,7 +454,7 @@ async fn greet<N: Net>(
     let own_formed = !hello.record.is_empty();
     let formed = matches!(heard, Heard::Formed { .. }) && own_formed;
     shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
-    Ok((stream, formed))
+    Ok((stream, formed.then_some(theirs.level)))
 }
 
 /// Sends frames until the link fails; answers why it ended.
@@ -510,7 +517,7 @@ async fn transfer<N: Net>(
     mut pieces: mpsc::Receiver<Bytes>,
 ) -> io::Result<()> {
     let (stream, formed) = greet(shared, peer, Purpose::Snapshot).await?;
-    if !formed {
+    if formed.is_none() {
         return Err(invalid("the peer is not ready for it"));
     }
     let metadata = Some(SnapshotMetadata::from_meta(&meta));

@@ -41,6 +41,7 @@ pub fn node_config(node_id: u64) -> NodeConfig {
         heartbeat_ticks: 2,
         tick: Duration::from_millis(30),
         lease_reads: true,
+        level: 1,
         rejoins: None,
         snapshot_log_bytes: 3000,
         tail_bytes: 500,
@@ -294,7 +295,7 @@ impl Machine {
                         self.applied.push((node, *incarnation, number, parcel.bytes.to_vec()));
                     }
                 }
-                Op::Retire { .. } | Op::Tick => {}
+                Op::Retire { .. } | Op::Tick | Op::Level(_) => {}
             }
         }
     }
@@ -379,6 +380,7 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
         election_ticks: 14,
         heartbeat_ticks: 2,
         lease_reads: true,
+        level: 1,
         seed: id * 77,
     }
 }
@@ -504,7 +506,12 @@ async fn serve(
                 seen.restores += 1;
                 assert_eq!(seen.machine.index, index);
                 let gateways = seen.machine.gateways.iter().map(|(n, (i, p))| (*n, *i, *p));
-                tell(Intake::Restored { index, stamp_ms: 0, gateways: gateways.collect() });
+                tell(Intake::Restored {
+                    index,
+                    stamp_ms: 0,
+                    level: 1,
+                    gateways: gateways.collect(),
+                });
             }
             Outlet::ReadIndex { round, index } => seen.read_indexes.push((round, index)),
             Outlet::TakeSnapshot { pieces } => {

@@ -4,26 +4,13 @@
 use redis::Commands as _;
 use redis::cluster::ClusterClient;
 use redis::sentinel::Sentinel;
-use steadfast_core::reply::Reply;
 
-use crate::harness::{Client, Node, TempDir, free_port, refusal, wait_for};
+use crate::harness::{Client, Node, TempDir, free_port, refusal, wait_for, words};
 use crate::three_nodes::Cluster;
 
 /// A reply as words, arrays in brackets.
 fn said(client: &mut Client, argv: &[&str]) -> String {
     words(&client.call(argv).expect("the connection holds"))
-}
-
-fn words(reply: &Reply<'_>) -> String {
-    match reply {
-        Reply::Ok => "OK".to_owned(),
-        Reply::Bulk(text) | Reply::Status(text) => String::from_utf8_lossy(text).into_owned(),
-        Reply::Int(number) => number.to_string(),
-        Reply::Array(items) => {
-            format!("[{}]", items.iter().map(words).collect::<Vec<_>>().join(" "))
-        }
-        other => format!("{other:?}"),
-    }
 }
 
 /// A node on its own is where its client has reached it, or where it was told to be.

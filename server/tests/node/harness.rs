@@ -279,3 +279,16 @@ impl Client {
         }
     }
 }
+
+/// A reply as words, arrays in brackets.
+pub(crate) fn words(reply: &Reply<'_>) -> String {
+    match reply {
+        Reply::Ok => "OK".to_owned(),
+        Reply::Bulk(text) | Reply::Status(text) => String::from_utf8_lossy(text).into_owned(),
+        Reply::Int(number) => number.to_string(),
+        Reply::Array(items) => {
+            format!("[{}]", items.iter().map(words).collect::<Vec<_>>().join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}

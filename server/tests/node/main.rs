@@ -4,6 +4,7 @@
 mod cluster;
 mod discovery;
 mod durability;
+mod golden;
 mod handshake;
 mod harness;
 mod input;

@@ -364,6 +364,20 @@ pub const ALL: &[Entry] = &[
         &["progress"],
     )
     .found_in("minority-rot", 100),
+    Entry::new(
+        "level-unasked",
+        Planted::Inside(Canary::LevelUnasked),
+        "a leader of the next release begins its semantics level without asking who knows it",
+        &["no-node-ends", "progress", "service"],
+    )
+    .found_in("upgrade-roulette", 20),
+    Entry::new(
+        "snapshot-lacks-level",
+        Planted::Inside(Canary::SnapshotLacksLevel),
+        "a restored state is of the first semantics level",
+        &["equal-state"],
+    )
+    .found_in("upgrade-roulette", 50),
     // ---- reads -------------------------------------------------------------------------------------------------------
     Entry::new(
         "read-lease",

@@ -104,7 +104,7 @@ impl Model {
                 match op.map_err(wrong)? {
                     Op::Register { node, incarnation, .. } => self.register(node, incarnation),
                     Op::Parcel(parcel) => self.parcel(&parcel, &mut executed).map_err(wrong)?,
-                    Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick => {}
+                    Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick | Op::Level(_) => {}
                 }
             }
         }

@@ -313,6 +313,13 @@ pub enum Fault {
         /// Whose.
         node: Target,
     },
+    /// Nothing breaks: from its next start on the machine runs another release, this one or the next, which knows one semantics level more.
+    Release {
+        /// Whose.
+        node: Target,
+        /// Whether it is the next one.
+        next: bool,
+    },
     /// Nothing breaks: an operator changes who is a member.
     Change {
         /// How.
@@ -339,6 +346,7 @@ impl Fault {
             | Self::PutBack { node, .. }
             | Self::Streams { node, .. }
             | Self::Storm { node, .. }
+            | Self::Release { node, .. }
             | Self::ClockJump { node, .. }
             | Self::ClockRate { node, .. }
             | Self::ClockFrozen { node }
@@ -384,6 +392,7 @@ impl Fault {
             Self::ClockRate { .. } => "clock-rate",
             Self::ClockFrozen { .. } => "clock-frozen",
             Self::Suspend { .. } => "suspend",
+            Self::Release { .. } => "release",
             Self::Change { .. } => "members",
         }
     }
@@ -467,6 +476,10 @@ impl fmt::Display for Fault {
             Self::ClockRate { node, ppm } => write!(f, "the time of {node} gains {ppm} ppm"),
             Self::ClockFrozen { node } => write!(f, "the wall clock of {node} stands still"),
             Self::Suspend { node } => write!(f, "{node} is suspended, and its time stands still"),
+            Self::Release { node, next } => {
+                let which = if *next { "next" } else { "present" };
+                write!(f, "{node} gets the {which} release for its next start")
+            }
             Self::Change { members } => match members {
                 Members::Add(id) => write!(f, "n{id} is to join"),
                 Members::Remove(id) => write!(f, "n{id} is to go"),

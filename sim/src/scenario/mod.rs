@@ -35,6 +35,7 @@ mod storms;
 mod swarm;
 mod torn_snapshot;
 mod torn_tail;
+mod upgrade_roulette;
 mod watched_deadlines;
 
 pub(crate) use sketch::FORMED_MS;
@@ -94,6 +95,11 @@ pub const ALL: &[Scenario] = &[
         name: "lease-at-election",
         story: "leaders change over a slow network, and the next one does not know yet what is committed",
         plan: leases::follows_another,
+    },
+    Scenario {
+        name: "upgrade-roulette",
+        story: "nodes get the next release and the present one again, and its semantics level begins once all have it",
+        plan: upgrade_roulette::plan,
     },
     Scenario {
         name: "figure-8",

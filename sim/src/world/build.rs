@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use prost::Message as _;
+use steadfast_core::machine::SEMANTICS_LEVEL;
 use steadfast_replication::formation::Member;
 use steadfast_replication::wire::PeerFrame;
 use steadfast_server::config::Config;
@@ -72,6 +73,7 @@ impl World<'_> {
                     last_end: None,
                     mishap: Mishap::default(),
                     armed: None,
+                    next_release: Rc::default(),
                 };
                 let mut platter = handle.platter.lock();
                 platter.note_events(true);
@@ -219,7 +221,7 @@ fn add_node(
     let (id, platter, clock) = (handle.id, handle.platter.clone(), handle.clock.clone());
     let (switch, mounted) = (Rc::clone(&handle.switch), Rc::clone(&handle.mounted));
     let (ended, weather) = (Rc::clone(&handle.ended), handle.weather.clone());
-    let bell = Rc::clone(&handle.bell);
+    let (bell, next_release) = (Rc::clone(&handle.bell), Rc::clone(&handle.next_release));
     let (notebook, promises) = (notebook.clone(), Arc::clone(promises));
     let starts = RefCell::new(0);
     sim.host(handle.name.as_str(), move || {
@@ -252,7 +254,9 @@ fn add_node(
             observer: Rc::new(observer),
             placement: Placement::Tasks,
         };
-        let (config, switch, ended) = (host.config.clone(), Rc::clone(&switch), Rc::clone(&ended));
+        let level = SEMANTICS_LEVEL + u32::from(next_release.get());
+        let config = Config { level, ..host.config.clone() };
+        let (switch, ended) = (Rc::clone(&switch), Rc::clone(&ended));
         let (mounted, trace) = (Rc::clone(&mounted), SharedTrace::clone(&notebook.trace));
         let (ring, rung) = oneshot::channel();
         *bell.borrow_mut() = Some(ring);

@@ -166,6 +166,10 @@ impl World<'_> {
                 Vec::new()
             }
             Fault::DiskError { error, .. } => return self.fail_once(at, *error),
+            Fault::Release { next, .. } => {
+                self.nodes.get(at).into_iter().for_each(|node| node.next_release.set(*next));
+                Vec::new()
+            }
             Fault::Rot { .. } | Fault::Wipe { .. } | Fault::PutBack { .. } => {
                 return self.spoil(at, planned, until);
             }

@@ -1,7 +1,7 @@
 //! One run of a plan: nodes with their disks and clocks, clients, and what breaks when. First a time of faults, then a quorum or all
 //! is healed and left alone, every client must finish, and all nodes that were healed must come to the same state.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -90,6 +90,8 @@ struct NodeHandle {
     mishap: excuses::Mishap,
     /// The fault that waits for an operation of its disk.
     armed: Option<u32>,
+    /// Whether it starts the next release, which knows one semantics level more than this one.
+    next_release: Rc<Cell<bool>>,
 }
 
 struct World<'a> {
