@@ -694,6 +694,15 @@ impl StateMachine {
     pub fn restore(
         chunks: &mut dyn Iterator<Item = &[u8]>,
     ) -> core::result::Result<Self, SnapshotError> {
-        crate::snapshot::decode(chunks)
+        let mut machine = Self::new();
+        match crate::snapshot::decode(&mut machine, chunks) {
+            Ok(()) => Ok(machine),
+            // What is not understood is what later levels have made of it.
+            Err(_) if machine.level > machine.known_level => {
+                let (level, known) = (machine.level, machine.known_level);
+                Err(SnapshotError::LaterLevel { level, known })
+            }
+            Err(error) => Err(error),
+        }
     }
 }

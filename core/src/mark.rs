@@ -79,6 +79,7 @@ marks! {
     RosterHeard Designed "roster-heard" "A node heard of members that its own log did not know yet.";
     DamageSetAside Designed "damage-set-aside" "A damaged directory was set aside, and the log began anew.";
     NodeRejoined Designed "node-rejoined" "A node that had lost its log has it back, and votes again.";
+    RotFound Designed "rot-found" "What lies on a disk was read again, and some of it had rotted.";
     StatesCompared Common "states-compared" "A node found that most voters have the same state as it.";
     StateScrubbed Common "state-scrubbed" "All that a node holds in memory was read again.";
     LevelRaised Designed "level-raised" "All members run a release that knows a later semantics level, and it began.";

@@ -77,6 +77,8 @@ pub enum Input {
     PeerLevel {
         /// The peer.
         peer: u64,
+        /// Its incarnation: what an earlier one said comes late, perhaps.
+        incarnation: u64,
         /// The level.
         level: u32,
     },

@@ -211,6 +211,7 @@ pub struct Status {
     sole_voter: AtomicBool,
     rejoining: AtomicBool,
     level: AtomicU32,
+    disk_scrub_rounds: AtomicU64,
     /// End of the leader's lease on the monotonic clock, in microseconds; 0 without one.
     lease_until_us: AtomicU64,
     disk_full: AtomicBool,
@@ -298,6 +299,16 @@ impl Status {
     /// Publishes it.
     pub fn set_rejoining(&self, rejoining: bool) {
         self.rejoining.store(rejoining, Ordering::Release);
+    }
+
+    /// How often all that lies on the disk was read again.
+    pub fn disk_scrub_rounds(&self) -> u64 {
+        self.disk_scrub_rounds.load(Ordering::Acquire)
+    }
+
+    /// Once more.
+    pub fn add_disk_scrub_round(&self) {
+        self.disk_scrub_rounds.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The semantics level that the log has come to; 0 before that is known.

@@ -77,6 +77,8 @@ pub trait Disk: Send + Sync + 'static {
 pub trait File: Send + 'static {
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Drops what the system keeps of it in memory, if that is on the disk as well: what is read next comes from the disk.
+    fn forget_cached(&self) {}
     /// Cuts or extends with zeroes.
     fn set_len(&mut self, bytes: u64) -> io::Result<()>;
     /// Reads up to `buffer.len()` bytes; 0 means end of file.

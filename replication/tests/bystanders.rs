@@ -10,6 +10,7 @@ use steadfast_core::entry::{self, Op};
 use steadfast_replication::event::{Input, Output};
 use steadfast_replication::gateway::{Checkpoint, Role};
 use steadfast_replication::node::{Change, Node, NodeConfig, NodeStart};
+use steadfast_replication::roster::Listed;
 use steadfast_replication::storage::{HardState, Membership};
 use steadfast_replication::wire::RaftMessage;
 use world::node_config;
@@ -186,21 +187,29 @@ fn who_must_stop_says_nothing_more() {
 fn a_level_begins_when_all_members_know_it() {
     let (mut three, leader) = Three::new();
     let [first, second] = Three::others(leader);
-    three.input(leader, Input::PeerLevel { peer: first, level: LATER });
+    three.input(leader, Input::PeerLevel { peer: first, incarnation: 5, level: LATER });
     three.tick(3);
     assert_eq!(three.levels, [], "nobody has said what the other runs");
-    three.input(leader, Input::PeerLevel { peer: second, level: 1 });
+    three.input(leader, Input::PeerLevel { peer: second, incarnation: 5, level: 1 });
     three.tick(3);
     assert_eq!(three.levels, []);
-    three.input(leader, Input::PeerLevel { peer: second, level: 2 });
+    three.input(leader, Input::PeerLevel { peer: second, incarnation: 4, level: LATER });
+    three.tick(3);
+    assert_eq!(three.levels, [], "what it said before it started again counts no more");
+    three.input(leader, Input::PeerLevel { peer: second, incarnation: 5, level: 2 });
     three.tick(3);
     assert_eq!((&three.levels[..], three.node(second).level()), (&[2][..], Some(2)));
     // It may be an older release that is about to come back.
     three.input(leader, Input::Unreachable { peer: first });
-    three.input(leader, Input::PeerLevel { peer: second, level: LATER + 1 });
+    three.input(leader, Input::PeerLevel { peer: second, incarnation: 5, level: LATER + 1 });
     three.tick(3);
     assert_eq!(three.levels, [2]);
-    three.input(leader, Input::PeerLevel { peer: first, level: LATER });
+    three.input(leader, Input::PeerLevel { peer: first, incarnation: 5, level: LATER });
     three.tick(3);
     assert_eq!(three.levels, [2, LATER], "what this release knows, and no more");
+    let listed = Listed { storage_id: 44, host: "node-4".to_owned(), port: 4, ..Listed::default() };
+    three.input(leader, Input::PeerLevel { peer: 4, incarnation: 5, level: 2 });
+    three.input(leader, Input::Change { ticket: 1, change: Change::Add { id: 4, listed } });
+    three.tick(1);
+    assert!(matches!(&three.refused[..], [(1, why)] if why.contains("older release")));
 }

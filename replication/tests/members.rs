@@ -209,6 +209,7 @@ fn changes_are_told_once_they_are_durable() {
         if step == 50 {
             let listed =
                 Listed { storage_id: 2, host: "two".to_owned(), port: 2, goal: Goal::Learner };
+            node.step(now, 0, Input::PeerLevel { peer: 2, incarnation: 1, level: 1 });
             node.step(now, 0, Input::Change { ticket: 1, change: Change::Add { id: 2, listed } });
             wanted = true;
         }

@@ -63,6 +63,8 @@ pub struct Config {
     pub tick: Duration,
     /// Whether a leader answers reads by itself while its lease holds.
     pub lease_reads: bool,
+    /// Pause between two rounds in which all that lies on the disk is read again. No flag: the simulator makes it short.
+    pub scrub_pause: Duration,
     /// The highest semantics level that is known. No flag: it is that of the release, and the simulator has releases of its own.
     pub level: u32,
 }
@@ -92,6 +94,7 @@ impl Default for Config {
             tls: None,
             tick: Duration::from_millis(50),
             lease_reads: true,
+            scrub_pause: Duration::from_secs(600),
             level: SEMANTICS_LEVEL,
         }
     }
@@ -225,6 +228,7 @@ impl Config {
             log: LogConfig {
                 segment_bytes: self.segment_bytes,
                 fsync: self.appendfsync,
+                scrub_pause: self.scrub_pause,
                 ..LogConfig::default()
             },
             snapshot_log_bytes: self.snapshot_log_bytes,

@@ -131,7 +131,8 @@ fn raft(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     write!(out, "raft_last_index:{}\r\n", status.last_index())?;
     write!(out, "raft_applied_index:{}\r\n", machine.applied_index())?;
     write!(out, "raft_state_digest:{:032x}\r\n", machine.digest())?;
-    write!(out, "raft_semantics_level:{}\r\n", status.level())?;
+    let (level, rounds) = (status.level(), status.disk_scrub_rounds());
+    write!(out, "raft_semantics_level:{level}\r\ndisk_scrub_rounds:{rounds}\r\n")?;
     write!(out, "raft_rejoining:{}\r\n", u8::from(status.is_rejoining()))?;
     write!(out, "raft_checked_index:{}\r\n", status.checked_index())?;
     for KnownMember { id, host, port, votes } in status.members() {

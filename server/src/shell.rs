@@ -466,15 +466,17 @@ impl<C: Clock> Shell<C> {
             mark::reached(Mark::InstalledOverState);
         }
         let restored = StateMachine::restore(&mut chunks.iter().map(|chunk| &chunk[..]));
+        let later = |error: &dyn std::fmt::Display| {
+            format!(
+                "the state at entry {index} can't be gone on with: {error}. Nothing was changed or lost: start the release here that the \
+                 other nodes run, or that has run here."
+            )
+        };
         let restored = match restored.map(|machine| machine.of_release(self.config.level)) {
+            Err(error) if error.is_of_later_release() => return self.stop(Err(later(&error))),
+            Ok(Err(error)) => return self.stop(Err(later(&error))),
             Err(error) => Err(error),
             Ok(Ok(machine)) => Ok(machine),
-            Ok(Err(error)) => {
-                return self.stop(Err(format!(
-                    "the state at entry {index} can't be gone on with: {error}. Nothing was changed or lost: start the release here that \
-                     the other nodes run."
-                )));
-            }
         };
         match restored {
             Ok(machine) if machine.applied_index() == index => {

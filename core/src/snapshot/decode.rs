@@ -77,8 +77,9 @@ const SHORT: SnapshotError =
     SnapshotError::Damaged("a section has another length than its content");
 
 pub(crate) fn decode(
+    machine: &mut StateMachine,
     chunks: &mut dyn Iterator<Item = &[u8]>,
-) -> Result<StateMachine, SnapshotError> {
+) -> Result<(), SnapshotError> {
     let mut input = Input { chunks, buffer: Vec::new(), start: 0 };
     let head = input.take(MAGIC.len() + 1)?;
     match head.split_last() {
@@ -88,7 +89,6 @@ pub(crate) fn decode(
         }
         _ => return Err(SnapshotError::NotASnapshot),
     }
-    let mut machine = StateMachine::new();
     let mut begun = false;
     let mut cut: Option<CutItem> = None;
     loop {
@@ -107,15 +107,15 @@ pub(crate) fn decode(
             return Err(OUT_OF_ORDER);
         }
         match kind {
-            1 => machine_section(&mut machine, &mut body)?,
-            2 => gateway_section(&mut machine, &mut body)?,
+            1 => machine_section(machine, &mut body)?,
+            2 => gateway_section(machine, &mut body)?,
             3 => {
                 let sha: ScriptSha = sha1_hex(body.0);
                 machine.keyspace.add_script(sha, body.0);
             }
-            4 => database_section(&mut machine, &mut body)?,
-            5 => cut = slot_section(&mut machine, &mut body)?,
-            7 => cut = more_section(&mut machine, cut, body.0)?,
+            4 => database_section(machine, &mut body)?,
+            5 => cut = slot_section(machine, &mut body)?,
+            7 => cut = more_section(machine, cut, body.0)?,
             6 => {
                 let digest = body.number(16)?;
                 body.end()?;
@@ -128,7 +128,7 @@ pub(crate) fn decode(
                     return Err(SnapshotError::Damaged("something stands behind its end"));
                 }
                 machine.keyspace.commit();
-                return Ok(machine);
+                return Ok(());
             }
             _ => return Err(SnapshotError::Damaged("a section of unknown kind")),
         }

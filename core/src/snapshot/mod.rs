@@ -29,6 +29,13 @@ pub(crate) use decode::decode;
 pub(crate) use encode::{Encoding, encode};
 pub(crate) use frozen::Frozen;
 
+impl SnapshotError {
+    /// Whether a later release has written it.
+    pub const fn is_of_later_release(self) -> bool {
+        matches!(self, Self::UnknownVersion(_) | Self::LaterLevel { .. })
+    }
+}
+
 const MAGIC: &[u8; 7] = b"SFSTATE";
 const VERSION: u8 = 4;
 /// Bytes of a chunk, and of a value's piece, at the most (a chunk may end with a whole key).
@@ -44,6 +51,13 @@ pub enum SnapshotError {
     NotASnapshot,
     /// Its format version is not known here.
     UnknownVersion(u8),
+    /// The state is of a later semantics level than this release knows: a later one has written it, in whatever form.
+    LaterLevel {
+        /// The state's.
+        level: u32,
+        /// The highest one that is known here.
+        known: u32,
+    },
     /// A checksum, the digest, or something that the format promises does not hold.
     Damaged(&'static str),
 }
@@ -55,6 +69,12 @@ impl fmt::Display for SnapshotError {
             Self::NotASnapshot => f.write_str("this is not a snapshot"),
             Self::UnknownVersion(version) => {
                 write!(f, "the snapshot has unknown format version {version}")
+            }
+            Self::LaterLevel { level, known } => {
+                write!(
+                    f,
+                    "it is of semantics level {level}; this release knows levels up to {known}"
+                )
             }
             Self::Damaged(what) => write!(f, "the snapshot is damaged: {what}"),
         }

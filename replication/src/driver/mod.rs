@@ -436,10 +436,10 @@ impl<N: Net, C: Clock> Running<N, C> {
                     self.step(Input::Peer { message, word });
                 }
             }
-            PeerEvent::Up { peer, level } => {
-                self.status.set_connected(peer, true);
-                self.step(Input::PeerLevel { peer, level });
+            PeerEvent::Greeted { peer, incarnation, level } => {
+                self.step(Input::PeerLevel { peer, incarnation, level });
             }
+            PeerEvent::Up { peer } => self.status.set_connected(peer, true),
             PeerEvent::Down { peer } => {
                 self.status.set_connected(peer, false);
                 self.step(Input::Unreachable { peer });
@@ -514,6 +514,12 @@ impl<N: Net, C: Clock> Running<N, C> {
             Some(LogDone::SnapshotAbandoned) => self.step(Input::SnapshotAbandoned),
             Some(LogDone::SnapshotLoading { to, snapshot }) => self.send_snapshot(to, snapshot),
             Some(LogDone::SnapshotUnreadable) => self.step(Input::SnapshotUnreadable),
+            Some(LogDone::Scrubbed { wants_snapshot }) => {
+                self.status.add_disk_scrub_round();
+                if wants_snapshot {
+                    self.step(Input::SnapshotAsked);
+                }
+            }
             Some(LogDone::MetaSaved) => return self.meta_saved(),
             Some(LogDone::MetaWithoutRoom) => self.meta_without_room(),
             Some(LogDone::Fatal(text)) => return Err(text),

@@ -149,6 +149,10 @@ impl Node {
                 None if roster.is_gone(*id) => Err(format!(
                     "node {id} was a member once, and what it promised then must not be forgotten: choose an id that was never used"
                 )),
+                None if !self.knows_level(*id) => Err(format!(
+                    "node {id} runs an older release, which does not know what the log means by now: start it with the release that the \
+                     others run"
+                )),
                 None if !roster.has_room() => Err("too many nodes were members already".to_owned()),
                 None => {
                     let learns = (ConfChangeType::AddLearnerNode, *id);

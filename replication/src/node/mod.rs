@@ -140,8 +140,8 @@ pub struct Node {
     rejoined: bool,
     /// Peers that have lost their logs, and for which of their starts, in which term, this node has forgotten what it believed of them.
     forgotten: BTreeMap<u64, (u64, u64)>,
-    /// The highest semantics level that each connected peer's release knows.
-    peer_levels: BTreeMap<u64, u32>,
+    /// The highest semantics level that each connected peer's release knows, and in which incarnation it said so.
+    peer_levels: BTreeMap<u64, (u64, u32)>,
     /// Tick at which each of them last asked: it does so until it has all.
     rejoining_peers: BTreeMap<u64, u64>,
     /// Up to this entry what changed the members is known for ever, also after a crash.
@@ -320,7 +320,9 @@ impl Node {
             Input::Restored { index, stamp_ms, level, gateways } => {
                 self.restored(index, stamp_ms, Sessions::restored(level, &gateways));
             }
-            Input::PeerLevel { peer, level } => drop(self.peer_levels.insert(peer, level)),
+            Input::PeerLevel { peer, incarnation, level } => {
+                self.hear_level(peer, incarnation, level);
+            }
             Input::Persisted { number } => self.persisted(now, number),
             Input::NoSpace(none) => self.space(none),
             Input::HandOver { to } => self.hand_over(to),

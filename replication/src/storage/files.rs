@@ -64,6 +64,11 @@ pub(super) fn read_from(file: &impl File, offset: u64, wanted: usize) -> io::Res
     Ok(bytes)
 }
 
+/// Exactly so many bytes; none if they are not there or can't be read.
+pub(super) fn read_exactly_at(file: &impl File, offset: u64, wanted: usize) -> Option<Vec<u8>> {
+    read_from(file, offset, wanted).ok().filter(|bytes| bytes.len() == wanted)
+}
+
 /// Under this name a file is a leftover, which the next start removes.
 pub(super) fn gone_name(name: &str) -> String {
     format!("{name}.gone.part")

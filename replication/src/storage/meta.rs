@@ -16,7 +16,7 @@ use super::files::{read_whole, remove_if_there};
 use super::{Doing, Reader, StoreError};
 
 const MAGIC: &[u8; 8] = b"SFMETA\0\x04";
-const NAME: &str = "meta";
+pub(super) const NAME: &str = "meta";
 const PART: &str = "meta.part";
 const BYTES_MAX: u64 = 1 << 20;
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use steadfast_core::mark::{self, Mark};
@@ -19,6 +20,7 @@ mod origin;
 mod record;
 mod recovery;
 mod reserve;
+mod scrub;
 mod segment;
 mod set_aside;
 mod snapshot;
@@ -151,6 +153,8 @@ pub struct LogConfig {
     pub copies: Copies,
     /// Whether a damaged one is.
     pub damage: Damage,
+    /// Pause between two rounds in which all that lies on the disk is read again.
+    pub scrub_pause: Duration,
 }
 
 impl Default for LogConfig {
@@ -161,6 +165,7 @@ impl Default for LogConfig {
             reserve_bytes: 32 << 20,
             copies: Copies::Taken,
             damage: Damage::Refused,
+            scrub_pause: Duration::from_secs(600),
         }
     }
 }

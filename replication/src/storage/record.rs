@@ -90,8 +90,8 @@ pub(super) struct GroupHead {
     pub(super) number: u64,
     /// The last group known to be durable when this one was written.
     pub(super) synced: u64,
-    body: usize,
-    body_crc: u32,
+    pub(super) body: usize,
+    pub(super) body_crc: u32,
 }
 
 /// What a record holds besides entries. See the file's head.

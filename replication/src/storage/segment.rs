@@ -3,7 +3,7 @@
 //! A segment is filled with zeroes before it is used, so that an append is an overwrite: it needs no room and no metadata.
 //! What is left of the segment in use is therefore the reserve that a full disk leaves to ticks and deletes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use super::files::remove_if_there;
 use super::record::{
     HEADER_BYTES, Place, Prologue, SECTOR_BYTES, SegmentHeader, encode_group, group_bytes,
 };
+use super::scrub::{Part, Scrub};
 use super::worker::{self, SnapshotWorker, WorkerLink};
 use super::{
     Doing, HardState, LogConfig, LogEntry, NodeMeta, SnapshotMeta, StoreError, reserve, snapshot,
@@ -50,6 +51,8 @@ pub struct LogStore<D: Disk> {
     pub(super) snapshots: Vec<snapshot::Head>,
     /// The newest, if it could not be read when it was to be sent.
     unreadable: Option<u64>,
+    /// Segments that have rotted since they were written.
+    rotten: BTreeSet<u64>,
     /// The last group when the directory was opened.
     pub(super) opened_at: u64,
     buffer: Vec<u8>,
@@ -131,6 +134,7 @@ impl<D: Disk> LogStore<D> {
             new_base: None,
             snapshots: Vec::new(),
             unreadable: None,
+            rotten: BTreeSet::new(),
             opened_at: 0,
             buffer: Vec::new(),
         }
@@ -383,6 +387,40 @@ impl<D: Disk> LogStore<D> {
         if whole && self.unreadable == Some(index) {
             self.unreadable = None;
         }
+    }
+
+    /// All that can be read again now.
+    pub(super) fn scrub(&self) -> Scrub {
+        let pairs = self.segments.iter().zip(self.segments.iter().skip(1));
+        let closed = pairs.map(|(facts, next)| {
+            Part::Segment(facts.segment, facts.first_group, next.first_group - 1)
+        });
+        let snapshots = self.snapshots.iter().map(|kept| Part::Snapshot(kept.meta.index));
+        let parts = [Part::Identity].into_iter().chain(closed).chain(snapshots).collect();
+        Scrub { storage_id: self.meta.storage_id, parts }
+    }
+
+    /// It is not what was written. The next snapshot makes it needless.
+    pub(super) fn has_rotted(&mut self, part: Part) {
+        match part {
+            Part::Segment(segment, ..) => drop(self.rotten.insert(segment)),
+            Part::Snapshot(index)
+                if self.snapshots.last().is_some_and(|s| s.meta.index == index) =>
+            {
+                self.unreadable = Some(index);
+            }
+            Part::Snapshot(index) => self.snapshots.retain(|kept| kept.meta.index != index),
+            Part::Identity => {}
+        }
+    }
+
+    /// Whether a snapshot of this index makes a segment needless that has rotted: then it goes, and whatever stands before it.
+    pub(super) fn outlives_rot(&mut self, index: u64) -> bool {
+        let segments = &self.segments;
+        self.rotten.retain(|rotten| segments.iter().any(|facts| facts.segment == *rotten));
+        let is_past = |facts: &&SegmentFacts| facts.last_index <= index;
+        let mut past = self.segments.iter().filter(is_past);
+        past.any(|facts| self.rotten.contains(&facts.segment))
     }
 
     /// Deletes what the kept snapshots make needless: older snapshots, and segments that hold nothing above `compact_to`.

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use crate::ports::{Disk, File};
 
 use super::files::{gone_name, read_from, remove_if_there};
+use super::scrub::{Part, Scrub};
 use super::snapshot::{self, CHUNK_BYTES, Head};
 use super::{Doing, StoreError};
 
@@ -43,6 +44,7 @@ pub(super) enum Job<F> {
     Publish(Publish<F>),
     /// Removes files, in this order: the system may take long to free large ones.
     Remove(Vec<String>),
+    Scrub(Scrub),
 }
 
 /// What was done.
@@ -51,6 +53,8 @@ pub(super) enum Done<F> {
     Loaded(Loaded),
     Published(Published),
     Removed(Result<(), StoreError>),
+    /// A round has found these.
+    Scrubbed(Vec<(Part, StoreError)>),
 }
 
 /// A file to be filled.
@@ -151,6 +155,7 @@ impl<D: Disk> SnapshotWorker<D> {
                     Job::Save(save) => Done::Saved(save.run().await),
                     Job::Load(load) => Done::Loaded(load.run().await),
                     Job::Publish(publish) => Done::Published(publish.run(&*disk).await),
+                    Job::Scrub(scrub) => Done::Scrubbed(scrub.run(&*disk).await),
                     Job::Remove(names) => Done::Removed(remove(&*disk, &names).await),
                 };
                 let _ = done.send(outcome).await; // the log's loop is gone: nobody waits for it

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::ports::Disk;
 
 use super::files::remove_if_there;
+use super::scrub::Part;
 use super::segment::{AppendError, LogStore};
 use super::worker::{
     Done, Job, Load, Loaded, PIECES_MAX, Piece, Publish, Published, Save, Saved, WorkerLink,
@@ -126,6 +127,11 @@ pub enum LogDone {
     },
     /// The one that was being loaded is not what was written, or can't be read: another is needed.
     SnapshotUnreadable,
+    /// All that lies on the disk was read again.
+    Scrubbed {
+        /// Some of it has rotted: a snapshot makes it needless.
+        wants_snapshot: bool,
+    },
     /// The identity is durable.
     MetaSaved,
     /// There was no room for it, and the one before is still there.
@@ -176,6 +182,8 @@ struct Writer<D: Disk> {
     last_write: Instant,
     last_sync: Instant,
     last_try: Instant,
+    /// When all is read again; none while it is.
+    scrub_at: Option<Instant>,
 }
 
 /// What the loop has waited for.
@@ -209,7 +217,9 @@ pub async fn write_loop<D: Disk>(
         last_write: now,
         last_sync: now,
         last_try: now,
+        scrub_at: None,
     };
+    writer.scrub_later();
     loop {
         match writer.step(&mut requests).await {
             Ok(true) => {}
@@ -272,7 +282,7 @@ impl<D: Disk> Writer<D> {
         } else {
             None
         };
-        self.sync_due().into_iter().chain(room).min()
+        self.sync_due().into_iter().chain(room).chain(self.scrub_at).min()
     }
 
     /// When what was written without a sync has waited long enough for one.
@@ -484,9 +494,35 @@ impl<D: Disk> Writer<D> {
             }
             return Ok(());
         }
-        if self.wants_seal() {
+        if self.wants_seal() && self.last_write + SEAL_AFTER <= Instant::now() {
             self.seal().await?;
         }
+        if self.scrub_at.take_if(|at| *at <= Instant::now()).is_some() {
+            self.ask_worker(Job::Scrub(self.store.scrub())).await?;
+        }
+        Ok(())
+    }
+
+    fn scrub_later(&mut self) {
+        self.scrub_at = Some(Instant::now() + self.store.config.scrub_pause);
+    }
+
+    /// All was read again. What has rotted is in memory as well: the identity is written again at once, the rest goes with the next
+    /// snapshot.
+    async fn scrubbed(&mut self, rotten: Vec<(Part, StoreError)>) -> Result<(), StoreError> {
+        self.scrub_later();
+        for (part, error) in &rotten {
+            mark::reached(Mark::RotFound);
+            tracing::error!(
+                "{error}. This node has in memory what it held, and writes it down anew: nothing is lost. Look at the disk"
+            );
+            self.store.has_rotted(*part);
+        }
+        if rotten.iter().any(|(part, _)| *part == Part::Identity) {
+            self.store.save_meta(self.store.meta.clone()).await?;
+        }
+        let wants_snapshot = rotten.iter().any(|(part, _)| *part != Part::Identity);
+        self.report(LogDone::Scrubbed { wants_snapshot }).await;
         Ok(())
     }
 
@@ -539,6 +575,7 @@ impl<D: Disk> Writer<D> {
             Done::Saved(saved) => self.saved(saved).await,
             Done::Published(published) => self.published(published).await,
             Done::Removed(outcome) => outcome,
+            Done::Scrubbed(rotten) => self.scrubbed(rotten).await,
             Done::Loaded(loaded) => {
                 self.loaded(loaded).await;
                 Ok(())
@@ -577,7 +614,9 @@ impl<D: Disk> Writer<D> {
             return Ok(());
         };
         self.store.has_saved(&head.meta, head.group);
-        let compacted_to = self.compact(compact_to).await?;
+        let outlives_rot = self.store.outlives_rot(head.meta.index);
+        let compact_to = if outlives_rot { head.meta.index } else { compact_to };
+        let compacted_to = self.compact(compact_to, outlives_rot).await?;
         self.report(LogDone::SnapshotSaved { meta: head.meta, compacted_to }).await;
         Ok(())
     }
@@ -640,9 +679,9 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// Deletes what the kept snapshots make needless.
-    async fn compact(&mut self, compact_to: u64) -> Result<u64, StoreError> {
-        let (compacted_to, names) = self.store.compact(compact_to, self.no_space)?;
+    /// Deletes what the kept snapshots make needless, but for the newest if all has to go.
+    async fn compact(&mut self, compact_to: u64, all: bool) -> Result<u64, StoreError> {
+        let (compacted_to, names) = self.store.compact(compact_to, self.no_space || all)?;
         if !names.is_empty() {
             self.ask_worker(Job::Remove(names)).await?;
         }
@@ -675,7 +714,7 @@ impl<D: Disk> Writer<D> {
         }
         self.sync().await?;
         let Install { number, meta, chunks, .. } = install;
-        self.compact(meta.index).await?;
+        self.compact(meta.index, false).await?;
         self.report(LogDone::Installed { number, meta, chunks }).await;
         Ok(true)
     }

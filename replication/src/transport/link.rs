@@ -51,6 +51,15 @@ const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
 #[derive(Debug)]
 pub enum PeerEvent {
     /// A peer said who it is.
+    Greeted {
+        /// Who.
+        peer: u64,
+        /// Its incarnation.
+        incarnation: u64,
+        /// The highest semantics level that its release knows.
+        level: u32,
+    },
+    /// What it said.
     Heard {
         /// The peer.
         peer: u64,
@@ -66,8 +75,6 @@ pub enum PeerEvent {
     },
     /// The link to a peer is up.
     Up {
-        /// The highest semantics level that its release knows.
-        level: u32,
         /// The peer.
         peer: u64,
     },
@@ -146,6 +153,12 @@ pub struct Links<N: Net> {
     accepting: Option<JoinHandle<()>>,
     /// Snapshots under way to peers.
     transfers: RefCell<JoinSet<()>>,
+}
+
+impl PeerEvent {
+    fn greeted(hello: &Hello) -> Self {
+        Self::Greeted { peer: hello.from, incarnation: hello.incarnation, level: hello.level }
+    }
 }
 
 impl<N: Net> Links<N> {
@@ -299,6 +312,7 @@ async fn receive<N: Net>(shared: &Shared<N>, stream: N::Stream) -> io::Result<()
     let welcome = shared.identity.borrow().welcome(&hello, refusal);
     frame::write(&mut stream, &welcome.to_bytes(), CONNECT_PATIENCE).await?;
     let Ok(heard) = verdict else { return Ok(()) };
+    shared.tell(PeerEvent::greeted(&hello)).await?;
     let formed = matches!(heard, Heard::Formed { .. }) && own_formed;
     shared.tell(PeerEvent::Heard { peer, heard }).await?;
     if !formed {
@@ -396,9 +410,9 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
     let mut pause = RECONNECT_FIRST;
     loop {
         match greet(&shared, &peer, Purpose::Messages).await {
-            Ok((stream, Some(level))) => {
+            Ok((stream, true)) => {
                 pause = RECONNECT_FIRST;
-                if shared.tell(PeerEvent::Up { peer: peer.id, level }).await.is_err() {
+                if shared.tell(PeerEvent::Up { peer: peer.id }).await.is_err() {
                     return;
                 }
                 let error = talk(stream, &mut waiting).await;
@@ -407,7 +421,7 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
                     return;
                 }
             }
-            Ok((_, None)) => pause = RECONNECT_FIRST * 4,
+            Ok((_, false)) => pause = RECONNECT_FIRST * 4,
             Err(error) => {
                 tracing::debug!("node {} can't be reached: {error}", peer.id);
                 if error.kind() == io::ErrorKind::PermissionDenied {
@@ -421,12 +435,12 @@ async fn dial<N: Net>(shared: Rc<Shared<N>>, peer: Member, mut waiting: Waiting)
     }
 }
 
-/// Connects and greets; answers the stream and, if both sides belong to one cluster, the semantics level that the peer's release knows.
+/// Connects and greets; answers the stream, and whether both sides belong to one cluster.
 async fn greet<N: Net>(
     shared: &Shared<N>,
     peer: &Member,
     purpose: Purpose,
-) -> io::Result<(N::Stream, Option<u32>)> {
+) -> io::Result<(N::Stream, bool)> {
     let mut stream = within(CONNECT_PATIENCE, shared.net.connect(&peer.host, peer.port)).await?;
     let hello = shared.identity.borrow().hello(peer.id, purpose);
     frame::write(&mut stream, &hello.to_bytes(), CONNECT_PATIENCE).await?;
@@ -450,11 +464,15 @@ async fn greet<N: Net>(
     if !welcome.refusal.is_empty() {
         return Err(invalid("the peer refuses the link"));
     }
-    let heard = shared.judge(&theirs).map_err(|_| invalid("the peer is not ours"))?;
+    let heard = shared.judge(&theirs).map_err(|text| {
+        shared.log_refusal(peer.id, &text);
+        invalid("the peer is not ours")
+    })?;
+    shared.tell(PeerEvent::greeted(&theirs)).await?;
     let own_formed = !hello.record.is_empty();
     let formed = matches!(heard, Heard::Formed { .. }) && own_formed;
     shared.tell(PeerEvent::Heard { peer: peer.id, heard }).await?;
-    Ok((stream, formed.then_some(theirs.level)))
+    Ok((stream, formed))
 }
 
 /// Sends frames until the link fails; answers why it ended.
@@ -517,7 +535,7 @@ async fn transfer<N: Net>(
     mut pieces: mpsc::Receiver<Bytes>,
 ) -> io::Result<()> {
     let (stream, formed) = greet(shared, peer, Purpose::Snapshot).await?;
-    if formed.is_none() {
+    if !formed {
         return Err(invalid("the peer is not ready for it"));
     }
     let metadata = Some(SnapshotMetadata::from_meta(&meta));

@@ -20,6 +20,7 @@ pub(crate) const SMALL: LogConfig = LogConfig {
     reserve_bytes: 0,
     copies: Copies::Taken,
     damage: Damage::Refused,
+    scrub_pause: Duration::from_secs(600),
 };
 
 /// Runs a test on one thread with a clock that only moves while nothing else can.

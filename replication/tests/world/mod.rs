@@ -372,6 +372,7 @@ pub fn config(id: u64, members: &[u64]) -> ReplicationConfig {
             reserve_bytes: 0,
             copies: Copies::Taken,
             damage: Damage::Refused,
+            scrub_pause: Duration::from_secs(600),
         },
         adopt_copy: false,
         snapshot_log_bytes: 64 << 20,

@@ -136,6 +136,12 @@ impl ports::File for OpenedFile {
         self.0.metadata().map(|facts| facts.len())
     }
 
+    #[cfg(target_os = "linux")]
+    fn forget_cached(&self) {
+        // Advice: where it is not taken, what is read may come from memory.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     fn set_len(&mut self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes)
     }

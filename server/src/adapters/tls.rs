@@ -16,11 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
+use tokio_rustls::rustls::{
+    self, CertificateError, ClientConfig, ClientConnection, RootCertStore, ServerConfig,
+    ServerConnection, crypto,
+};
 use tokio_rustls::{Accept, TlsAcceptor, TlsConnector, TlsStream};
 
 use super::net::TokioNet;
 use crate::config::TlsFiles;
+
+/// Bytes that a session takes before they are written: links are patient for a step, and this is one.
+const SESSION_BYTES_MAX: usize = 16 << 10;
 
 /// See the file's head.
 #[derive(Clone, Default)]
@@ -121,9 +127,21 @@ fn untrusted(why: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("no TLS with it: {why}"))
 }
 
-/// An error of the stream; what TLS finds wrong with the other end becomes `untrusted`.
+/// An error of the stream; what TLS finds wrong with the other end becomes `untrusted`, in words that are the same each time.
 fn told_apart(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::InvalidData { untrusted(error) } else { error }
+    if error.kind() != io::ErrorKind::InvalidData {
+        return error;
+    }
+    let found = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+    match found {
+        Some(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { .. })) => {
+            untrusted("its certificate has ended")
+        }
+        Some(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            ..
+        })) => untrusted("its certificate does not count yet: compare the clocks"),
+        _ => untrusted(error),
+    }
 }
 
 impl Net for PeerNet {
@@ -138,7 +156,12 @@ impl Net for PeerNet {
         let (stream, address) = TokioNet.accept(listener).await?;
         let state = match &self.tls {
             None => State::Plain(stream),
-            Some(tls) => State::Accepting(Box::new(tls.accepts.accept(stream))),
+            Some(tls) => {
+                let bounded = |session: &mut ServerConnection| {
+                    session.set_buffer_limit(Some(SESSION_BYTES_MAX));
+                };
+                State::Accepting(Box::new(tls.accepts.accept_with(stream, bounded)))
+            }
         };
         Ok((PeerStream(state), address))
     }
@@ -147,7 +170,9 @@ impl Net for PeerNet {
         let stream = TokioNet.connect(host, port).await?;
         let Some(tls) = &self.tls else { return Ok(PeerStream(State::Plain(stream))) };
         let name = ServerName::try_from(host.to_owned()).map_err(untrusted)?;
-        match tls.connects.connect(name, stream).await {
+        let bounded =
+            |session: &mut ClientConnection| session.set_buffer_limit(Some(SESSION_BYTES_MAX));
+        match tls.connects.connect_with(name, stream, bounded).await {
             Ok(stream) => Ok(PeerStream(State::Secure(Box::new(stream.into())))),
             Err(error) => Err(match error.kind() {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {

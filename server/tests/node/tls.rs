@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use steadfast_core::reply::Reply;
 use steadfast_replication::ports::Net as _;
 use steadfast_server::adapters::PeerNet;
@@ -45,9 +45,15 @@ fn authority() -> Authority {
 
 /// Files of a node whose certificate names this host, and which trusts this authority.
 fn files(host: &str, issuer: &Authority, trusted: &Authority) -> Identity {
+    lasting(host, issuer, trusted, 2100)
+}
+
+/// The same, with a certificate that ends with this year's beginning.
+fn lasting(host: &str, issuer: &Authority, trusted: &Authority, year: i32) -> Identity {
     let directory = TempDir::new();
     let key = KeyPair::generate().expect("it is drawn");
-    let params = CertificateParams::new([host.to_owned()]).expect("it is a name");
+    let mut params = CertificateParams::new([host.to_owned()]).expect("it is a name");
+    params.not_after = date_time_ymd(year, 1, 1);
     let certificate = params.signed_by(&key, issuer).expect("it is signed");
     let file = |name: &str, pem: String| {
         let path = directory.path().join(name);
@@ -119,6 +125,13 @@ fn strangers_are_refused() {
     assert!(is_refused(&talk(&stranger, &member)), "it is called");
     assert!(is_refused(&talk(&elsewhere, &member)), "it is not who was meant");
     assert_eq!(talk(&member, &elsewhere).1.ok(), Some(42), "who calls need not be anywhere");
+    let ended = net(&lasting("127.0.0.1", &ours, &ours, 2001));
+    for ends in [talk(&ended, &member), talk(&member, &ended)] {
+        assert!(is_refused(&ends));
+        let texts = [ends.0.err(), ends.1.err()].map(|error| error.map(|e| e.to_string()));
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|t| t.contains("has ended"));
+        assert!(texts.iter().any(says), "{texts:?}");
+    }
     let (answer, ask) = talk(&member, &plain);
     assert!(answer.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied));
     assert!(ask.is_err());
