@@ -414,12 +414,11 @@ impl<D: Disk> LogStore<D> {
         }
     }
 
-    /// Whether a snapshot of this index makes a segment needless that has rotted: then it goes, and whatever stands before it.
+    /// Whether a snapshot of this index makes a segment needless that has rotted, and all before it.
     pub(super) fn outlives_rot(&mut self, index: u64) -> bool {
         let segments = &self.segments;
         self.rotten.retain(|rotten| segments.iter().any(|facts| facts.segment == *rotten));
-        let is_past = |facts: &&SegmentFacts| facts.last_index <= index;
-        let mut past = self.segments.iter().filter(is_past);
+        let mut past = self.segments.iter().take_while(|facts| facts.last_index <= index);
         past.any(|facts| self.rotten.contains(&facts.segment))
     }
 
@@ -434,7 +433,7 @@ impl<D: Disk> LogStore<D> {
         compact_to: u64,
         full: bool,
     ) -> Result<(u64, Vec<String>), StoreError> {
-        let mut removed = Vec::new();
+        let (mut removed, mut needless) = (Vec::new(), Vec::new());
         let kept_max = if full { 1 } else { 2 };
         while self.snapshots.len() > kept_max {
             self.snapshots.remove(0);
@@ -457,8 +456,10 @@ impl<D: Disk> LogStore<D> {
             && self.segments.front().is_some_and(|facts| facts.last_index <= below)
         {
             let Some(facts) = self.segments.pop_front() else { break };
-            removed.push(segment_name(facts.segment));
+            needless.push(segment_name(facts.segment));
         }
+        // From behind: if the process ends meanwhile, those in front of a gap are known to be of no use.
+        removed.extend(needless.into_iter().rev());
         Ok((below, removed))
     }
 }

@@ -53,8 +53,8 @@ pub(super) enum Done<F> {
     Loaded(Loaded),
     Published(Published),
     Removed(Result<(), StoreError>),
-    /// A round has found these.
-    Scrubbed(Vec<(Part, StoreError)>),
+    /// A round has found this.
+    Scrubbed(Option<(Part, StoreError)>),
 }
 
 /// A file to be filled.

@@ -478,6 +478,9 @@ impl<D: Disk> Writer<D> {
         if self.sync_due().is_some_and(|due| due <= Instant::now()) {
             return self.sync().await;
         }
+        if self.scrub_at.take_if(|at| *at <= Instant::now()).is_some() {
+            return self.ask_worker(Job::Scrub(self.store.scrub())).await;
+        }
         if self.no_space {
             self.last_try = Instant::now();
             self.write().await?;
@@ -497,9 +500,6 @@ impl<D: Disk> Writer<D> {
         if self.wants_seal() && self.last_write + SEAL_AFTER <= Instant::now() {
             self.seal().await?;
         }
-        if self.scrub_at.take_if(|at| *at <= Instant::now()).is_some() {
-            self.ask_worker(Job::Scrub(self.store.scrub())).await?;
-        }
         Ok(())
     }
 
@@ -509,19 +509,24 @@ impl<D: Disk> Writer<D> {
 
     /// All was read again. What has rotted is in memory as well: the identity is written again at once, the rest goes with the next
     /// snapshot.
-    async fn scrubbed(&mut self, rotten: Vec<(Part, StoreError)>) -> Result<(), StoreError> {
+    async fn scrubbed(&mut self, rotten: Option<(Part, StoreError)>) -> Result<(), StoreError> {
         self.scrub_later();
-        for (part, error) in &rotten {
+        let wants_snapshot = rotten.as_ref().is_some_and(|(part, _)| *part != Part::Identity);
+        if let Some((part, error)) = rotten {
             mark::reached(Mark::RotFound);
             tracing::error!(
                 "{error}. This node has in memory what it held, and writes it down anew: nothing is lost. Look at the disk"
             );
-            self.store.has_rotted(*part);
+            self.store.has_rotted(part);
+            if part == Part::Identity {
+                match self.store.save_meta(self.store.meta.clone()).await {
+                    Err(error) if is_no_space_error(&error) => {
+                        tracing::error!("{error} It is tried again.");
+                    }
+                    saved => saved?,
+                }
+            }
         }
-        if rotten.iter().any(|(part, _)| *part == Part::Identity) {
-            self.store.save_meta(self.store.meta.clone()).await?;
-        }
-        let wants_snapshot = rotten.iter().any(|(part, _)| *part != Part::Identity);
         self.report(LogDone::Scrubbed { wants_snapshot }).await;
         Ok(())
     }
@@ -614,9 +619,10 @@ impl<D: Disk> Writer<D> {
             return Ok(());
         };
         self.store.has_saved(&head.meta, head.group);
-        let outlives_rot = self.store.outlives_rot(head.meta.index);
-        let compact_to = if outlives_rot { head.meta.index } else { compact_to };
-        let compacted_to = self.compact(compact_to, outlives_rot).await?;
+        let mut compacted_to = self.compact(compact_to, false).await?;
+        if self.store.outlives_rot(head.meta.index) {
+            compacted_to = self.compact(head.meta.index, true).await?;
+        }
         self.report(LogDone::SnapshotSaved { meta: head.meta, compacted_to }).await;
         Ok(())
     }

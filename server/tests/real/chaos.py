@@ -1,5 +1,5 @@
 """Three nodes on hosts of their own while everything breaks: nodes are killed, stopped, cut off, made deaf or dumb, bridged by the third.
-redis-py clients on all hosts read, write and count meanwhile.
+An operator meanwhile has others lead, and puts new nodes in the place of dead ones. redis-py clients on all hosts read, write and count.
 
 Held against them: every register is linearizable; no acknowledged count is lost and none counts twice; who runs and exchanges messages both
 ways with all others sees no error; at the end all nodes are equal.
@@ -118,8 +118,8 @@ class Faults:
         others = [other for other in NODES if other != node]
         self.draw.shuffle(others)
         lasts = self.draw.choice((0.3, 1, 2, 4, 8)) * self.draw.uniform(0.7, 1.3)
-        kind = self.draw.choice(("kill", "kill two", "stop", "isolate", "deaf", "dumb", "one way", "bridge", "in turn"))
-        victims = {"kill two": NODES, "one way": (node, others[0]), "bridge": (node, others[0]), "in turn": NODES}.get(kind, (node,))
+        kind = self.draw.choice(("kill", "kill two", "stop", "isolate", "deaf", "dumb", "one way", "bridge", "in turn", "step down", "replace"))
+        victims = {"step down": (), "kill two": NODES, "one way": (node, others[0]), "bridge": (node, others[0]), "in turn": NODES}.get(kind, (node,))
         print(f"{time.strftime('%H:%M:%S')} {kind} {node}{' (leader)' if node == leader else ''} for {lasts:.1f} s", flush=True)
         self.errors.begin(victims)
         if kind == "stop":
@@ -128,6 +128,13 @@ class Faults:
             self.nodes.processes[node].send_signal(signal.SIGCONT)
         elif kind.startswith("kill"):
             self.kill([node] if kind == "kill" else [node, others[0]], lasts)
+        elif kind == "step down":
+            self.nodes.tool(node, "stepdown")
+        elif kind == "replace":
+            self.nodes.processes[node].kill()
+            self.nodes.processes[node].wait()
+            time.sleep(lasts)
+            self.nodes.replace(node)
         elif kind == "in turn":
             for each in (node, *others):
                 self.kill([each], lasts / 3)

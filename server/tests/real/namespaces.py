@@ -22,6 +22,11 @@ def namespace(node):
     return f"{TAG}n{node}"
 
 
+def place(node):
+    """Where its peers reach the node of a host."""
+    return f"10.77.0.{node}:{PEERS}"
+
+
 def loss(cut, *where):
     """All packets that leave by this device are lost from now on, or none."""
     words = ["add", *where, "root", "blackhole"] if cut else ["del", *where, "root"]
@@ -117,14 +122,34 @@ class Cluster:
     """A node on each host."""
 
     def __init__(self, binary, directory, start, flags):
-        members = ",".join(f"{node}=10.77.0.{node}:{PEERS}" for node in NODES)
-        self.start_process, self.processes, self.words = start, {}, {}
+        members = ",".join(f"{node}={place(node)}" for node in NODES)
+        self.start_process, self.processes, self.words, self.ids = start, {}, {}, {}
+        self.binary, self.directory, self.flags = binary, directory, flags
         for node in NODES:
-            words = [binary, "server", "--node-id", str(node), "--cluster", members, "--dir", f"{directory}/{node}", "--port", str(CLIENTS)]
-            self.words[node] = ["ip", "netns", "exec", namespace(node), *words, *flags]
+            self.name(node, node, members)
             self.start(node)
         for node in NODES:
             wait_until(f"node {node} serves", lambda node=node: serves(node))
+
+    def name(self, node, id, members, *joins):
+        """What runs on a host from its next start on."""
+        self.ids[node] = id
+        words = [self.binary, "server", "--node-id", str(id), "--cluster", members, "--dir", f"{self.directory}/{id}", "--port", str(CLIENTS)]
+        self.words[node] = ["ip", "netns", "exec", namespace(node), *words, *joins, *self.flags]
+
+    def replace(self, node):
+        """The host gets an empty disk, and a node with a new id on it takes the place of the one that is gone."""
+        old, new = self.ids[node], max(self.ids.values()) + 1
+        self.name(node, new, f"{new}={place(node)}", "--join")
+        self.start(node)
+        other = next(other for other in NODES if other != node)
+        self.tool(other, "replace", str(old), f"{new}={place(node)}")
+
+    def tool(self, node, *words):
+        """An operator's command, at a node."""
+        command = ["ip", "netns", "exec", namespace(node), self.binary, "cluster", "--port", str(CLIENTS), *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
 
     def start(self, node):
         self.processes[node] = self.start_process(self.words[node])
