@@ -180,7 +180,8 @@ def judge(workers, epoch):
 def main():
     check_the_check()
     draw, errors = random.Random(SEED), Errors()
-    with cluster(BINARY) as (network, nodes):
+    # The operator reaches all nodes.
+    with cluster(BINARY, "--bind", "0.0.0.0") as (network, nodes):
         if not network.weather("netem", "delay", "3ms", "2ms", "loss", "0.5%"):
             print("this system has no netem: packets are lost all at once or not at all, and are not late")
         network.prepare_pairs()
