@@ -58,6 +58,9 @@ pub struct Head {
     pub snapshot_log_bytes: u64,
     /// How long requests wait.
     pub request_timeout_ms: u64,
+    /// Pause between two rounds in which a node reads its disk again.
+    #[serde(default = "scrub_pause_ms", skip_serializing_if = "is_scrub_pause_ms")]
+    pub scrub_pause_ms: u64,
     /// How many clients work.
     pub clients: u64,
     /// What they do.
@@ -77,6 +80,18 @@ pub struct Head {
     /// nothing is asked of them from then on but that they do no harm; otherwise they come back from rot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotten: Vec<u64>,
+}
+
+/// So short that disks are read again while snapshots come and go.
+pub(crate) const SCRUB_PAUSE_MS: u64 = 700;
+
+fn scrub_pause_ms() -> u64 {
+    SCRUB_PAUSE_MS
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so
+fn is_scrub_pause_ms(ms: &u64) -> bool {
+    *ms == SCRUB_PAUSE_MS
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so
@@ -216,6 +231,7 @@ mod tests {
             segment_bytes: 4096,
             snapshot_log_bytes: 8192,
             request_timeout_ms: 800,
+            scrub_pause_ms: SCRUB_PAUSE_MS,
             clients: 4,
             mix: Mix::everything(),
             steps: BTreeMap::new(),

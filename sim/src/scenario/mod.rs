@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::draw::Draws;
-use crate::plan::{Class, ClockPlan, Head, Plan, VERSION};
+use crate::plan::{Class, ClockPlan, Head, Plan, SCRUB_PAUSE_MS, VERSION};
 use crate::ports::clock::{DRIFT_PPM, SKEW_MS};
 use crate::workload::Mix;
 
@@ -305,6 +305,7 @@ fn head(seed: u64, draws: &mut Draws, nodes: u64) -> Head {
         snapshot_log_bytes: if small { 8 * 1024 } else { 4 << 20 },
         // Sometimes shorter than the faults last, so that requests time out in every state.
         request_timeout_ms: draws.pick(&[800, 1500, 5000]),
+        scrub_pause_ms: SCRUB_PAUSE_MS,
         clients: draws.between(4, 6),
         mix: Mix::draw(draws),
         steps: BTreeMap::new(),

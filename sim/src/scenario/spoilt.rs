@@ -66,6 +66,7 @@ pub(super) fn snapshot_rots(seed: u64) -> Plan {
     let (mut sketch, spoilt) = beginning(seed, "rotten-snapshot");
     let (other, away) = (Target::Node(spoilt % 3 + 1), Target::Node((spoilt + 1) % 3 + 1));
     sketch.head.snapshot_log_bytes = sketch.draws.between(8, 32) * 1024;
+    sketch.head.scrub_pause_ms = 3_600_000; // the node is not to find it out by itself
     let gone_ms = HEAL_MS - FORMED_MS;
     let gone = sketch.add(When::At(FORMED_MS), gone_ms, Fault::Kill { node: away });
     sketch.after(gone, 500, 50, Fault::Kill { node: other });

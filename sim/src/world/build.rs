@@ -42,8 +42,6 @@ use crate::workload::{Shared, Work};
 pub(super) const CLIENTS: &str = "clients";
 /// Requests of all clients together that are to be answered, at the least.
 const REQUESTS: u64 = 1200;
-/// So short that disks are read again while snapshots come and go.
-const SCRUB_PAUSE: Duration = Duration::from_millis(700);
 /// Of the planted bug of that kind.
 const READS_TO_PANIC: u32 = 50;
 /// How far ahead the clock of the planted bug of that kind is.
@@ -176,7 +174,7 @@ fn config_of(id: u64, plan: &Plan) -> Config {
         segment_bytes: head.segment_bytes,
         snapshot_log_bytes: head.snapshot_log_bytes,
         snapshot_step_bytes: snapshot_step_bytes(head),
-        scrub_pause: SCRUB_PAUSE,
+        scrub_pause: Duration::from_millis(head.scrub_pause_ms),
         request_timeout: Duration::from_millis(head.request_timeout_ms),
         // Leases trust clocks: who does not, switches them off.
         lease_reads: head.class.keeps_time(),
