@@ -510,7 +510,6 @@ impl<'a> Reader<'a> {
             },
             3 => Op::Retire { node: body.u64()?, incarnation: body.u64()? },
             4 => Op::Tick,
-            6 => Op::Level(body.u32()?),
             5 => Op::Parcel(Parcel {
                 node: body.u64()?,
                 incarnation: body.u64()?,
@@ -523,6 +522,7 @@ impl<'a> Reader<'a> {
                 },
                 bytes: core::mem::take(&mut body.rest),
             }),
+            6 => Op::Level(body.u32()?),
             other => return Err(EntryError::UnknownOp(other)),
         };
         body.end()?;

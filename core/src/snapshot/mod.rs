@@ -29,13 +29,6 @@ pub(crate) use decode::decode;
 pub(crate) use encode::{Encoding, encode};
 pub(crate) use frozen::Frozen;
 
-impl SnapshotError {
-    /// Whether a later release has written it.
-    pub const fn is_of_later_release(self) -> bool {
-        matches!(self, Self::UnknownVersion(_) | Self::LaterLevel { .. })
-    }
-}
-
 const MAGIC: &[u8; 7] = b"SFSTATE";
 const VERSION: u8 = 4;
 /// Bytes of a chunk, and of a value's piece, at the most (a chunk may end with a whole key).
@@ -60,6 +53,13 @@ pub enum SnapshotError {
     },
     /// A checksum, the digest, or something that the format promises does not hold.
     Damaged(&'static str),
+}
+
+impl SnapshotError {
+    /// Whether a later release has written it.
+    pub const fn is_of_later_release(self) -> bool {
+        matches!(self, Self::UnknownVersion(_) | Self::LaterLevel { .. })
+    }
 }
 
 impl fmt::Display for SnapshotError {

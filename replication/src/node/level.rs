@@ -6,11 +6,12 @@ use steadfast_core::entry;
 use steadfast_core::mark::{self, Mark};
 
 use super::Node;
+use crate::session::Sessions;
 
 impl Node {
     /// The semantics level that the log has come to, as far as it is known to be committed; none before a restored state has told it.
     pub fn level(&self) -> Option<u32> {
-        self.committed.as_ref().map(crate::session::Sessions::level)
+        self.committed.as_ref().map(Sessions::level)
     }
 
     /// What a peer's release knows; of its starts the last one counts.
@@ -27,14 +28,14 @@ impl Node {
 
     /// Whether a new node's release knows the level that begins, or has begun.
     pub(super) fn knows_level(&self, new: u64) -> bool {
-        let admitted = self.admitted.as_ref().map_or(0, crate::session::Sessions::level);
+        let admitted = self.admitted.as_ref().map_or(0, Sessions::level);
         self.level_of(new) >= admitted
     }
 
     /// A leader's part, at each tick: begins the highest level that all members know. One whose release nobody has heard knows none but the
     /// first: it may be an old one that starts again in a moment.
     pub(super) fn raise_level(&mut self) {
-        let Some(reached) = self.admitted.as_ref().map(crate::session::Sessions::level) else {
+        let Some(reached) = self.admitted.as_ref().map(Sessions::level) else {
             return;
         };
         // A change of members that is not applied yet may bring one in.

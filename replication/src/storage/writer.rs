@@ -520,7 +520,7 @@ impl<D: Disk> Writer<D> {
             self.store.has_rotted(part);
             if part == Part::Identity {
                 match self.store.save_meta(self.store.meta.clone()).await {
-                    Err(error) if is_no_space_error(&error) => {
+                    Err(error) if error.is_no_space() => {
                         tracing::error!("{error} It is tried again.");
                     }
                     saved => saved?,
@@ -630,7 +630,7 @@ impl<D: Disk> Writer<D> {
     /// Without room the log goes on without it. The file of one that was given up is gone.
     async fn not_saved(&mut self, number: u64, error: StoreError) -> Result<(), StoreError> {
         let is_given_up = self.saving.as_ref().is_none_or(|saving| saving.number != number);
-        let is_borne = is_no_space_error(&error) || is_given_up && is_not_found(&error);
+        let is_borne = error.is_no_space() || is_given_up && is_not_found(&error);
         if !is_borne {
             return Err(error);
         }
@@ -701,7 +701,7 @@ impl<D: Disk> Writer<D> {
         if !install.saved {
             match self.store.save_snapshot(meta, &install.chunks).await {
                 Ok(()) => {}
-                Err(error) if is_no_space_error(&error) => {
+                Err(error) if error.is_no_space() => {
                     let part = snapshot::part_name(meta.index);
                     remove_if_there(&*self.store.disk, &part)?;
                     self.install = Some(install);
@@ -740,10 +740,6 @@ impl<D: Disk> Writer<D> {
     async fn report(&self, done: LogDone) {
         let _ = self.done.send(done).await;
     }
-}
-
-fn is_no_space_error(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io { source, .. } if super::is_no_space(source))
 }
 
 fn is_not_found(error: &StoreError) -> bool {
