@@ -93,6 +93,8 @@ pub enum Heard {
         why: Exclusion,
         /// The voters of that cluster, as far as the peer knows them for ever.
         voters: Vec<u64>,
+        /// Where they are, if this node was removed: they may all have come after it was cut off.
+        places: Vec<Member>,
     },
 }
 
@@ -380,7 +382,7 @@ mod tests {
             (Exclusion::Removed, "was removed"),
         ] {
             let mut wiped = Forming::new(2, 999, vec![1, 2, 3], false);
-            wiped.hear(1, Heard::Excluded { why, voters: Vec::new() });
+            wiped.hear(1, Heard::Excluded { why, voters: Vec::new(), places: Vec::new() });
             let verdict = wiped.hear(3, Heard::Forming(33));
             assert!(matches!(verdict, Verdict::Wait(text) if text.contains(words)));
         }

@@ -97,6 +97,36 @@ fn a_cluster_grows_and_changes() {
     });
 }
 
+/// A node that was removed while it was cut off knows only one of those who can say so; that one says where the other is.
+#[test]
+fn a_removed_node_asks_voters_that_it_does_not_know() {
+    run(async {
+        let net = MemoryNet::new();
+        let one = founder(&net, MemoryDisk::default()).await;
+        wait_for("it is registered", || one.is_registered()).await;
+        let (two, three) = (newcomer(&net, 2).await, newcomer(&net, 3).await);
+        for (id, node) in [(2, &two), (3, &three)] {
+            wait_for("it can be added", || !node.status.waiting().is_empty()).await;
+            add(&one, id, Goal::Voter);
+            wait_for("it votes", || votes(&one, id) && votes(node, id)).await;
+        }
+        for other in [1, 2, 4] {
+            net.cut(3, other);
+        }
+        let four = newcomer(&net, 4).await;
+        add(&one, 4, Goal::Replacement(2));
+        wait_for("four votes for two", || votes(&four, 4) && last_words(&two).is_some()).await;
+        one.send(Intake::Change { ticket: 3, change: MembershipChange::Remove { id: 3 } });
+        wait_for("three is removed", || !is_listed(&one, 3) && !is_listed(&four, 3)).await;
+        assert!(last_words(&three).is_none() && !is_listed(&three, 4), "it knows of nothing");
+        net.heal();
+        wait_for("three has heard of it", || last_words(&three).is_some()).await;
+        assert!(
+            last_words(&three).is_some_and(|text| text.contains("was removed from its cluster"))
+        );
+    });
+}
+
 /// Who votes is written down beside the log, also if there is no room for it at first.
 #[test]
 fn who_votes_is_written_down_once_there_is_room() {

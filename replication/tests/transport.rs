@@ -108,7 +108,7 @@ async fn next_op(events: &mut mpsc::Receiver<PeerEvent>) -> u8 {
 }
 
 fn excluded(why: Exclusion) -> Option<Heard> {
-    Some(Heard::Excluded { why, voters: vec![1, 2] })
+    Some(Heard::Excluded { why, voters: vec![1, 2], places: Vec::new() })
 }
 
 /// Whoever knows a storage id can speak in that node's name: strangers learn none.

@@ -38,6 +38,8 @@ pub(super) struct Standing {
     courted: Option<Courted>,
     /// Who has said, by its own log, that this node is no member any more, and who votes by that log.
     removed_by: BTreeMap<u64, Vec<u64>>,
+    /// Where they say that the voters are who have to say so, too.
+    referred: BTreeMap<u64, Member>,
     /// What is wrong with the log, once that is written down.
     lost: Option<String>,
     /// Identities that are being written.
@@ -72,8 +74,8 @@ impl<N: Net, C: Clock> Running<N, C> {
                     self.dial();
                 }
             }
-            Heard::Excluded { why: Exclusion::Removed, voters } => {
-                return self.hear_removal(peer, voters);
+            Heard::Excluded { why: Exclusion::Removed, voters, places } => {
+                return self.hear_removal(peer, voters, places);
             }
             Heard::Excluded { .. } => {}
             Heard::Forming(storage_id) => {
@@ -90,8 +92,14 @@ impl<N: Net, C: Clock> Running<N, C> {
     }
 
     /// A voter says that this node is no member any more, and that its own log knows that for ever. The word of most of them is needed:
-    /// whichever majority of them lives on, one of it knows then, and the others can do without this node's vote.
-    fn hear_removal(&mut self, peer: u64, voters: Vec<u64>) -> Result<(), String> {
+    /// whichever majority of them lives on, one of it knows then, and the others can do without this node's vote. Who is not known here is
+    /// asked where the voter says: all that this node knows may leave, one after the other, before most of them could say it.
+    fn hear_removal(
+        &mut self,
+        peer: u64,
+        voters: Vec<u64>,
+        places: Vec<Member>,
+    ) -> Result<(), String> {
         if voters.contains(&peer) {
             self.standing.removed_by.insert(peer, voters);
         }
@@ -99,6 +107,14 @@ impl<N: Net, C: Clock> Running<N, C> {
         let is_settled = |voters: &Vec<u64>| voters.iter().filter(says).count() * 2 > voters.len();
         if self.standing.removed_by.values().any(is_settled) {
             return self.bar(Barred::Removed);
+        }
+        let mut is_news = false;
+        for place in places.into_iter().filter(|place| place.id != self.meta.node_id) {
+            is_news |= self.standing.referred.get(&place.id) != Some(&place);
+            self.standing.referred.insert(place.id, place);
+        }
+        if is_news {
+            self.dial();
         }
         Ok(())
     }
@@ -207,7 +223,8 @@ impl<N: Net, C: Clock> Running<N, C> {
         let mut dialled = peers(&self.roster, &self.members, own);
         let heard = peers(&self.standing.heard, &self.members, own);
         let courted = self.standing.courted.iter().map(|courted| courted.member.clone());
-        for new in heard.into_iter().chain(courted) {
+        let referred = self.standing.referred.values().cloned();
+        for new in heard.into_iter().chain(courted).chain(referred) {
             let is_known = dialled.iter().any(|peer| peer.id == new.id);
             if !is_known && !self.roster.is_gone(new.id) {
                 dialled.push(new);

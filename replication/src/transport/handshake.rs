@@ -5,7 +5,7 @@ use prost::Message as _;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::mark::{self, Mark};
 
-use crate::formation::{Exclusion, Heard, Record, removed};
+use crate::formation::{Exclusion, Heard, Member, Record, removed};
 use crate::roster::Roster;
 
 /// Version of frames and messages.
@@ -65,6 +65,23 @@ pub struct Welcome {
     /// Its voters, as far as the log of who answers makes them known for ever; none if it goes by what it was told when it joined.
     #[prost(uint64, repeated, tag = "5")]
     pub voters: Vec<u64>,
+    /// Where those voters are, for one that was removed: most of them must say so before it believes it.
+    #[prost(message, repeated, tag = "6")]
+    pub places: Vec<Place>,
+}
+
+/// Where a member is reached.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Place {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its host.
+    #[prost(string, tag = "2")]
+    pub host: String,
+    /// Its port for peers.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
 }
 
 /// What a stream is for.
@@ -129,7 +146,19 @@ impl Identity {
             excluded: excluded.map_or(0, |why| why as u32),
             cluster: self.record.as_ref().map_or(0, Record::id),
             voters: self.voters.clone(),
+            places: if excluded == Some(Exclusion::Removed) { self.places() } else { Vec::new() },
         }
+    }
+
+    /// Where the voters are, as far as the log says it.
+    fn places(&self) -> Vec<Place> {
+        let voters = self.roster.iter().filter(|(id, _)| self.voters.contains(id));
+        let places = voters.map(|(id, listed)| Place {
+            id,
+            host: listed.host.clone(),
+            port: u32::from(listed.port),
+        });
+        places.filter(|place| !place.host.is_empty()).collect()
     }
 
     /// Whether this node's cluster shuts the asker out. It says nothing to members of another cluster, who may have got the wrong number.
@@ -256,7 +285,11 @@ impl Welcome {
         }
         let all = [Exclusion::Replaced, Exclusion::Unknown, Exclusion::Removed];
         let why = all.into_iter().find(|why| *why as u32 == self.excluded)?;
-        Some(Heard::Excluded { why, voters: self.voters.clone() })
+        let places = self.places.iter().filter_map(|Place { id, host, port }| {
+            let port = u16::try_from(*port).ok()?;
+            Some(Member { id: *id, host: host.clone(), port })
+        });
+        Some(Heard::Excluded { why, voters: self.voters.clone(), places: places.collect() })
     }
 
     /// From a frame.
@@ -319,7 +352,11 @@ mod tests {
         let record = Record::alone(1, 1);
         let mut one = identity(1, Some(record.clone()));
         let two = crate::roster::Listed { storage_id: 2, ..Default::default() };
-        one.roster = one.roster.after(5, vec![(2, two)], &[1, 2]).after(9, Vec::new(), &[1]);
+        let (host, port) = ("one".to_owned(), 7);
+        let own = crate::roster::Listed { storage_id: 1, host, port, ..Default::default() };
+        let news = vec![(1, own), (2, two)];
+        one.roster = one.roster.after(5, news, &[1, 2]).after(9, Vec::new(), &[1]);
+        one.voters = vec![1];
         let said = |hello: &Hello, own: &Record| match one
             .welcome(hello, String::new())
             .excluded(Some(own))
@@ -329,9 +366,16 @@ mod tests {
         };
         let former = identity(2, Some(record.clone())).hello(1, Purpose::Messages);
         assert_eq!(said(&former, &record), Some(Exclusion::Removed));
+        let places = one.welcome(&former, String::new()).places;
+        assert_eq!(
+            places,
+            [Place { id: 1, host: "one".to_owned(), port: 7 }],
+            "whom to ask as well"
+        );
         let other_disk = Bytes::copy_from_slice(&77_u128.to_le_bytes());
         let wiped = Hello { storage_id: other_disk, record: Bytes::new(), ..former.clone() };
-        assert_eq!(one.welcome(&wiped, String::new()).excluded, Exclusion::Replaced as u32);
+        let welcome = one.welcome(&wiped, String::new());
+        assert_eq!((welcome.excluded, welcome.places), (Exclusion::Replaced as u32, Vec::new()));
         let other = Record::alone(2, 2);
         let stranger = identity(2, Some(other.clone())).hello(1, Purpose::Messages);
         assert_eq!(one.welcome(&stranger, String::new()).excluded, 0);
