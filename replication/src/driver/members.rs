@@ -38,8 +38,8 @@ pub(super) struct Standing {
     courted: Option<Courted>,
     /// Who has said, by its own log, that this node is no member any more, and who votes by that log.
     removed_by: BTreeMap<u64, Vec<u64>>,
-    /// Where they say that the voters are who have to say so, too.
-    referred: BTreeMap<u64, Member>,
+    /// Where each of them says that those voters are.
+    referred: BTreeMap<u64, Vec<Member>>,
     /// What is wrong with the log, once that is written down.
     lost: Option<String>,
     /// Identities that are being written.
@@ -50,10 +50,14 @@ pub(super) struct Standing {
     told_voters: Vec<u64>,
 }
 
+/// A member, where the flags say that it is, or else where it was told to be.
+fn by_flags(told: Member, members: &[Member]) -> Member {
+    members.iter().find(|member| member.id == told.id).cloned().unwrap_or(told)
+}
+
 /// A member, where the flags say that it is, or else where the roster does.
 fn place(id: u64, listed: &Listed, members: &[Member]) -> Member {
-    let named = members.iter().find(|member| member.id == id).cloned();
-    named.unwrap_or_else(|| Member { id, host: listed.host.clone(), port: listed.port })
+    by_flags(Member { id, host: listed.host.clone(), port: listed.port }, members)
 }
 
 /// Everybody else whose place is known.
@@ -100,18 +104,17 @@ impl<N: Net, C: Clock> Running<N, C> {
         voters: Vec<u64>,
         places: Vec<Member>,
     ) -> Result<(), String> {
-        if voters.contains(&peer) {
-            self.standing.removed_by.insert(peer, voters);
+        if !voters.contains(&peer) {
+            return Ok(());
         }
+        let places = places.into_iter().filter(|place| voters.contains(&place.id)).collect();
+        let is_news = self.standing.referred.get(&peer) != Some(&places);
+        self.standing.referred.insert(peer, places);
+        self.standing.removed_by.insert(peer, voters);
         let says = |voter: &&u64| self.standing.removed_by.contains_key(voter);
         let is_settled = |voters: &Vec<u64>| voters.iter().filter(says).count() * 2 > voters.len();
         if self.standing.removed_by.values().any(is_settled) {
             return self.bar(Barred::Removed);
-        }
-        let mut is_news = false;
-        for place in places.into_iter().filter(|place| place.id != self.meta.node_id) {
-            is_news |= self.standing.referred.get(&place.id) != Some(&place);
-            self.standing.referred.insert(place.id, place);
         }
         if is_news {
             self.dial();
@@ -223,10 +226,11 @@ impl<N: Net, C: Clock> Running<N, C> {
         let mut dialled = peers(&self.roster, &self.members, own);
         let heard = peers(&self.standing.heard, &self.members, own);
         let courted = self.standing.courted.iter().map(|courted| courted.member.clone());
-        let referred = self.standing.referred.values().cloned();
+        let referred = self.standing.referred.values().flatten().cloned();
+        let referred = referred.map(|told| by_flags(told, &self.members));
         for new in heard.into_iter().chain(courted).chain(referred) {
             let is_known = dialled.iter().any(|peer| peer.id == new.id);
-            if !is_known && !self.roster.is_gone(new.id) {
+            if !is_known && new.id != own && !self.roster.is_gone(new.id) {
                 dialled.push(new);
             }
         }
