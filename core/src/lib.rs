@@ -23,6 +23,7 @@ pub mod stamp;
 mod digest;
 mod expiry;
 mod keyspace;
+mod lcs;
 mod record;
 mod rng;
 mod slot;

@@ -1,12 +1,14 @@
 //! String commands. Table first; handlers below in the same order. Scripts: tests/scripts/string.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::args::Args;
 use super::expiry::{ExpiryOption, Lifetime, deadline};
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 use crate::access::{Expiry, Txn, View};
 use crate::error::{ReplyError, Result};
+use crate::lcs::{Table, table_bytes};
 use crate::number::{int_bytes, parse_int};
 use crate::reply::Reply;
 
@@ -157,6 +159,19 @@ pub(super) const FAMILY: Family = Family {
                 syntax: "key increment",
                 since: "2.6.0",
                 complexity: "O(1)",
+            },
+        },
+        CommandSpec {
+            name: "LCS",
+            arity: Arity::AtLeast(3),
+            keys: Keys::Range { first: 1, last: 2, step: 1 },
+            flags: Flags::NONE,
+            handler: Handler::Read(lcs),
+            docs: Docs {
+                summary: "Finds the longest common substring.",
+                syntax: "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
+                since: "7.0.0",
+                complexity: "O(N*M) where N and M are the lengths of s1 and s2, respectively",
             },
         },
         CommandSpec {
@@ -381,6 +396,57 @@ fn incrbyfloat(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     let sum = old.plus(by).ok_or(infinite)?.print();
     tx.set_string(key, &sum, Expiry::Keep);
     Ok(Reply::bulk_owned(sum))
+}
+
+fn lcs<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
+    let (one, other) = (args.bytes()?, args.bytes()?);
+    let (one, other) = (view.string(one)?, view.string(other)?);
+    let (one, other) = (one.unwrap_or_default(), other.unwrap_or_default());
+    let (mut is_length, mut is_indexed, mut with_lengths, mut least) = (false, false, false, 0);
+    while args.has_more() {
+        if args.eat("IDX") {
+            is_indexed = true;
+        } else if args.eat("LEN") {
+            is_length = true;
+        } else if args.eat("WITHMATCHLEN") {
+            with_lengths = true;
+        } else if args.eat("MINMATCHLEN") {
+            least = args.int()?;
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    if is_length && is_indexed {
+        return Err(ReplyError::fixed(
+            "ERR If you want both the length and indexes, please just use IDX.",
+        ));
+    }
+    if table_bytes(one.len(), other.len()).is_none_or(|bytes| bytes > STRING_BYTES_MAX) {
+        return Err(ReplyError::fixed(
+            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        ));
+    }
+    let table = Table::new(&one, &other);
+    let length = Reply::Int(i64::from(table.length()));
+    if is_length {
+        return Ok(length);
+    }
+    let mut stretches = table.stretches();
+    if !is_indexed {
+        let parts = stretches.iter().rev().flat_map(|it| &one[it.one.clone()]);
+        return Ok(Reply::bulk_owned(parts.copied().collect::<Vec<u8>>()));
+    }
+    stretches.retain(|it| it.one.len() as i64 >= least);
+    let ends = |range: &Range<usize>| {
+        Reply::Array([range.start, range.end - 1].map(|at| Reply::Int(at as i64)).into())
+    };
+    let matches = stretches.iter().map(|it| {
+        let mut facts = alloc::vec![ends(&it.one), ends(&it.other)];
+        facts.extend(with_lengths.then_some(Reply::Int(it.one.len() as i64)));
+        Reply::Array(facts)
+    });
+    let matches = Reply::Array(matches.collect());
+    Ok(Reply::Map(alloc::vec![(Reply::bulk(b"matches"), matches), (Reply::bulk(b"len"), length)]))
 }
 
 fn mget<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
