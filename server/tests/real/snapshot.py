@@ -1,5 +1,5 @@
 """What a snapshot of a million keys costs clients: latency under an open-loop load at 30 % of saturation, with snapshots one after the
-other and without, alternating; peak memory; the longest that the event loop was held up. Redis with BGSAVE beside it.
+other and without, alternating; peak memory in both; the longest that the event loop was held up. Redis with BGSAVE beside it.
 
 Usage: snapshot.py BINARY OPEN_LOOP [ROUNDS] [KEYS]. OPEN_LOOP is `cargo build --release --example open_loop`. Needs redis-server and
 redis-benchmark. Prints figures; asserts nothing about them."""
@@ -66,12 +66,32 @@ def load(port, rate):
     return [float(number) for number in re.findall(r"p\S+ ([\d.]+)", line)], line.strip()
 
 
-class Saves(threading.Thread):
-    """One snapshot after another, until told to end; on all the nodes given."""
+class Watch(threading.Thread):
+    """Looks at the memory of the largest of the processes, with their children, until told to end."""
+
+    def __init__(self, pids):
+        super().__init__()
+        self.pids, self.ended, self.peak = pids, threading.Event(), 0
+
+    def look(self):
+        self.peak = max(self.peak, max(proportional(pid) for pid in self.pids))
+        time.sleep(0.05)
+
+    def run(self):
+        while not self.ended.is_set():
+            self.look()
+
+    def end(self):
+        self.ended.set()
+        self.join()
+
+
+class Saves(Watch):
+    """One snapshot after another meanwhile, on all the nodes given."""
 
     def __init__(self, clients, pids):
-        super().__init__()
-        self.clients, self.pids, self.ended, self.count, self.peak = clients, pids, threading.Event(), 0, 0
+        super().__init__(pids)
+        self.clients, self.count = clients, 0
 
     def run(self):
         while not self.ended.is_set():
@@ -79,8 +99,7 @@ class Saves(threading.Thread):
                 client.call("BGSAVE")
             self.count += 1
             while any("rdb_bgsave_in_progress:1" in client.call("INFO", "persistence") for client in self.clients):
-                self.peak = max(self.peak, max(proportional(pid) for pid in self.pids))
-                time.sleep(0.05)
+                self.look()
 
 
 def measure(name, port, ports, pids):
@@ -88,23 +107,28 @@ def measure(name, port, ports, pids):
     fill(client)
     rate = 0.3 * saturation(port)
     before = max(memory(pid, "VmRSS") for pid in pids)
-    without, during, saves, peak = [], [], 0, 0
+    without, during, saves, peaks = [], [], 0, []
     for _ in range(ROUNDS):
+        watch = Watch(pids)
+        watch.start()
         figures, line = load(port, rate)
+        watch.end()
         without.append(figures)
         print(f"  {name}, without: {line}", flush=True)
         thread = Saves([Client(one) for one in ports], pids)
         thread.start()
         figures, line = load(port, rate)
-        thread.ended.set()
-        thread.join()
+        thread.end()
         during.append(figures)
-        saves, peak = saves + thread.count, max(peak, thread.peak)
+        saves += thread.count
+        peaks.append((watch.peak, thread.peak))
         print(f"  {name}, with {thread.count} snapshots: {line}", flush=True)
     one, other = (statistics.median(figures[2] for figures in found) for found in (without, during))
     print(f"{name} at {rate:.0f} requests a second: p99.9 {one:.2f} ms without, {other:.2f} ms during snapshots: {other / one:.2f}")
-    high = max(memory(pid, "VmHWM") for pid in pids)
-    print(f"{name}: {saves} snapshots; memory {before:.0f} MB before, peak {high:.0f} MB ({high / before:.2f}), with children {peak:.0f} MB ({peak / before:.2f})")
+    peak = max(during for _, during in peaks)
+    ratio = statistics.median(during / without for without, during in peaks)
+    print(f"{name}: {saves} snapshots; peak memory {ratio:.2f} times that of the same load without (median of rounds); {before:.0f} MB before all load, "
+          f"at most {peak:.0f} MB with snapshots ({peak / before:.2f})")
     held = re.search(r"snapshot_step_usec_max:(\d+)", client.call("INFO", "persistence"))
     if held:
         print(f"{name}: longest step {held[1]} us", flush=True)
