@@ -37,10 +37,12 @@ def tree(pid):
     return found
 
 
-def proportional(pid):
-    """Memory of a process and its children, what they share counted once."""
-    total = 0
-    for one in tree(pid):
+def occupied(pid):
+    """Memory of a process and its children, what they share counted once: that is asked only where there are any, for it holds them up."""
+    total, found = 0, tree(pid)
+    if len(found) == 1:
+        return memory(pid, "VmRSS")
+    for one in found:
         try:
             with open(f"/proc/{one}/smaps_rollup", encoding="ascii") as rollup:
                 total += int(re.search(r"Pss:\s+(\d+) kB", rollup.read())[1]) / 1024
@@ -74,7 +76,7 @@ class Watch(threading.Thread):
         self.pids, self.ended, self.peak = pids, threading.Event(), 0
 
     def look(self):
-        self.peak = max(self.peak, max(proportional(pid) for pid in self.pids))
+        self.peak = max(self.peak, max(occupied(pid) for pid in self.pids))
         time.sleep(0.05)
 
     def run(self):
