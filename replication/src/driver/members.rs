@@ -29,6 +29,15 @@ pub(super) struct Courted {
 /// Beats between two tries to write the identity down on a full disk.
 const SAVED_AGAIN_BEATS: u32 = 20;
 
+/// What a voter says of it that this node is no member any more.
+#[derive(PartialEq)]
+struct Removal {
+    /// Who votes, by its log.
+    voters: Vec<u64>,
+    /// Where those of them are whose place it knows.
+    places: Vec<Member>,
+}
+
 /// What this node knows besides its log, and what it has told of it.
 #[derive(Default)]
 pub(super) struct Standing {
@@ -36,10 +45,8 @@ pub(super) struct Standing {
     heard: Roster,
     /// A new node that is asked who it is, before it is added.
     courted: Option<Courted>,
-    /// Who has said, by its own log, that this node is no member any more, and who votes by that log.
-    removed_by: BTreeMap<u64, Vec<u64>>,
-    /// Where each of them says that those voters are.
-    referred: BTreeMap<u64, Vec<Member>>,
+    /// Who has said, by its own log, that this node is no member any more.
+    removed_by: BTreeMap<u64, Removal>,
     /// What is wrong with the log, once that is written down.
     lost: Option<String>,
     /// Identities that are being written.
@@ -108,11 +115,13 @@ impl<N: Net, C: Clock> Running<N, C> {
             return Ok(());
         }
         let places = places.into_iter().filter(|place| voters.contains(&place.id)).collect();
-        let is_news = self.standing.referred.get(&peer) != Some(&places);
-        self.standing.referred.insert(peer, places);
-        self.standing.removed_by.insert(peer, voters);
+        let removal = Removal { voters, places };
+        let is_news = self.standing.removed_by.get(&peer) != Some(&removal);
+        self.standing.removed_by.insert(peer, removal);
         let says = |voter: &&u64| self.standing.removed_by.contains_key(voter);
-        let is_settled = |voters: &Vec<u64>| voters.iter().filter(says).count() * 2 > voters.len();
+        let is_settled = |Removal { voters, .. }: &Removal| {
+            voters.iter().filter(says).count() * 2 > voters.len()
+        };
         if self.standing.removed_by.values().any(is_settled) {
             return self.bar(Barred::Removed);
         }
@@ -226,8 +235,8 @@ impl<N: Net, C: Clock> Running<N, C> {
         let mut dialled = peers(&self.roster, &self.members, own);
         let heard = peers(&self.standing.heard, &self.members, own);
         let courted = self.standing.courted.iter().map(|courted| courted.member.clone());
-        let referred = self.standing.referred.values().flatten().cloned();
-        let referred = referred.map(|told| by_flags(told, &self.members));
+        let referred = self.standing.removed_by.values().flat_map(|removal| &removal.places);
+        let referred = referred.map(|told| by_flags(told.clone(), &self.members));
         for new in heard.into_iter().chain(courted).chain(referred) {
             let is_known = dialled.iter().any(|peer| peer.id == new.id);
             if !is_known && new.id != own && !self.roster.is_gone(new.id) {
