@@ -42,7 +42,11 @@ class Servers:
             os.mkdir(place)
             words = ["taskset", "-c", "0", *self.words(node, place)]
             self.processes.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        self.target = self.ready()
+        try:
+            self.target = self.ready()
+        except BaseException:
+            self.end()
+            raise
 
     def end(self):
         for process in self.processes:
