@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::canary::{Canary, is_planted};
+use crate::collections::{Hash, List, Set, Zset};
 use crate::commands::args::Args;
 use crate::commands::{Handler, resolve_in_script};
 use crate::error::{ReplyError, Result};
@@ -27,7 +28,55 @@ const SCRIPT_CACHE_BYTES_MAX: usize = 64 << 20;
 pub enum TypeName {
     /// `string`
     String,
+    /// `list`
+    List,
+    /// `hash`
+    Hash,
+    /// `set`
+    Set,
+    /// `zset`
+    Zset,
 }
+
+/// A type of value that has elements.
+pub(crate) trait Collection: Default + Into<Value> {
+    /// The value as this type, if it is one.
+    fn of(value: &Value) -> Option<&Self>;
+    /// The same, to be changed.
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    /// Elements, fields or members.
+    fn count(&self) -> usize;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+}
+
+macro_rules! collections {
+    ($($kind:ident)*) => {$(
+        impl From<$kind> for Value {
+            fn from(value: $kind) -> Self {
+                Self::$kind(value)
+            }
+        }
+
+        impl Collection for $kind {
+            fn of(value: &Value) -> Option<&Self> {
+                if let Value::$kind(value) = value { Some(value) } else { None }
+            }
+
+            fn of_mut(value: &mut Value) -> Option<&mut Self> {
+                if let Value::$kind(value) = value { Some(value) } else { None }
+            }
+
+            fn count(&self) -> usize {
+                self.len()
+            }
+        }
+    )*};
+}
+
+collections! { List Hash Set Zset }
 
 /// What a write does to the expiry of the key it sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,9 +159,24 @@ impl<'a> View<'a> {
         self.is_live(item).then_some(item)
     }
 
+    /// The value at `key`.
+    pub(crate) fn value(&self, key: &[u8]) -> Option<&'a Value> {
+        self.item(key).map(|item| &item.record.value)
+    }
+
     /// The string at `key`; WRONGTYPE if another type lives there.
     pub fn string(&self, key: &[u8]) -> Result<Option<Cow<'a, [u8]>>> {
-        Ok(self.item(key).map(|item| Cow::Borrowed(item.record.value.bytes())))
+        let Some(value) = self.value(key) else { return Ok(None) };
+        value.as_string().map(|bytes| Some(Cow::Borrowed(bytes))).ok_or(ReplyError::WRONG_TYPE)
+    }
+
+    /// The collection of type `T` at `key`.
+    ///
+    /// # Errors
+    /// WRONGTYPE if another type lives there.
+    pub(crate) fn get<T: Collection>(&self, key: &[u8]) -> Result<Option<&'a T>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        T::of(value).map(Some).ok_or(ReplyError::WRONG_TYPE)
     }
 
     /// Facts of a live key.
@@ -274,12 +338,13 @@ impl<'a> Txn<'a> {
 
     /// Appends to the string at `key` (or creates it); answers the new length. WRONGTYPE as for `View::string`.
     pub fn append(&mut self, key: &[u8], tail: &[u8]) -> Result<usize> {
-        let length = self.live(key).map_or(0, |(_, item)| item.record.value.bytes().len());
+        let length = self.view().string(key)?.map_or(0, |value| value.len());
         self.overwrite(key, length, tail)
     }
 
-    /// Overwrites bytes from `offset` on, padding with zero bytes; answers the new length.
+    /// Overwrites bytes from `offset` on, padding with zero bytes; answers the new length. WRONGTYPE as for `View::string`.
     pub fn overwrite(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize> {
+        self.view().string(key)?;
         if let Some((place, _)) = self.live(key) {
             return Ok(self.keyspace.overwrite(place, offset, bytes));
         }
@@ -287,6 +352,69 @@ impl<'a> Txn<'a> {
         value.extend_from_slice(bytes);
         self.set_string(key, &value, Expiry::Clear);
         Ok(value.len())
+    }
+
+    /// The collection of type `T` at `key`, as [`View::get`].
+    pub(crate) fn get<T: Collection>(&self, key: &[u8]) -> Result<Option<&T>> {
+        self.view().get(key)
+    }
+
+    /// Changes the collection of type `T` at `key`, or an empty one if there is none, by `work`, which answers whether it has changed anything.
+    /// A collection that is empty afterwards is deleted, and one that was created has no expiry.
+    ///
+    /// # Errors
+    /// WRONGTYPE if another type lives there; `work` has not run then.
+    pub(crate) fn edit<T: Collection, R>(
+        &mut self,
+        key: &[u8],
+        work: impl FnOnce(&mut T) -> (R, bool),
+    ) -> Result<R> {
+        self.edit_or_create(key, T::default, work)
+    }
+
+    /// The same where an empty one is made by `create`.
+    ///
+    /// # Errors
+    /// As for [`Self::edit`].
+    pub(crate) fn edit_or_create<T: Collection, R>(
+        &mut self,
+        key: &[u8],
+        create: impl FnOnce() -> T,
+        work: impl FnOnce(&mut T) -> (R, bool),
+    ) -> Result<R> {
+        let Some((place, item)) = self.live(key) else {
+            let mut value = create();
+            let (outcome, _) = work(&mut value);
+            if !value.is_empty() {
+                self.keyspace.set(self.db, key, value.into(), NEVER);
+            }
+            return Ok(outcome);
+        };
+        if T::of(&item.record.value).is_none() {
+            return Err(ReplyError::WRONG_TYPE);
+        }
+        let mut is_empty = false;
+        let outcome = self.keyspace.change(place, |value| {
+            let value = T::of_mut(value).expect("its type was looked at above");
+            let outcome = work(value);
+            is_empty = value.is_empty();
+            outcome
+        });
+        if is_empty {
+            self.keyspace.remove(place);
+        }
+        Ok(outcome)
+    }
+
+    /// Creates or overwrites with a whole collection, without an expiry; an empty one deletes the key. Answers its length.
+    pub(crate) fn store<T: Collection>(&mut self, key: &[u8], value: T) -> usize {
+        let count = value.count();
+        if count == 0 {
+            self.remove(key);
+        } else {
+            self.keyspace.set(self.db, key, value.into(), NEVER);
+        }
+        count
     }
 
     /// Deletes; false if there was no live key.

@@ -6,31 +6,36 @@ use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
-use crate::record::Item;
+use crate::record::{Content, Item};
 
 /// Values up to this length are hashed together with their facts.
 const WHOLE_BYTES_MAX: usize = 1024;
 /// Longer ones are hashed by chunks of this length, so that a change in place costs what it touches.
 const CHUNK_BYTES: usize = 4096;
 
-/// The term of a key's facts, with its value if that is short. The database is not in it: whole databases are
+/// The term of a key's facts, with its value if that is short, or with the sum of its entries' terms. The database is not in it: whole databases are
 /// swapped at no cost; `machine` hashes each database's sum together with its number.
 pub(crate) fn facts_term(scratch: &mut Vec<u8>, item: &Item) -> u128 {
-    let (record, value) = (&item.record, item.record.value.bytes());
+    let (record, content) = (&item.record, item.record.value.content());
+    let length = match content {
+        Content::Bytes(bytes) => bytes.len(),
+        Content::Entries { tree, .. } => tree.len(),
+    };
     scratch.clear();
-    scratch.push(1); // the type: string
-    for number in [
-        item.key.len() as u64,
-        value.len() as u64,
-        record.expires_at,
-        record.changed,
-        record.granted,
-    ] {
+    scratch.push(record.value.tag());
+    for number in
+        [item.key.len() as u64, length as u64, record.expires_at, record.changed, record.granted]
+    {
         scratch.extend_from_slice(&number.to_le_bytes());
     }
     scratch.extend_from_slice(&item.key);
-    if value.len() <= WHOLE_BYTES_MAX {
-        scratch.extend_from_slice(value);
+    match content {
+        Content::Bytes(bytes) if length <= WHOLE_BYTES_MAX => scratch.extend_from_slice(bytes),
+        Content::Bytes(_) => {}
+        Content::Entries { first, sum, .. } => {
+            scratch.extend_from_slice(&first.unwrap_or_default().to_le_bytes());
+            scratch.extend_from_slice(&sum.to_le_bytes());
+        }
     }
     xxh3_128(scratch)
 }

@@ -45,6 +45,11 @@ impl Deadlines {
         self.order.first().copied()
     }
 
+    /// Forgets the first one, of a database that is being freed; whether there was one.
+    pub(crate) fn drop_first(&mut self) -> bool {
+        self.order.pop_first().is_some()
+    }
+
     pub(crate) const fn count(&self) -> u64 {
         self.count
     }

@@ -11,10 +11,12 @@ use core::ops::Range;
 
 use crate::access::DATABASES;
 use crate::canary::{Canary, is_planted};
+use crate::collections::Grave;
 use crate::digest::{changes_form, chunk_terms, deletion_term, facts_term};
 use crate::expiry::{Deadline, Deadlines};
 use crate::hash::{SLOTS, hash_of, slot_of};
 use crate::mark::{self, Mark};
+use crate::reclaim::Reclaim;
 use crate::record::{Item, NEVER, Record, Value};
 use crate::slot::Slot;
 use crate::snapshot::Frozen;
@@ -53,6 +55,8 @@ pub(crate) struct Keyspace {
     /// Bytes of all cached scripts.
     scripts_bytes: usize,
     undo: Vec<Undo>,
+    /// What has been deleted and is not freed yet.
+    reclaim: Reclaim,
     /// Databases that were flushed before a snapshot under way had written them.
     flushed: Vec<Database>,
     /// Whether a snapshot is under way.
@@ -181,13 +185,41 @@ impl Database {
     }
 
     /// A snapshot under way has come to this item of the database that had this number. Answers the slots that it has written since.
-    fn passed(&mut self, number: usize, slot: usize, item: usize) -> Range<usize> {
+    fn passed(
+        &mut self,
+        number: usize,
+        slot: usize,
+        item: usize,
+        grave: &mut Grave,
+    ) -> Range<usize> {
         match &mut self.frozen {
-            Some(frozen) if frozen.number < number => self.frozen = None,
-            Some(frozen) if frozen.number == number => return frozen.passed(slot, item),
+            Some(frozen) if frozen.number < number => self.thaw(grave),
+            Some(frozen) if frozen.number == number => return frozen.passed(slot, item, grave),
             _ => {}
         }
         0..0
+    }
+
+    fn thaw(&mut self, grave: &mut Grave) {
+        if let Some(frozen) = self.frozen.take() {
+            frozen.bury(grave);
+        }
+    }
+
+    /// Frees some `items`, with what belongs to them; whether nothing is left.
+    pub(crate) fn free_piece(&mut self, items: usize, grave: &mut Grave) -> bool {
+        self.thaw(grave);
+        let mut freed = 0;
+        while freed < items && self.deadlines.drop_first() {
+            freed += 1;
+        }
+        while freed < items
+            && let Some(slot) = self.slots.pop()
+        {
+            freed += 1 + slot.items().len();
+            slot.into_items().for_each(|item| item.record.value.bury(grave));
+        }
+        self.slots.is_empty() && self.deadlines.first().is_none()
     }
 
     fn set_deleted_at(&mut self, slot: u16, revision: u64) -> u64 {
@@ -217,6 +249,7 @@ impl Keyspace {
             scripts: BTreeMap::new(),
             scripts_bytes: 0,
             undo: Vec::new(),
+            reclaim: Reclaim::default(),
             flushed: Vec::new(),
             is_frozen: false,
             scratch: Vec::new(),
@@ -253,20 +286,27 @@ impl Keyspace {
 
     /// A command has ended: its changes stand, and what they replaced is freed.
     pub(crate) fn commit(&mut self) {
-        if self.is_frozen && !is_planted(Canary::SnapshotLosesFlushed) {
-            let flushed = self.undo.drain(..).filter_map(|undo| match undo {
-                Undo::Flushed { old, .. } if old.frozen.is_some() => Some(*old),
-                _ => None,
-            });
-            let before = self.flushed.len();
-            self.flushed.extend(flushed);
-            if self.flushed.len() > before {
-                mark::reached(Mark::SnapshotKeptDatabase);
+        let keeps_flushed = self.is_frozen && !is_planted(Canary::SnapshotLosesFlushed);
+        for undo in self.undo.drain(..) {
+            match undo {
+                Undo::Flushed { old, .. } if keeps_flushed && old.frozen.is_some() => {
+                    self.flushed.push(*old);
+                    mark::reached(Mark::SnapshotKeptDatabase);
+                }
+                Undo::Flushed { old, .. } => self.reclaim.raze(*old),
+                Undo::Replaced { old, .. } => old.value.bury(&mut self.reclaim.grave),
+                Undo::Removed { old, .. } => old.record.value.bury(&mut self.reclaim.grave),
+                _ => {}
             }
         }
-        self.undo.clear();
         self.undo.shrink_to(UNDO_KEPT_COUNT);
         self.touched = false;
+        self.reclaim.settle();
+    }
+
+    /// Frees some of what has been deleted; whether nothing is left. Nothing of the state depends on it.
+    pub(crate) fn reclaim(&mut self, units: usize) -> bool {
+        self.reclaim.step(units)
     }
 
     /// A point to roll back to.
@@ -362,7 +402,7 @@ impl Keyspace {
         database.freeze(place.slot, Some(place.position));
         let slot = &database.slots[usize::from(place.slot)];
         let item = &slot.items()[place.position];
-        let value = item.record.value.bytes();
+        let value = item.record.value.flat();
         let term = facts_term(&mut self.scratch, item)
             .wrapping_add(chunk_terms(&item.key, value, from, to));
         database.used_bytes -= item.used_bytes();
@@ -379,7 +419,7 @@ impl Keyspace {
     fn join(&mut self, place: Place, from: usize, to: usize) {
         let database = &mut self.databases[place.db];
         let item = &database.slots[usize::from(place.slot)].items()[place.position];
-        let value = item.record.value.bytes();
+        let value = item.record.value.flat();
         let term = facts_term(&mut self.scratch, item)
             .wrapping_add(chunk_terms(&item.key, value, from, to));
         database.used_bytes += item.used_bytes();
@@ -451,14 +491,42 @@ impl Keyspace {
         self.join(place, 0, 0);
     }
 
+    /// Changes a collection by `work`, which answers whether it has changed anything. It works on a copy, which costs little: should it panic, nothing
+    /// has happened. What was there before the command stays in the undo list, once however often the command changes it.
+    pub(crate) fn change<T>(
+        &mut self,
+        place: Place,
+        work: impl FnOnce(&mut Value) -> (T, bool),
+    ) -> T {
+        let mut value = self.item(place).record.value.clone();
+        let (outcome, has_changed) = work(&mut value);
+        if !has_changed {
+            return outcome;
+        }
+        let revision = self.touch();
+        let record = &self.item(place).record;
+        let is_kept = record.granted == revision; // its old value is in the undo list, or there was none
+        let new = Record { value, changed: revision, granted: revision, ..*record };
+        self.leave(place, 0, usize::MAX);
+        let old = core::mem::replace(&mut self.item_mut(place).record, new);
+        self.join(place, 0, usize::MAX);
+        if is_kept {
+            old.value.bury(&mut self.reclaim.grave);
+        } else {
+            self.undo.push(Undo::Replaced { place, old });
+        }
+        outcome
+    }
+
     /// Overwrites bytes of a string from `offset` on, zeroes in between; answers the new length.
     pub(crate) fn overwrite(&mut self, place: Place, offset: usize, bytes: &[u8]) -> usize {
         let revision = self.touch();
         let item = self.item(place);
-        let (length, end) = (item.record.value.bytes().len(), offset + bytes.len());
+        let old = item.record.value.as_string().unwrap_or_default();
+        let (length, end) = (old.len(), offset + bytes.len());
         let new_length = length.max(end);
         let facts = (item.record.changed, item.record.granted);
-        let kept = item.record.value.bytes().get(offset..end.min(length)).unwrap_or_default();
+        let kept = old.get(offset..end.min(length)).unwrap_or_default();
         let kept: Box<[u8]> = kept.into();
         let (from, to) = if changes_form(length, new_length) {
             (0, usize::MAX)
@@ -542,6 +610,7 @@ impl Keyspace {
                 let database = &mut self.databases[db];
                 let deleted_at = database.slots[usize::from(due.slot)].deleted_at;
                 database.set_deleted_at(due.slot, deleted_at.max(item.record.changed));
+                item.record.value.bury(&mut self.reclaim.grave);
                 expired += 1;
             }
         }
@@ -578,8 +647,8 @@ impl Keyspace {
     /// No snapshot is under way any more.
     pub(crate) fn thaw(&mut self) {
         self.is_frozen = false;
-        self.flushed.clear();
-        self.databases.iter_mut().for_each(|database| database.frozen = None);
+        self.flushed.drain(..).for_each(|database| self.reclaim.raze(database));
+        self.databases.iter_mut().for_each(|database| database.thaw(&mut self.reclaim.grave));
     }
 
     /// The database that had this number when the keyspace was frozen, if something of it is still to be written.
@@ -590,12 +659,14 @@ impl Keyspace {
 
     /// The snapshot under way has come to this item: what stands before it need not be kept.
     pub(crate) fn passed(&mut self, number: usize, slot: usize, item: usize) {
+        let grave = &mut self.reclaim.grave;
         for database in &mut self.databases {
-            database.passed(number, slot, item);
+            database.passed(number, slot, item, grave);
         }
         self.flushed.retain_mut(|database| {
-            for written in database.passed(number, slot, item) {
-                database.slots[written] = Slot::default(); // so it is freed piece by piece
+            for written in database.passed(number, slot, item, grave) {
+                let slot = core::mem::take(&mut database.slots[written]); // so it is freed piece by piece
+                slot.into_items().for_each(|item| item.record.value.bury(grave));
             }
             database.frozen.is_some()
         });

@@ -20,10 +20,13 @@ pub mod scrub;
 pub mod snapshot;
 pub mod stamp;
 
+mod collections;
+mod content;
 mod digest;
 mod expiry;
 mod keyspace;
 mod lcs;
+mod reclaim;
 mod record;
 mod rng;
 mod slot;

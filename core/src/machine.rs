@@ -678,6 +678,11 @@ impl StateMachine {
         crate::snapshot::encode(self, emit);
     }
 
+    /// Frees some of what has been deleted, `units` keys or nodes of trees at the most; whether nothing is left. The state does not change.
+    pub fn reclaim(&mut self, units: usize) -> bool {
+        self.keyspace.reclaim(units)
+    }
+
     /// Compares the next `budget` bytes (about) of what memory holds with what was written to it, round after round; true at the end
     /// of one.
     ///

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::access::TypeName;
+use crate::collections::{BoxedSet, Grave, Hash, List, Set, SetForm, Tree, Zset};
 
 /// Stands for "no deadline" in [`Record::expires_at`].
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -11,18 +12,58 @@ pub(crate) const NEVER: u64 = u64::MAX;
 const SHORT_BYTES_MAX: usize = 22;
 /// What a key costs beside its bytes, for the memory estimate: item, table bucket, allocation.
 const KEY_OVERHEAD_BYTES: u64 = 104;
+/// The same for an entry of a tree: its length, and its share of the nodes.
+const ENTRY_OVERHEAD_BYTES: usize = 4;
 
 /// A value. Which form a string has is not part of the state: only its bytes are.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// A string that fits in here; integers always do.
-    Short { length: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    Short {
+        length: u8,
+        bytes: [u8; SHORT_BYTES_MAX],
+    },
     /// A string that was set whole.
     Exact(Box<[u8]>),
     /// A string that was appended to or partly overwritten, with room to grow. The second box keeps every
     /// other record small.
     #[allow(clippy::box_collection)]
     Growing(Box<Vec<u8>>),
+    List(List),
+    Hash(Hash),
+    Set(Set),
+    Zset(Zset),
+}
+
+/// What there is to write down of a value, whatever its type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// The entries of a tree.
+    Entries {
+        tree: &'a Tree,
+        /// Number of the first one, in a list.
+        first: Option<i64>,
+        /// Sum of their digest terms, as it was kept while they changed.
+        sum: u128,
+    },
+}
+
+/// Types and forms of values, as digest and snapshots number them (frozen once shipped).
+pub(crate) mod tag {
+    pub(crate) const STRING: u8 = 1;
+    pub(crate) const LIST_SMALL: u8 = 2;
+    pub(crate) const LIST_LARGE: u8 = 3;
+    /// A large one that calls itself a quicklist.
+    pub(crate) const LIST_QUICK: u8 = 4;
+    pub(crate) const HASH_SMALL: u8 = 5;
+    pub(crate) const HASH_LARGE: u8 = 6;
+    pub(crate) const SET_INTS: u8 = 7;
+    pub(crate) const SET_SMALL: u8 = 8;
+    pub(crate) const SET_LARGE: u8 = 9;
+    pub(crate) const ZSET_SMALL: u8 = 10;
+    pub(crate) const ZSET_LARGE: u8 = 11;
 }
 
 impl Value {
@@ -36,11 +77,81 @@ impl Value {
         }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// A string's bytes.
+    pub(crate) fn as_string(&self) -> Option<&[u8]> {
         match self {
-            Self::Short { length, bytes } => &bytes[..usize::from(*length)],
-            Self::Exact(bytes) => bytes,
-            Self::Growing(bytes) => bytes,
+            Self::Short { length, bytes } => Some(&bytes[..usize::from(*length)]),
+            Self::Exact(bytes) => Some(bytes),
+            Self::Growing(bytes) => Some(bytes),
+            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::Zset(_) => None,
+        }
+    }
+
+    pub(crate) fn tag(&self) -> u8 {
+        match self {
+            Self::Short { .. } | Self::Exact(_) | Self::Growing(_) => tag::STRING,
+            Self::List(List::Small(_)) => tag::LIST_SMALL,
+            Self::List(List::Large(large)) if large.is_quick() => tag::LIST_QUICK,
+            Self::List(List::Large(_)) => tag::LIST_LARGE,
+            Self::Hash(Hash::Small(_)) => tag::HASH_SMALL,
+            Self::Hash(Hash::Large(_)) => tag::HASH_LARGE,
+            Self::Set(set) => match set.form() {
+                SetForm::Ints(_) => tag::SET_INTS,
+                SetForm::Small(_) => tag::SET_SMALL,
+                SetForm::Large(_) => tag::SET_LARGE,
+            },
+            Self::Zset(Zset::Small(_)) => tag::ZSET_SMALL,
+            Self::Zset(Zset::Large(_)) => tag::ZSET_LARGE,
+        }
+    }
+
+    pub(crate) fn content(&self) -> Content<'_> {
+        let entries = |tree, first, sum| Content::Entries { tree, first, sum };
+        match self {
+            Self::Short { .. } | Self::Exact(_) | Self::Growing(_) => {
+                Content::Bytes(self.as_string().unwrap_or_default())
+            }
+            Self::List(List::Small(packed)) => Content::Bytes(packed.bytes()),
+            Self::List(List::Large(list)) => {
+                entries(list.elements(), Some(list.first()), list.sum())
+            }
+            Self::Hash(Hash::Small(packed)) | Self::Zset(Zset::Small(packed)) => {
+                Content::Bytes(packed.bytes())
+            }
+            Self::Hash(Hash::Large(sorted)) => entries(sorted.entries(), None, sorted.sum()),
+            Self::Set(set) => match set.form() {
+                SetForm::Ints(ints) => Content::Bytes(ints.bytes()),
+                SetForm::Small(packed) => Content::Bytes(packed.bytes()),
+                SetForm::Large(sorted) => entries(sorted.entries(), None, sorted.sum()),
+            },
+            Self::Zset(Zset::Large(zset)) => {
+                entries(zset.order().entries(), None, zset.order().sum())
+            }
+        }
+    }
+
+    /// Its bytes, or none where there are entries.
+    pub(crate) fn flat(&self) -> &[u8] {
+        match self.content() {
+            Content::Bytes(bytes) => bytes,
+            Content::Entries { .. } => &[],
+        }
+    }
+
+    /// Nobody needs it any more: what takes long to free is freed later.
+    pub(crate) fn bury(self, grave: &mut Grave) {
+        match self {
+            Self::List(List::Large(list)) => grave.bury(list.into_elements()),
+            Self::Hash(Hash::Large(sorted)) => grave.bury(sorted.into_entries()),
+            Self::Set(Set::Boxed(boxed)) => {
+                if let BoxedSet::Large(sorted) = *boxed {
+                    grave.bury(sorted.into_entries());
+                }
+            }
+            Self::Zset(Zset::Large(zset)) => {
+                zset.into_trees().into_iter().for_each(|tree| grave.bury(tree));
+            }
+            _ => {}
         }
     }
 
@@ -49,7 +160,7 @@ impl Value {
         let bytes = match self {
             Self::Growing(_) => None,
             Self::Exact(bytes) => Some(core::mem::take(bytes).into_vec()),
-            Self::Short { .. } => Some(self.bytes().to_vec()),
+            _ => Some(self.as_string().unwrap_or_default().to_vec()),
         };
         if let Some(bytes) = bytes {
             *self = Self::Growing(Box::new(bytes));
@@ -63,6 +174,26 @@ impl Value {
     pub(crate) const fn type_name(&self) -> TypeName {
         match self {
             Self::Short { .. } | Self::Exact(_) | Self::Growing(_) => TypeName::String,
+            Self::List(_) => TypeName::List,
+            Self::Hash(_) => TypeName::Hash,
+            Self::Set(_) => TypeName::Set,
+            Self::Zset(_) => TypeName::Zset,
+        }
+    }
+
+    /// Deterministic estimate of what it takes in memory outside of its record.
+    fn used_bytes(&self) -> usize {
+        match self.content() {
+            Content::Bytes(bytes)
+                if self.as_string().is_some() && bytes.len() <= SHORT_BYTES_MAX =>
+            {
+                0
+            }
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Entries { tree, .. } => {
+                let indexed = if matches!(self, Self::Zset(_)) { 2 } else { 1 };
+                indexed * (tree.bytes() + ENTRY_OVERHEAD_BYTES * tree.len())
+            }
         }
     }
 }
@@ -88,9 +219,7 @@ pub(crate) struct Item {
 impl Item {
     /// Deterministic estimate of what it takes in memory.
     pub(crate) fn used_bytes(&self) -> u64 {
-        let value = self.record.value.bytes().len();
-        let outside = if value <= SHORT_BYTES_MAX { 0 } else { value };
-        KEY_OVERHEAD_BYTES + (self.key.len() + outside) as u64
+        KEY_OVERHEAD_BYTES + (self.key.len() + self.record.value.used_bytes()) as u64
     }
 }
 
@@ -109,10 +238,10 @@ mod tests {
         for length in [0, 1, 22, 23, 5000] {
             let bytes = alloc::vec![7; length];
             let mut value = Value::string(&bytes);
-            assert_eq!(value.bytes(), bytes);
+            assert_eq!(value.as_string(), Some(&*bytes));
             value.growing().push(9);
-            assert_eq!(value.bytes().len(), length + 1);
-            assert_eq!(value.bytes()[length], 9);
+            let grown = value.as_string().expect("it is a string");
+            assert_eq!((grown.len(), grown[length]), (length + 1, 9));
         }
     }
 }

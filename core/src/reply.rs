@@ -24,6 +24,8 @@ pub enum Reply<'a> {
     Array(Vec<Self>),
     /// A map; a flat array in RESP2.
     Map(Vec<(Self, Self)>),
+    /// Members with their scores, or fields with their values: arrays of two in an array; one flat array in RESP2.
+    Pairs(Vec<(Self, Self)>),
     /// A set; an array in RESP2.
     Set(Vec<Self>),
     /// A double; a bulk string in RESP2.
@@ -50,6 +52,9 @@ impl<'a> Reply<'a> {
             Self::NilArray => Reply::NilArray,
             Self::Array(replies) => Reply::Array(all(replies)),
             Self::Map(pairs) => Reply::Map(
+                pairs.into_iter().map(|(k, v)| (k.into_owned(), v.into_owned())).collect(),
+            ),
+            Self::Pairs(pairs) => Reply::Pairs(
                 pairs.into_iter().map(|(k, v)| (k.into_owned(), v.into_owned())).collect(),
             ),
             Self::Set(replies) => Reply::Set(all(replies)),

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::access::DATABASES;
-use crate::digest::{chunk_terms_begun, deletion_term, facts_term};
+use crate::content::{Reached, read_piece};
+use crate::digest::deletion_term;
 use crate::hash::{SLOTS, hash_of};
 use crate::keyspace::Keyspace;
 
@@ -55,8 +56,8 @@ struct Begun {
     digest: u128,
     sum: u128,
     item: usize,
-    /// Bytes of the item's value that were read; nothing of the item was if it is 0.
-    offset: usize,
+    /// How much of the item's value was read; nothing of the item was if that is nothing.
+    reached: Reached,
 }
 
 impl Scrub {
@@ -98,7 +99,7 @@ impl Scrub {
             digest: slot.digest,
             sum: deletion_term(self.slot as u16, slot.deleted_at),
             item: 0,
-            offset: 0,
+            reached: Reached::default(),
         });
         let decay = Decay { db: self.db, slot: Some(self.slot) };
         let mut spent = 0;
@@ -107,22 +108,21 @@ impl Scrub {
                 self.begun = Some(begun);
                 return Ok(spent);
             }
-            let value = item.record.value.bytes();
-            if begun.offset == 0 {
+            if begun.reached.is_start() {
                 let is_found = hash_of(keyspace.hash_key, &item.key) == item.hash
                     && slot.find(item.hash, &item.key) == Some(begun.item);
                 if !is_found {
                     return Err(decay);
                 }
-                begun.sum = begun.sum.wrapping_add(facts_term(&mut self.scratch, item));
                 spent += ITEM_BYTES + item.key.len();
             }
-            let end = value.len().min(begun.offset + budget);
-            let terms = chunk_terms_begun(&item.key, value, begun.offset, end);
-            begun.sum = begun.sum.wrapping_add(terms);
-            spent += end - begun.offset;
-            (begun.item, begun.offset) =
-                if end == value.len() { (begun.item + 1, 0) } else { (begun.item, end) };
+            let piece = read_piece(item, begun.reached, budget, &mut self.scratch, None);
+            begun.sum = begun.sum.wrapping_add(piece.terms);
+            spent += piece.bytes;
+            match piece.next {
+                Some(reached) => begun.reached = reached,
+                None => (begun.item, begun.reached) = (begun.item + 1, Reached::default()),
+            }
         }
         if begun.sum != slot.digest {
             return Err(decay);
@@ -179,7 +179,7 @@ mod tests {
         for (number, place) in places.into_iter().enumerate() {
             let mut keyspace = filled();
             let item = keyspace.item_to_damage(place);
-            let bytes = item.record.value.bytes().len();
+            let bytes = item.record.value.flat().len();
             match number % 4 {
                 0 => item.record.expires_at ^= 1 << (number % 64),
                 1 => item.record.granted ^= 1,

@@ -23,6 +23,10 @@ impl Slot {
         &self.items
     }
 
+    pub(crate) fn into_items(self) -> impl Iterator<Item = Item> {
+        self.items.into_iter()
+    }
+
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
         self.positions.find(hash, |&at| *self.items[at as usize].key == *key).map(|&at| at as usize)
     }

@@ -20,6 +20,7 @@ use steadfast_core::commands::{Handler, resolve};
 use steadfast_core::entry::{Watched, encode_tick, push_command, push_transaction};
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, WatchOutcome};
+use steadfast_core::number::print_double;
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_lua::Engine;
@@ -74,10 +75,10 @@ fn answer(reply: &Reply<'_>) -> Answer {
         Reply::Array(items) | Reply::Set(items) => {
             Answer::Array(items.iter().map(answer).collect())
         }
-        Reply::Map(pairs) => Answer::Array(
+        Reply::Map(pairs) | Reply::Pairs(pairs) => Answer::Array(
             pairs.iter().flat_map(|(key, value)| [answer(key), answer(value)]).collect(),
         ),
-        Reply::Double(number) => Answer::Bulk(number.to_string().into_bytes()),
+        Reply::Double(number) => Answer::Bulk(print_double(*number).into_bytes()),
         Reply::Error(error) => Answer::Error(error.text().to_vec()),
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
 
+use steadfast_core::number::print_double;
 use steadfast_core::reply::Reply;
 
 use crate::cli::CliArgs;
@@ -153,13 +154,13 @@ fn raw(reply: &Reply<'_>, out: &mut Vec<u8>) {
         }
         Reply::Int(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Reply::Nil | Reply::NilArray => {}
-        Reply::Double(value) => out.extend_from_slice(value.to_string().as_bytes()),
+        Reply::Double(value) => out.extend_from_slice(print_double(*value).as_bytes()),
         Reply::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Reply::Error(error) => out.extend_from_slice(error.text()),
         Reply::Array(replies) | Reply::Set(replies) => {
             return replies.iter().for_each(|reply| raw(reply, out));
         }
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
             return pairs.iter().for_each(|(key, value)| {
                 raw(key, out);
                 raw(value, out);
@@ -178,14 +179,14 @@ fn pretty(reply: &Reply<'_>, indent: &str, out: &mut Vec<u8>) {
         Reply::Bulk(text) => format!("\"{}\"", text.escape_ascii()),
         Reply::Int(value) => format!("(integer) {value}"),
         Reply::Nil | Reply::NilArray => "(nil)".to_owned(),
-        Reply::Double(value) => format!("(double) {value}"),
+        Reply::Double(value) => format!("(double) {}", print_double(*value)),
         Reply::Bool(value) => format!("({value})"),
         Reply::Error(error) => format!("(error) {}", String::from_utf8_lossy(error.text())),
         Reply::Array(replies) | Reply::Set(replies) if replies.is_empty() => {
             "(empty array)".to_owned()
         }
         Reply::Array(replies) | Reply::Set(replies) => return list(replies.iter(), indent, out),
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
             return list(pairs.iter().flat_map(|(key, value)| [key, value]), indent, out);
         }
     };

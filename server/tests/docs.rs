@@ -124,6 +124,10 @@ fn rows() -> Vec<Row> {
 fn page() -> String {
     let groups = [
         (Group::String, "Strings"),
+        (Group::Hash, "Hashes"),
+        (Group::List, "Lists"),
+        (Group::Set, "Sets"),
+        (Group::SortedSet, "Sorted sets"),
         (Group::Generic, "Keys"),
         (Group::Scripting, "Scripts"),
         (Group::Transactions, "Transactions"),

@@ -2,6 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 use steadfast_core::error::ReplyError;
+use steadfast_core::number::print_double;
 use steadfast_core::reply::Reply;
 
 use crate::{Refused, Thrown};
@@ -19,7 +20,7 @@ pub(crate) fn to_lua(lua: &Lua, reply: &Reply<'_>) -> mlua::Result<Value> {
         Reply::Int(value) => Value::Number(*value as f64),
         Reply::Bulk(bytes) | Reply::Verbatim(bytes) => string(bytes)?,
         Reply::Nil | Reply::NilArray => Value::Boolean(false),
-        Reply::Double(value) => string(number_text(*value).as_bytes())?,
+        Reply::Double(value) => string(print_double(*value).as_bytes())?,
         Reply::Bool(value) => Value::Number(f64::from(u8::from(*value))),
         Reply::Array(replies) | Reply::Set(replies) => {
             let table = lua.create_table_with_capacity(replies.len(), 0)?;
@@ -28,7 +29,7 @@ pub(crate) fn to_lua(lua: &Lua, reply: &Reply<'_>) -> mlua::Result<Value> {
             }
             Value::Table(table)
         }
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
             let table = lua.create_table()?;
             for (key, value) in pairs {
                 table.raw_push(to_lua(lua, key)?)?;

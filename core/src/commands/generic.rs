@@ -455,6 +455,10 @@ fn type_of<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
 const fn name_of(kind: TypeName) -> &'static str {
     match kind {
         TypeName::String => "string",
+        TypeName::List => "list",
+        TypeName::Hash => "hash",
+        TypeName::Set => "set",
+        TypeName::Zset => "zset",
     }
 }
 

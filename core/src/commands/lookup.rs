@@ -191,8 +191,12 @@ fn unknown_command(argv: &[&[u8]]) -> ReplyError {
 /// # Errors
 /// Redis's text, if the count of keys does not fit.
 pub fn keys_of<H>(spec: &CommandSpec<H>, argv: &[&[u8]]) -> Result<Vec<usize>> {
+    positions(spec.keys, argv)
+}
+
+fn positions(keys: Keys, argv: &[&[u8]]) -> Result<Vec<usize>> {
     let invalid = ReplyError::fixed("ERR Invalid arguments specified for command");
-    match spec.keys {
+    match keys {
         Keys::None => Ok(Vec::new()),
         Keys::Range { first, last, step } => {
             let last = if last < 0 { argv.len() as isize + last } else { last };
@@ -208,6 +212,10 @@ pub fn keys_of<H>(spec: &CommandSpec<H>, argv: &[&[u8]]) -> Result<Vec<usize>> {
                 return Err(invalid);
             }
             Ok((at + 1..=at + count).collect())
+        }
+        Keys::FirstAndCounted { at } => {
+            let counted = positions(Keys::Counted { at }, argv)?;
+            Ok(core::iter::once(1).chain(counted).collect())
         }
     }
 }
@@ -225,6 +233,7 @@ impl<H> CommandSpec<H> {
     pub const fn key_numbers(&self) -> (i64, i64, i64) {
         match self.keys {
             Keys::None | Keys::Counted { .. } => (0, 0, 0),
+            Keys::FirstAndCounted { .. } => (1, 1, 1),
             Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
         }
     }

@@ -29,12 +29,20 @@ pub enum Group {
     Connection,
     /// `generic`
     Generic,
+    /// `hash`
+    Hash,
+    /// `list`
+    List,
     /// `scripting`
     Scripting,
     /// `sentinel`
     Sentinel,
     /// `server`
     Server,
+    /// `set`
+    Set,
+    /// `sorted-set`
+    SortedSet,
     /// `string`
     String,
     /// `transactions`
@@ -66,6 +74,11 @@ pub enum Keys {
     },
     /// A count stands at this index and the keys follow it (EVAL).
     Counted {
+        /// Index of the count.
+        at: usize,
+    },
+    /// The first argument, and those behind the count that stands at this index (ZUNIONSTORE).
+    FirstAndCounted {
         /// Index of the count.
         at: usize,
     },

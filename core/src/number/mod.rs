@@ -1,9 +1,11 @@
 //! Redis's strict numbers: what parses, and how it prints. Platform-free, so that every replica agrees.
 
+mod double;
 mod extended;
 
 use alloc::vec::Vec;
 
+pub use double::{parse_double, print_double};
 pub use extended::Extended;
 
 /// A canonical decimal 64-bit integer, as Redis's `string2ll` takes it: no spaces, no plus sign, no leading zeroes.

@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{MAGIC, SnapshotError, TYPE_STRING, VERSION};
+use super::value::Reading;
+use super::{MAGIC, SnapshotError, VERSION};
 use crate::access::DATABASES;
 use crate::canary::{Canary, is_planted};
 use crate::hash::SLOTS;
 use crate::keyspace::ScriptSha;
 use crate::machine::{Gateway, GatewayState, StateMachine};
-use crate::record::{NEVER, Record, Value};
+use crate::record::{NEVER, Record, Value, tag};
 use crate::script::sha1_hex;
 use crate::stamp::{Stamp, UnixMillis};
 
@@ -184,8 +185,19 @@ struct CutItem {
     key: Vec<u8>,
     /// All but its value.
     record: Record,
-    value: Vec<u8>,
-    length: usize,
+    value: Reading,
+}
+
+impl CutItem {
+    /// Puts an item in its place whose value is whole; answers one that is not.
+    fn settle(mut self, machine: &mut StateMachine) -> Result<Option<Self>, SnapshotError> {
+        if !self.value.is_whole() {
+            return Ok(Some(self));
+        }
+        self.record.value = self.value.finish()?;
+        let restored = machine.keyspace.restore_item(self.db, self.slot, &self.key, self.record);
+        if restored { Ok(None) } else { Err(MISPLACED) }
+    }
 }
 
 fn slot_section(
@@ -206,19 +218,17 @@ fn slot_section(
         if is_planted(Canary::SnapshotLacksDeadlines) {
             expires_at = NEVER;
         }
-        if body.number(1)? != u128::from(TYPE_STRING) {
-            return Err(SnapshotError::Damaged("a value of unknown type"));
-        }
+        let kind = body.number(1)? as u8;
         let (key, length) = (body.number(4)? as usize, body.number(4)? as usize);
-        let (key, piece) = (body.take(key)?, body.take(length.min(body.0.len()))?);
-        let mut record = Record { value: Value::string(b""), expires_at, changed, granted };
-        if piece.len() < length {
-            let (key, value) = (key.to_vec(), piece.to_vec());
-            return Ok(Some(CutItem { db, slot, key, record, value, length }));
-        }
-        record.value = Value::string(piece);
-        if !machine.keyspace.restore_item(db, slot, key, record) {
-            return Err(MISPLACED);
+        let is_numbered = [tag::LIST_LARGE, tag::LIST_QUICK].contains(&kind);
+        let first = if is_numbered { body.u64()? as i64 } else { 0 };
+        let mut value = Reading::new(kind, length, first)?;
+        let key = body.take(key)?.to_vec();
+        body.0 = value.feed(body.0)?;
+        let record = Record { value: Value::string(b""), expires_at, changed, granted };
+        let cut = CutItem { db, slot, key, record, value }.settle(machine)?;
+        if cut.is_some() {
+            return Ok(cut);
         }
     }
     Ok(None)
@@ -230,14 +240,9 @@ fn more_section(
     piece: &[u8],
 ) -> Result<Option<CutItem>, SnapshotError> {
     let mut cut = cut.ok_or(OUT_OF_ORDER)?;
-    cut.value.extend_from_slice(piece);
-    if piece.is_empty() || cut.value.len() > cut.length {
+    let rest = cut.value.feed(piece)?;
+    if piece.is_empty() || !rest.is_empty() {
         return Err(SHORT);
     }
-    if cut.value.len() < cut.length {
-        return Ok(Some(cut));
-    }
-    cut.record.value = Value::string(&cut.value);
-    let restored = machine.keyspace.restore_item(cut.db, cut.slot, &cut.key, cut.record);
-    if restored { Ok(None) } else { Err(MISPLACED) }
+    cut.settle(machine)
 }

@@ -6,15 +6,16 @@ use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CHUNK_BYTES, Frozen, MAGIC, TYPE_STRING, VERSION};
+use super::{CHUNK_BYTES, Frozen, MAGIC, VERSION};
 use crate::access::DATABASES;
 use crate::canary::{Canary, is_planted};
-use crate::digest::{chunk_terms_begun, deletion_term, facts_term};
+use crate::content::{Reached, read_piece};
+use crate::digest::deletion_term;
 use crate::hash::SLOTS;
 use crate::keyspace::{Database, Keyspace};
 use crate::machine::StateMachine;
 use crate::mark::{self, Mark};
-use crate::record::Item;
+use crate::record::{Content, Item};
 use crate::scrub::Decay;
 
 /// Slots without a key that cost as much as a byte written.
@@ -41,8 +42,8 @@ struct Cursor {
     db: usize,
     slot: usize,
     item: usize,
-    /// Bytes of the item's value that are written; none of the item is if it is 0.
-    offset: usize,
+    /// How much of the item's value is written; none of the item is if that is nothing.
+    reached: Reached,
 }
 
 /// A database as it is to be written.
@@ -145,22 +146,15 @@ impl Encoding {
 
     /// One section of the slot at the cursor.
     fn slot(&mut self, view: &View<'_>, out: &mut Vec<u8>, budget: usize) {
-        let Cursor { db, slot, mut item, mut offset } = self.cursor;
+        let Cursor { db, slot, mut item, mut reached } = self.cursor;
         let (count, deleted_at) = view.slot(slot);
         let next_slot = Cursor { db, slot: slot + 1, ..Cursor::default() };
         if count == 0 && deleted_at == 0 {
             self.cursor = next_slot;
             return;
         }
-        if offset > 0 {
-            let value = view.item(slot, item).record.value.bytes();
-            let end = value.len().min(offset + budget);
-            section(out, 7, |body| body.extend_from_slice(&value[offset..end]));
-            let terms = chunk_terms_begun(&view.item(slot, item).key, value, offset, end);
-            self.sum = self.sum.wrapping_add(terms);
-            (item, offset) = if end == value.len() { (item + 1, 0) } else { (item, end) };
-        } else {
-            let (mut sum, scratch) = (self.sum, &mut self.scratch);
+        let (mut sum, scratch) = (self.sum, &mut self.scratch);
+        if reached.is_start() {
             section(out, 5, |body| {
                 body.push(db as u8);
                 body.extend_from_slice(&(slot as u16).to_le_bytes());
@@ -169,20 +163,34 @@ impl Encoding {
                 if first == 0 {
                     sum = sum.wrapping_add(deletion_term(slot as u16, deleted_at));
                 }
-                while item < count && offset == 0 && (item == first || body.len() < budget) {
+                while item < count && reached.is_start() && (item == first || body.len() < budget) {
                     let next = view.item(slot, item);
-                    offset = put_item(body, next, budget);
-                    let value = next.record.value.bytes();
-                    let end = if offset == 0 { value.len() } else { offset };
-                    sum = sum
-                        .wrapping_add(facts_term(scratch, next))
-                        .wrapping_add(chunk_terms_begun(&next.key, value, 0, end));
-                    item += usize::from(offset == 0);
+                    put_head(body, next);
+                    let piece = read_piece(next, reached, budget, scratch, Some(body));
+                    sum = sum.wrapping_add(piece.terms);
+                    (item, reached) = behind(item, piece.next);
                 }
             });
-            self.sum = sum;
+        } else {
+            section(out, 7, |body| {
+                let piece = read_piece(view.item(slot, item), reached, budget, scratch, Some(body));
+                sum = sum.wrapping_add(piece.terms);
+                (item, reached) = behind(item, piece.next);
+            });
         }
-        self.cursor = if item == count { next_slot } else { Cursor { db, slot, item, offset } };
+        self.sum = sum;
+        self.cursor = if item == count { next_slot } else { Cursor { db, slot, item, reached } };
+    }
+}
+
+/// What comes behind a piece of an item.
+fn behind(item: usize, next: Option<Reached>) -> (usize, Reached) {
+    match next {
+        Some(reached) => {
+            mark::reached(Mark::SnapshotCutValue);
+            (item, reached)
+        }
+        None => (item + 1, Reached::default()),
     }
 }
 
@@ -239,21 +247,21 @@ fn front(machine: &StateMachine) -> Vec<u8> {
     out
 }
 
-/// Facts, key and value, or the first `budget` bytes of the value: answers how many, if more are left.
-fn put_item(body: &mut Vec<u8>, item: &Item, budget: usize) -> usize {
-    let (record, value) = (&item.record, item.record.value.bytes());
+/// What stands in front of an item's value.
+fn put_head(body: &mut Vec<u8>, item: &Item) {
+    let record = &item.record;
     put(body, &[record.expires_at, record.changed, record.granted]);
-    body.push(TYPE_STRING);
+    body.push(record.value.tag());
+    let (length, first) = match record.value.content() {
+        Content::Bytes(bytes) => (bytes.len(), None),
+        Content::Entries { tree, first, .. } => (tree.len(), first),
+    };
     body.extend_from_slice(&(item.key.len() as u32).to_le_bytes());
-    body.extend_from_slice(&(value.len() as u32).to_le_bytes());
-    body.extend_from_slice(&item.key);
-    let piece = value.len().min(budget);
-    body.extend_from_slice(&value[..piece]);
-    if piece == value.len() {
-        return 0;
+    body.extend_from_slice(&(length as u32).to_le_bytes());
+    if let Some(first) = first {
+        body.extend_from_slice(&first.to_le_bytes());
     }
-    mark::reached(Mark::SnapshotCutValue);
-    piece
+    body.extend_from_slice(&item.key);
 }
 
 fn section(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {

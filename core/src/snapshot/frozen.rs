@@ -6,6 +6,7 @@
 use alloc::collections::BTreeMap;
 use core::ops::Range;
 
+use crate::collections::Grave;
 use crate::mark::{self, Mark};
 use crate::record::Item;
 use crate::slot::Slot;
@@ -27,6 +28,12 @@ struct FrozenSlot {
     deleted_at: u64,
     /// By position. What is not here has not changed.
     items: BTreeMap<usize, Item>,
+}
+
+impl FrozenSlot {
+    fn bury(self, grave: &mut Grave) {
+        self.items.into_values().for_each(|item| item.record.value.bury(grave));
+    }
 }
 
 impl Frozen {
@@ -55,18 +62,23 @@ impl Frozen {
     }
 
     /// Everything in front of this item of this slot is written. Answers the slots that are written now and were not before.
-    pub(crate) fn passed(&mut self, slot: usize, item: usize) -> Range<usize> {
+    pub(crate) fn passed(&mut self, slot: usize, item: usize, grave: &mut Grave) -> Range<usize> {
         let written = self.next.0..slot;
         self.next = (slot, item);
-        while self.slots.first_key_value().is_some_and(|(at, _)| *at < slot) {
-            self.slots.pop_first();
+        while let Some(kept) = self.slots.first_entry().filter(|kept| *kept.key() < slot) {
+            kept.remove().bury(grave);
         }
         if let Some(kept) = self.slots.get_mut(&slot) {
-            while kept.items.first_key_value().is_some_and(|(at, _)| *at < item) {
-                kept.items.pop_first();
+            while let Some(kept) = kept.items.first_entry().filter(|kept| *kept.key() < item) {
+                kept.remove().record.value.bury(grave);
             }
         }
         written
+    }
+
+    /// Nothing of it is needed any more.
+    pub(crate) fn bury(self, grave: &mut Grave) {
+        self.slots.into_values().for_each(|kept| kept.bury(grave));
     }
 
     /// Count of items and last deletion, if the slot has changed.

@@ -1,4 +1,4 @@
-//! The snapshot format, version 4. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
+//! The snapshot format, version 5. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
 //! `encode` writes it in steps, between which the state moves on; `frozen` keeps what such a change replaces; `decode` reads it.
 //!
 //! ```text
@@ -9,19 +9,22 @@
 //!   3 script    body
 //!   4 database  db u8 · swapped at u64 · flushed at u64
 //!   5 slot      db u8 · slot u16 · deleted at u64 · (expires at u64 · changed u64 · granted u64 · type u8 · key length u32 ·
-//!               value length u32 · key · value)*
+//!               length u32 · [number of the first element i64] · key · value)*
 //!   6 end       digest u128
 //!   7 more      bytes
 //! ```
 //!
-//! A value longer than its section goes on in sections of kind 7 right behind: `value length` is that of the whole. A slot may have several
-//! sections, in order; all sections of kind 4 come before the first of kind 5.
+//! `type` says in which form a value is as well (`record::tag`). One that is a tree has `length` entries, each with its own length (7 bits a byte)
+//! in front, and a list says how its first element is numbered; any other has `length` bytes. A value longer than its section goes on in
+//! sections of kind 7 right behind, wherever it was cut. A slot may have several sections, in order; all sections of kind 4 come before
+//! the first of kind 5.
 //!
 //! All integers are little-endian. Decoding trusts nothing, never panics, and never reserves more than the input holds.
 
 mod decode;
 mod encode;
 mod frozen;
+mod value;
 
 use core::fmt;
 
@@ -30,10 +33,9 @@ pub(crate) use encode::{Encoding, encode};
 pub(crate) use frozen::Frozen;
 
 const MAGIC: &[u8; 7] = b"SFSTATE";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// Bytes of a chunk, and of a value's piece, at the most (a chunk may end with a whole key).
 const CHUNK_BYTES: usize = 256 * 1024;
-const TYPE_STRING: u8 = 1;
 
 /// Why a snapshot cannot be restored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

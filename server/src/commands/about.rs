@@ -127,7 +127,7 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
     };
     let given = known.into_iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| name);
     flags.extend(given.filter(|name| write.is_some() || *name != "noscript"));
-    if matches!(spec.keys, Keys::Counted { .. }) {
+    if matches!(spec.keys, Keys::Counted { .. } | Keys::FirstAndCounted { .. }) {
         flags.push("movablekeys");
     }
     Facts {
@@ -140,9 +140,13 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Hash => "hash",
+            Group::List => "list",
             Group::Scripting => "scripting",
             Group::Sentinel => "sentinel",
             Group::Server => "server",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
             Group::String => "string",
             Group::Transactions => "transactions",
         },
@@ -159,6 +163,10 @@ fn categories(group: Group, flags: Flags, write: Option<bool>) -> Vec<&'static s
         }
         (Group::Scripting, _) => vec!["@scripting"],
         (Group::Cluster | Group::Sentinel | Group::Server, None) => Vec::new(),
+        (Group::Hash, _) => vec!["@hash"],
+        (Group::List, _) => vec!["@list"],
+        (Group::Set, _) => vec!["@set"],
+        (Group::SortedSet, _) => vec!["@sortedset"],
         (Group::String, _) => vec!["@string"],
         (Group::Transactions, _) => vec!["@transaction"],
     };

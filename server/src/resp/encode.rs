@@ -1,6 +1,6 @@
 //! Replies as bytes.
 
-use steadfast_core::number::push_int;
+use steadfast_core::number::{print_double, push_int};
 use steadfast_core::reply::Reply;
 
 use super::Protocol;
@@ -26,8 +26,18 @@ pub fn encode(reply: &Reply<'_>, protocol: Protocol, out: &mut Vec<u8>) {
                 encode(value, protocol, out);
             }
         }
+        Reply::Pairs(pairs) => {
+            head(out, b'*', if resp3 { pairs.len() } else { pairs.len() * 2 } as i64);
+            for (key, value) in pairs {
+                if resp3 {
+                    out.extend_from_slice(b"*2\r\n");
+                }
+                encode(key, protocol, out);
+                encode(value, protocol, out);
+            }
+        }
         Reply::Double(value) => {
-            let text = double(*value);
+            let text = print_double(*value);
             if resp3 { line(out, b',', text.as_bytes()) } else { bulk(out, text.as_bytes()) }
         }
         Reply::Bool(value) if resp3 => {
@@ -41,16 +51,6 @@ pub fn encode(reply: &Reply<'_>, protocol: Protocol, out: &mut Vec<u8>) {
             out.extend_from_slice(b"\r\n");
         }
         Reply::Verbatim(text) => bulk(out, text),
-    }
-}
-
-fn double(value: f64) -> String {
-    if value.is_nan() {
-        "nan".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "inf" } else { "-inf" }.to_owned()
-    } else {
-        format!("{value}")
     }
 }
 
