@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
+use crate::blocking::Blocking;
 use crate::canary::{Canary, is_planted};
 use crate::collections::{Hash, List, Set, Zset};
 use crate::commands::args::Args;
@@ -522,11 +523,24 @@ impl<'a> Txn<'a> {
         }
     }
 
+    /// Runs one command that may wait if it finds nothing.
+    pub(crate) fn run_blocking(&mut self, handler: Handler, argv: &[&[u8]]) -> Result<Blocking> {
+        match handler {
+            Handler::Block { run, .. } => run(self, Args::new(argv)),
+            _ => self.run(handler, argv).map(Blocking::Done),
+        }
+    }
+
     /// Runs one command handler with this access.
     pub(crate) fn run(&mut self, handler: Handler, argv: &[&[u8]]) -> Result<Reply<'static>> {
         match handler {
             Handler::Read(read) => read(&self.view(), Args::new(argv)).map(Reply::into_owned),
             Handler::Write(write) => write(self, Args::new(argv)),
+            // In a script or a transaction it can't wait.
+            Handler::Block { run, nothing, .. } => Ok(match run(self, Args::new(argv))? {
+                Blocking::Done(reply) => reply,
+                Blocking::Wait(_) => nothing.reply(),
+            }),
         }
     }
 }

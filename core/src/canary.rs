@@ -116,6 +116,12 @@ pub enum Canary {
     LevelUnasked,
     /// A restored state has the first semantics level.
     SnapshotLacksLevel,
+    /// A snapshot leaves out who waits for a key.
+    SnapshotLacksWaiters,
+    /// Of several that wait for a key, the one that came last is served first.
+    WaitersLastInFirstOut,
+    /// Requests of a gateway that is gone go on waiting, and take what nobody hears of.
+    GhostWaiters,
 
     // ---- a lost log ------------------------------------------------------------------------------------------------
     /// A node whose damaged log began anew votes and confirms at once.

@@ -14,6 +14,7 @@
 //! request  = length u32 (of what follows) · kind u8 · client u64 · latest u64 · body
 //!   1 command      call
 //!   2 transaction  watch count u32 · watch* · call count u32 · call*
+//!   3 unblock      client u64 (of the same gateway) · how u8 (0 gone, 1 time-out, 2 error)
 //! watch    = db u8 · present u8 · revision u64 · key length u32 · key
 //! call     = db u8 · argument count u32 (at least 1) · (length u32 · bytes)*
 //! ```
@@ -193,6 +194,24 @@ pub enum Body<'a> {
     Command(Call<'a>),
     /// A transaction.
     Transaction(Transaction<'a>),
+    /// The end of what a client of this gateway waits for.
+    Unblock {
+        /// The client, as the gateway numbers it.
+        client: u64,
+        /// What it is answered.
+        how: Unblock,
+    },
+}
+
+/// How a client is ended that waits for a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unblock {
+    /// Its connection is gone: it is answered nothing.
+    Gone,
+    /// As if its time were over.
+    Timeout,
+    /// With an error.
+    Error,
 }
 
 /// The preconditions and calls of one EXEC.
@@ -276,6 +295,27 @@ pub fn push_command(batch: &mut Vec<u8>, client: u64, latest: UnixMillis, db: u8
         batch.extend_from_slice(&client.to_le_bytes());
         batch.extend_from_slice(&latest.0.to_le_bytes());
         put_call(batch, db, argv);
+    });
+}
+
+/// Appends a request of `client` that ends what `target`, a client of the same gateway, waits for.
+pub fn push_unblock(
+    batch: &mut Vec<u8>,
+    client: u64,
+    latest: UnixMillis,
+    target: u64,
+    how: Unblock,
+) {
+    framed(batch, |batch| {
+        batch.push(3);
+        batch.extend_from_slice(&client.to_le_bytes());
+        batch.extend_from_slice(&latest.0.to_le_bytes());
+        batch.extend_from_slice(&target.to_le_bytes());
+        batch.push(match how {
+            Unblock::Gone => 0,
+            Unblock::Timeout => 1,
+            Unblock::Error => 2,
+        });
     });
 }
 
@@ -490,6 +530,15 @@ impl<'a> Reader<'a> {
         let what = match kind {
             1 => Body::Command(body.call()?),
             2 => Body::Transaction(body.transaction()?),
+            3 => Body::Unblock {
+                client: body.u64()?,
+                how: match body.u8()? {
+                    0 => Unblock::Gone,
+                    1 => Unblock::Timeout,
+                    2 => Unblock::Error,
+                    _ => return Err(EntryError::Malformed("an unknown way to unblock")),
+                },
+            },
             other => return Err(EntryError::UnknownRequest(other)),
         };
         body.end()?;

@@ -2,7 +2,7 @@
 //! estimate in step, and leaves its exact inverse in the undo list. Knows nothing of commands.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,6 +20,7 @@ use crate::reclaim::Reclaim;
 use crate::record::{Item, NEVER, Record, Value};
 use crate::slot::Slot;
 use crate::snapshot::Frozen;
+use crate::waiters::Waiters;
 
 /// Key of the script cache: lower-case hex SHA-1.
 pub(crate) type ScriptSha = [u8; 40];
@@ -57,6 +58,10 @@ pub(crate) struct Keyspace {
     undo: Vec<Undo>,
     /// What has been deleted and is not freed yet.
     reclaim: Reclaim,
+    /// Requests that wait for keys.
+    pub(crate) waiters: Waiters,
+    /// Keys that somebody waits for, and that may have got what they wait for, in that order.
+    ready: VecDeque<(usize, Box<[u8]>)>,
     /// Databases that were flushed before a snapshot under way had written them.
     flushed: Vec<Database>,
     /// Whether a snapshot is under way.
@@ -250,6 +255,8 @@ impl Keyspace {
             scripts_bytes: 0,
             undo: Vec::new(),
             reclaim: Reclaim::default(),
+            waiters: Waiters::default(),
+            ready: VecDeque::new(),
             flushed: Vec::new(),
             is_frozen: false,
             scratch: Vec::new(),
@@ -442,6 +449,9 @@ impl Keyspace {
     /// Sets a key's record, whether it exists or not.
     pub(crate) fn set(&mut self, db: usize, key: &[u8], value: Value, expires_at: u64) {
         let revision = self.touch();
+        if self.waiters.await_key(db, key) {
+            self.signal(db, key);
+        }
         let record = Record { value, expires_at, changed: revision, granted: revision };
         let (slot, hash) = (slot_of(key), hash_of(self.hash_key, key));
         if let Some(place) = self.find_hashed(db, slot, hash, key) {
@@ -453,6 +463,18 @@ impl Keyspace {
             self.insert(db, slot, Item { hash, key: key.into(), record });
             self.undo.push(Undo::Pushed { db, slot });
         }
+    }
+
+    /// A key that somebody waits for has a new value.
+    fn signal(&mut self, db: usize, key: &[u8]) {
+        if !self.ready.iter().any(|(own, known)| *own == db && **known == *key) {
+            self.ready.push_back((db, key.into()));
+        }
+    }
+
+    /// The next key whose waiters may be served.
+    pub(crate) fn next_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
+        self.ready.pop_front()
     }
 
     fn insert(&mut self, db: usize, slot: u16, item: Item) {
@@ -565,6 +587,9 @@ impl Keyspace {
         self.databases[one].swapped_at = revision;
         self.databases[other].swapped_at = revision;
         self.undo.push(Undo::Swapped { one, other, swapped_at });
+        for db in [one, other] {
+            self.waiters.keys_of_db(db).iter().for_each(|key| self.signal(db, key));
+        }
     }
 
     pub(crate) fn add_script(&mut self, sha: ScriptSha, body: &[u8]) {

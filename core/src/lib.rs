@@ -20,6 +20,7 @@ pub mod scrub;
 pub mod snapshot;
 pub mod stamp;
 
+mod blocking;
 mod collections;
 mod content;
 mod digest;
@@ -30,3 +31,4 @@ mod reclaim;
 mod record;
 mod rng;
 mod slot;
+mod waiters;

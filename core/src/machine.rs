@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::access::{DATABASES, Txn, View};
+use crate::blocking::Blocking;
 use crate::canary::{Canary, is_planted};
 use crate::commands::args::Args;
 use crate::commands::{Handler, ReadHandler, resolve};
@@ -26,6 +27,7 @@ use crate::slot::Slot;
 use crate::snapshot::Encoding;
 pub use crate::snapshot::SnapshotError;
 use crate::stamp::{Stamp, UnixMillis};
+use crate::waiters::Source;
 
 /// Due keys deleted per entry at the most; those left are logically absent and go with the next entries.
 const EXPIRED_PER_ENTRY_MAX: usize = 1000;
@@ -34,7 +36,7 @@ const EXPIRED_PER_ENTRY_MAX: usize = 1000;
 const JOINED_BYTES_MAX: usize = 1 << 30;
 
 /// How [`StateMachine::digest`] is formed. Another way has another number: digests of different releases may not be comparable.
-pub const DIGEST_VERSION: u32 = 2;
+pub const DIGEST_VERSION: u32 = 3;
 
 /// The first semantics level.
 pub const FIRST_LEVEL: u32 = 1;
@@ -50,6 +52,10 @@ pub trait Sink {
     /// The outcome of request `position` (0-based within its batch) of the own gateway's batch that ended
     /// with parcel `sequence`.
     fn reply(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>);
+    /// That request waits for a key: its reply comes later, as `served`.
+    fn blocked(&mut self, sequence: u64, position: u32);
+    /// The outcome of a request that has waited.
+    fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>);
     /// The state machine passed parcel `sequence` of a wanted gateway incarnation (after the replies, if it
     /// ended a batch).
     fn passed(&mut self, sequence: u64);
@@ -174,6 +180,14 @@ struct Origin {
     seed: u64,
     /// Whether this node answers it.
     wanted: bool,
+    source: Source,
+}
+
+/// What became of a request in the step in which it came.
+enum Handled {
+    Outcome(Outcome<'static>),
+    /// It waits for a key.
+    Waits,
 }
 
 /// See the file's head.
@@ -255,6 +269,7 @@ impl StateMachine {
         self.stamp = Stamp { time, seed: stamp.seed };
         let expired = self.keyspace.expire_due(self.stamp.time.0, EXPIRED_PER_ENTRY_MAX);
         self.statistics.expired_keys += expired as u64;
+        self.time_out_waiters(sink);
         let mut rng = Rng::seeded(stamp.seed);
         for op in ops.flatten() {
             match op {
@@ -319,6 +334,7 @@ impl StateMachine {
             let state = GatewayState { incarnation, passed: 0, retired: false };
             let announced = String::from(announced);
             self.gateways.insert(node, Gateway { state, announced, joined: Vec::new() });
+            self.forget_waiters(node);
         }
     }
 
@@ -327,6 +343,7 @@ impl StateMachine {
         if let Some(gateway) = gateway.filter(|gateway| gateway.state.incarnation == incarnation) {
             gateway.state.retired = true;
             gateway.joined = Vec::new();
+            self.forget_waiters(node);
         }
     }
 
@@ -361,20 +378,35 @@ impl StateMachine {
             entry::check_batch(joined)?;
         }
         let wants = sink.wants(parcel.node, parcel.incarnation);
+        let Parcel { node, incarnation, sequence, .. } = *parcel;
+        let source = |request: &Request<'_>, position| Source {
+            node,
+            incarnation,
+            sequence,
+            position,
+            client: request.client,
+        };
         let mut argv = Vec::new();
         let restarted = self.statistics.requests == 0 && parcel.sequence > 1;
         if restarted && is_planted(Canary::EntryTwice) {
             for request in entry::decode_batch(&batch).flatten() {
-                let origin = Origin { seed: rng.next(), wanted: wants };
-                self.request(&request, origin, &mut argv, surroundings);
+                let origin =
+                    Origin { seed: rng.next(), wanted: wants, source: source(&request, 0) };
+                self.request(&request, origin, &mut argv, surroundings, sink);
             }
         }
         for (position, request) in entry::decode_batch(&batch).flatten().enumerate() {
-            let origin = Origin { seed: rng.next(), wanted: wants };
-            let outcome = self.request(&request, origin, &mut argv, surroundings);
-            if wants {
-                sink.reply(parcel.sequence, position as u32, outcome);
+            let position = position as u32;
+            let source = source(&request, position);
+            let origin = Origin { seed: rng.next(), wanted: wants, source };
+            match self.request(&request, origin, &mut argv, surroundings, sink) {
+                Handled::Outcome(outcome) if wants => {
+                    sink.reply(parcel.sequence, position, outcome);
+                }
+                Handled::Waits if wants => sink.blocked(parcel.sequence, position),
+                _ => {}
             }
+            self.serve_waiters(rng, surroundings, sink);
         }
         if wants {
             sink.passed(parcel.sequence);
@@ -388,19 +420,31 @@ impl StateMachine {
         origin: Origin,
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
-    ) -> Outcome<'static> {
+        sink: &mut dyn Sink,
+    ) -> Handled {
         if self.stamp.time > request.latest && !is_planted(Canary::LatestIgnored) {
             self.statistics.too_late += 1;
             mark::reached(Mark::TooLate);
-            return Outcome::TooLate;
+            return Handled::Outcome(Outcome::TooLate);
         }
         self.statistics.requests += 1;
-        Outcome::Reply(match request.body {
-            Body::Command(call) => self.call(&call, origin, argv, surroundings),
+        let reply = match request.body {
+            Body::Command(call) => match self.call(&call, origin, argv, surroundings) {
+                Blocking::Done(reply) => reply,
+                Blocking::Wait(until) => {
+                    self.begin_to_wait(origin.source, usize::from(call.db), argv, until);
+                    return Handled::Waits;
+                }
+            },
             Body::Transaction(transaction) => {
                 self.transaction(&transaction, origin, argv, surroundings)
             }
-        })
+            Body::Unblock { client, how } => {
+                let gateway = (origin.source.node, origin.source.incarnation);
+                Reply::flag(self.unblock(gateway, client, how, sink))
+            }
+        };
+        Handled::Outcome(Outcome::Reply(reply))
     }
 
     fn transaction<'e>(
@@ -419,7 +463,11 @@ impl StateMachine {
         }
         let mut rng = Rng::seeded(origin.seed);
         let calls = transaction.calls().map(|call| {
-            self.call(&call, Origin { seed: rng.next(), ..origin }, argv, surroundings)
+            let origin = Origin { seed: rng.next(), ..origin };
+            match self.call(&call, origin, argv, surroundings) {
+                Blocking::Done(reply) => reply,
+                Blocking::Wait(_) => nothing_came(argv),
+            }
         });
         Reply::Array(calls.collect())
     }
@@ -448,37 +496,49 @@ impl StateMachine {
         origin: Origin,
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
-    ) -> Reply<'static> {
+    ) -> Blocking {
         call.argv_into(argv);
-        let (db, now) = (usize::from(call.db), self.stamp.time);
+        let db = usize::from(call.db);
         if db >= DATABASES {
-            return Reply::Error(ReplyError::fixed("ERR DB index is out of range"));
+            return Blocking::Done(Reply::Error(ReplyError::fixed("ERR DB index is out of range")));
         }
         let spec = match resolve(argv) {
             Ok(spec) => spec,
-            Err(error) => return Reply::Error(error),
+            Err(error) => return Blocking::Done(Reply::Error(error)),
         };
         if !origin.wanted && matches!(spec.handler, Handler::Read(_)) {
-            return Reply::Nil; // nobody here hears it, and it changes nothing
+            return Blocking::Done(Reply::Nil); // nobody here hears it, and it changes nothing
         }
-        let mut reply = None;
+        let outcome = self.execute(spec.handler, db, origin.seed, argv, surroundings);
+        outcome.unwrap_or_else(|error| Blocking::Done(Reply::Error(error)))
+    }
+
+    /// Runs a handler in the net.
+    pub(crate) fn execute(
+        &mut self,
+        handler: Handler,
+        db: usize,
+        seed: u64,
+        argv: &[&[u8]],
+        surroundings: &mut dyn Surroundings,
+    ) -> Result<Blocking> {
+        let (mut outcome, now) = (None, self.stamp.time);
         let own = is_planted(Canary::SeedOfReplica).then_some(self.statistics.requests);
-        let seed = origin.seed ^ own.unwrap_or(0);
+        let seed = seed ^ own.unwrap_or(0);
         let keyspace = &mut self.keyspace;
-        let argv: &[&[u8]] = argv;
         let ended = surroundings.contain(&mut |engine: &mut dyn ScriptEngine| {
             let mut txn = Txn::new(keyspace, db, now, seed, engine);
-            reply = Some(txn.run(spec.handler, argv).unwrap_or_else(Reply::Error));
+            outcome = Some(txn.run_blocking(handler, argv));
         });
         if !ended {
             self.keyspace.roll_back(0);
             self.keyspace.commit();
             self.statistics.contained_panics += 1;
             let text = "ERR internal error: the command was stopped and nothing of it was applied";
-            return Reply::Error(ReplyError::fixed(text));
+            return Err(ReplyError::fixed(text));
         }
         self.keyspace.commit();
-        reply.expect("the net runs its work exactly once")
+        outcome.expect("the net runs its work exactly once")
     }
 
     // ---- reads -------------------------------------------------------------------------------------------------
@@ -589,10 +649,11 @@ impl StateMachine {
         (live.clone().take(count).map(|item| &*item.key).collect(), live.count())
     }
 
-    /// The earliest deadline of any key, for the tick that the leader proposes.
+    /// The earliest deadline of any key or request that waits, for the tick that the leader proposes.
     pub fn next_deadline(&self) -> Option<UnixMillis> {
         let firsts = self.keyspace.databases.iter().filter_map(|db| db.deadlines.first());
-        firsts.map(|deadline| UnixMillis(deadline.at)).min()
+        let waiter = self.keyspace.waiters.first_deadline().map(|(deadline, _)| deadline);
+        firsts.map(|deadline| deadline.at).chain(waiter).min().map(UnixMillis)
     }
 
     /// Order-free digest of the whole state: equal applied index means equal digest.
@@ -618,6 +679,8 @@ impl StateMachine {
             put(xxh3_128(gateway.announced.as_bytes()));
             put(xxh3_128(&gateway.joined));
         }
+        put(self.keyspace.waiters.digest());
+        put(u128::from(self.keyspace.waiters.next_number()));
         self.keyspace.scripts().keys().for_each(|sha| put(xxh3_128(sha)));
         xxh3_128(&facts)
     }
@@ -709,5 +772,13 @@ impl StateMachine {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What a command that may wait answers where it can't.
+fn nothing_came(argv: &[&[u8]]) -> Reply<'static> {
+    match resolve(argv).map(|spec| spec.handler) {
+        Ok(Handler::Block { nothing, .. }) => nothing.reply(),
+        _ => Reply::Nil,
     }
 }

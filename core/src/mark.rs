@@ -131,6 +131,11 @@ marks! {
     SnapshotWhileWriting Common "snapshot-while-writing" "A snapshot was taken while own requests were under way.";
     SnapshotWithDeadlines Common "snapshot-with-deadlines" "A snapshot held keys with deadlines.";
     SnapshotWithParts Designed "snapshot-with-parts" "A snapshot held a batch of which parts had come.";
+    SnapshotWithWaiters Rare "snapshot-with-waiters" "A snapshot held requests that wait for a key.";
+    Blocked Common "blocked" "A request found nothing and began to wait.";
+    WaiterServed Common "waiter-served" "A request that waited was served.";
+    WaiterTimedOut Common "waiter-timed-out" "A request that waited got nothing in its time.";
+    WaiterForgotten Rare "waiter-forgotten" "Requests waited when their gateway began anew or was given up.";
     SnapshotKeptKey Common "snapshot-kept-key" "A key changed before a snapshot under way had written it.";
     SnapshotKeptDatabase Designed "snapshot-kept-database" "A database was flushed before a snapshot under way had written it.";
     SnapshotCutValue Rare "snapshot-cut-value" "A snapshot held a value in pieces.";

@@ -60,6 +60,12 @@ impl Sink for Ear {
         });
     }
 
+    fn blocked(&mut self, _sequence: u64, _position: u32) {
+        self.0 = Some(Answer::Simple(b"(waits)".to_vec()));
+    }
+
+    fn served(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
+
     fn passed(&mut self, _sequence: u64) {}
 }
 

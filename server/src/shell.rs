@@ -42,6 +42,9 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 /// How often connections are looked at for buffers that they do not use.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
+/// Keys, or nodes of trees, that were deleted and are freed at a time: well below a millisecond.
+const RECLAIM_UNITS: usize = 4096;
+
 /// The shell, shared by the tasks of one thread.
 pub(crate) type SharedShell<C> = Rc<RefCell<Shell<C>>>;
 /// Who is owed the reply of a request: a client, and the ticket of its place in the line.
@@ -442,6 +445,7 @@ impl<C: Clock> Shell<C> {
         if self.machine.next_deadline().is_some_and(|due| due <= stamp) {
             self.ask_for_tick(); // one entry deletes a bounded number of due keys
         }
+        self.machine.reclaim(RECLAIM_UNITS);
         self.flush();
         self.close_log();
     }
@@ -544,6 +548,7 @@ impl<C: Clock> Shell<C> {
             self.flush();
         }
         self.scrub(now);
+        self.machine.reclaim(RECLAIM_UNITS);
         if now >= self.idle_looked + IDLE_LOOK {
             self.idle_looked = now;
             self.clients.values().for_each(|client| client.line.borrow_mut().rest_if_idle());

@@ -100,6 +100,15 @@ impl Large {
         self.elements.insert(rank, element);
     }
 
+    /// Of tests: two elements change places by themselves.
+    #[cfg(test)]
+    pub(crate) fn damage(&mut self) {
+        let rank = self.elements.len() / 2;
+        let (one, other) = (self.elements.remove(rank), self.elements.remove(rank));
+        self.elements.insert(rank, &one);
+        self.elements.insert(rank, if one == other { b"" } else { &other });
+    }
+
     fn number(&self, rank: usize) -> i64 {
         self.first.wrapping_add(rank as i64)
     }

@@ -139,6 +139,17 @@ impl Sorted {
         0
     }
 
+    /// Of tests: an entry changes by itself.
+    #[cfg(test)]
+    pub(crate) fn damage(&mut self) {
+        let rank = self.entries.len() / 2;
+        let mut entry = self.entries.get(rank).map(<[u8]>::to_vec).unwrap_or_default();
+        if let Some(last) = entry.last_mut() {
+            *last ^= 4;
+        }
+        self.entries.replace(rank, &entry);
+    }
+
     /// Of tests: the sum of what is there.
     #[cfg(test)]
     pub(super) fn check(&self) {

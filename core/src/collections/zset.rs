@@ -114,6 +114,12 @@ impl Large {
         is_new && !score_of(*key).is_nan() && self.order.push(entry)
     }
 
+    /// Of tests: a score changes by itself, in one place.
+    #[cfg(test)]
+    pub(crate) fn damage(&mut self) {
+        self.scores.damage();
+    }
+
     fn forget(scores: &mut Sorted, member: &[u8]) {
         if let Some((rank, _)) = scores.find(&beginning_of(member)) {
             scores.remove(rank);

@@ -242,6 +242,6 @@ impl<H> CommandSpec<H> {
 impl CommandSpec {
     /// Whether it goes through the log.
     pub const fn is_write(&self) -> bool {
-        matches!(self.handler, Handler::Write(_))
+        !matches!(self.handler, Handler::Read(_))
     }
 }

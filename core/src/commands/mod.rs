@@ -1,7 +1,8 @@
 //! The command table: one entry a command, one file a family, handlers below each table.
 //! Dispatch, routing, COMMAND, key extraction, scripts and the documentation read it; nothing repeats it.
 
-use crate::access::{Txn, View};
+use crate::access::{Txn, TypeName, View};
+pub use crate::blocking::{Blocking, NothingCame};
 use crate::commands::args::Args;
 use crate::error::Result;
 use crate::reply::Reply;
@@ -114,6 +115,8 @@ impl Flags {
     pub const STALE: Self = Self(1 << 6);
     /// Allowed before AUTH.
     pub const NO_AUTH: Self = Self(1 << 7);
+    /// May wait for a key.
+    pub const BLOCKING: Self = Self(1 << 8);
 
     /// Both sets of flags.
     #[must_use]
@@ -167,7 +170,19 @@ pub enum Handler {
     Read(ReadHandler),
     /// Goes through the log.
     Write(fn(&mut Txn<'_>, Args<'_>) -> Result<Reply<'static>>),
+    /// Goes through the log, and waits there for what it does not find.
+    Block {
+        /// Looks for it, and takes it.
+        run: BlockHandler,
+        /// What a key has to be to be looked into.
+        kind: TypeName,
+        /// What it answers if nothing comes.
+        nothing: NothingCame,
+    },
 }
+
+/// What runs a command that may block.
+pub type BlockHandler = fn(&mut Txn<'_>, Args<'_>) -> Result<Blocking>;
 
 /// The commands of one group.
 #[derive(Clone, Copy, Debug)]

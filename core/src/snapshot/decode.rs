@@ -1,5 +1,6 @@
 //! Reads a snapshot. Trusts nothing, never panics, and never reserves more than the input holds.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -15,6 +16,7 @@ use crate::machine::{Gateway, GatewayState, StateMachine};
 use crate::record::{NEVER, Record, Value, tag};
 use crate::script::sha1_hex;
 use crate::stamp::{Stamp, UnixMillis};
+use crate::waiters::{Source, Waiter};
 
 /// Bytes of the input, gathered as sections need them.
 struct Input<'a, 'b> {
@@ -69,6 +71,7 @@ fn is_incomplete() -> bool {
         || is_planted(Canary::SnapshotLacksDeletions)
         || is_planted(Canary::SnapshotLacksParts)
         || is_planted(Canary::SnapshotLacksLevel)
+        || is_planted(Canary::SnapshotLacksWaiters)
 }
 
 const OUT_OF_ORDER: SnapshotError = SnapshotError::Damaged("its sections are out of order");
@@ -117,6 +120,11 @@ pub(crate) fn decode(
             4 => database_section(machine, &mut body)?,
             5 => cut = slot_section(machine, &mut body)?,
             7 => cut = more_section(machine, cut, body.0)?,
+            8 => {
+                machine.keyspace.waiters.set_next_number(body.u64()?);
+                body.end()?;
+            }
+            9 => waiter_section(machine, &mut body)?,
             6 => {
                 let digest = body.number(16)?;
                 body.end()?;
@@ -160,6 +168,34 @@ fn gateway_section(machine: &mut StateMachine, body: &mut Body<'_>) -> Result<()
     let (announced, joined) = (String::from(announced), body.0.to_vec());
     machine.gateways.insert(node, Gateway { state, announced, joined });
     Ok(())
+}
+
+fn waiter_section(machine: &mut StateMachine, body: &mut Body<'_>) -> Result<(), SnapshotError> {
+    let number = body.u64()?;
+    let (node, incarnation) = (body.u64()?, body.u64()?);
+    let (sequence, client) = (body.u64()?, body.u64()?);
+    let position = body.number(4)? as u32;
+    let source = Source { node, incarnation, sequence, position, client };
+    let deadline = body.u64()?;
+    let db = database(body)?;
+    let (keys, argv) = (words(body)?, words(body)?);
+    body.end()?;
+    let waiter = Waiter::new(source, db, argv, deadline, keys);
+    if machine.keyspace.waiters.restore(number, waiter) {
+        Ok(())
+    } else {
+        Err(SnapshotError::Damaged("a waiter twice"))
+    }
+}
+
+fn words(body: &mut Body<'_>) -> Result<Vec<Box<[u8]>>, SnapshotError> {
+    let count = body.number(4)?;
+    let mut words = Vec::new();
+    for _ in 0..count {
+        let length = body.number(4)? as usize;
+        words.push(body.take(length)?.into());
+    }
+    Ok(words)
 }
 
 fn database(body: &mut Body<'_>) -> Result<usize, SnapshotError> {

@@ -238,6 +238,14 @@ fn front(machine: &StateMachine) -> Vec<u8> {
             }
         });
     }
+    let waiters = &keyspace.waiters;
+    if !is_planted(Canary::SnapshotLacksWaiters) {
+        section(&mut out, 8, |body| put(body, &[waiters.next_number()]));
+        for (number, waiter) in waiters.iter() {
+            mark::reached(Mark::SnapshotWithWaiters);
+            section(&mut out, 9, |body| waiter.encode(number, body));
+        }
+    }
     for (db, database) in keyspace.databases.iter().enumerate() {
         section(&mut out, 4, |body| {
             body.push(db as u8);

@@ -12,6 +12,9 @@
 //!               length u32 · [number of the first element i64] · key · value)*
 //!   6 end       digest u128
 //!   7 more      bytes
+//!   8 waiters   number of the next one u64
+//!   9 waiter    number u64 · node u64 · incarnation u64 · sequence u64 · client u64 · position u32 · deadline u64 · db u8 · keys · words,
+//!               both as count u32 · (length u32 · bytes)*
 //! ```
 //!
 //! `type` says in which form a value is as well (`record::tag`). One that is a tree has `length` entries, each with its own length (7 bits a byte)

@@ -108,6 +108,17 @@ pub struct Heard {
     pub deaf: bool,
     pub outcomes: Vec<(u64, u32, String)>,
     pub passed: Vec<u64>,
+    /// Requests that began to wait.
+    pub blocked: Vec<(u64, u32)>,
+    /// What such were answered later, in order.
+    pub served: Vec<(u64, u32, String)>,
+}
+
+fn in_words(outcome: &Outcome<'_>) -> String {
+    match outcome {
+        Outcome::Reply(reply) => show(reply),
+        Outcome::TooLate => "too late".to_owned(),
+    }
 }
 
 impl Sink for Heard {
@@ -116,11 +127,15 @@ impl Sink for Heard {
     }
 
     fn reply(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
-        let words = match outcome {
-            Outcome::Reply(reply) => show(&reply),
-            Outcome::TooLate => "too late".to_owned(),
-        };
-        self.outcomes.push((sequence, position, words));
+        self.outcomes.push((sequence, position, in_words(&outcome)));
+    }
+
+    fn blocked(&mut self, sequence: u64, position: u32) {
+        self.blocked.push((sequence, position));
+    }
+
+    fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
+        self.served.push((sequence, position, in_words(&outcome)));
     }
 
     fn passed(&mut self, sequence: u64) {
