@@ -11,7 +11,7 @@ use crate::commands::{Handler, resolve_in_script};
 use crate::error::{ReplyError, Result};
 use crate::hash::SLOTS;
 use crate::keyspace::{Keyspace, Place, ScriptSha};
-use crate::record::{Item, NEVER, Value};
+use crate::record::{ItemRef, NEVER, Value, ValueRef};
 use crate::reply::Reply;
 use crate::script::{Script, ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost};
 use crate::stamp::UnixMillis;
@@ -141,7 +141,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether an item is live; a read outside apply notes one that is due by the clock and not yet by the log.
-    fn is_live(&self, item: &Item) -> bool {
+    fn is_live(&self, item: &ItemRef<'_>) -> bool {
         let at = item.record.expires_at;
         if is_planted(Canary::ReadEndsByClock) {
             return at > self.clock.0;
@@ -154,15 +154,15 @@ impl<'a> View<'a> {
         at > self.now.0
     }
 
-    fn item(&self, key: &[u8]) -> Option<&'a Item> {
+    fn item(&self, key: &[u8]) -> Option<ItemRef<'a>> {
         let place = self.keyspace.find(self.db, key)?;
         let item = self.keyspace.item(place);
-        self.is_live(item).then_some(item)
+        self.is_live(&item).then_some(item)
     }
 
     /// The value at `key`.
-    pub(crate) fn value(&self, key: &[u8]) -> Option<&'a Value> {
-        self.item(key).map(|item| &item.record.value)
+    pub(crate) fn value(&self, key: &[u8]) -> Option<ValueRef<'a>> {
+        self.item(key).map(|item| item.record.value)
     }
 
     /// The string at `key`; WRONGTYPE if another type lives there.
@@ -177,7 +177,7 @@ impl<'a> View<'a> {
     /// WRONGTYPE if another type lives there.
     pub(crate) fn get<T: Collection>(&self, key: &[u8]) -> Result<Option<&'a T>> {
         let Some(value) = self.value(key) else { return Ok(None) };
-        T::of(value).map(Some).ok_or(ReplyError::WRONG_TYPE)
+        value.as_collection().and_then(T::of).map(Some).ok_or(ReplyError::WRONG_TYPE)
     }
 
     /// Facts of a live key.
@@ -201,7 +201,7 @@ impl<'a> View<'a> {
         let database = self.keyspace.db(self.db);
         let slots = (0..SLOTS).map_while(|slot| database.slot(slot));
         for item in slots.flat_map(crate::slot::Slot::items).filter(|item| self.is_live(item)) {
-            visit(&item.key, item.record.value.type_name());
+            visit(item.key, item.record.value.type_name());
         }
     }
 
@@ -218,7 +218,7 @@ impl<'a> View<'a> {
         let mut slot = (cursor >> 32) as usize;
         let mut left = (cursor & 0xFFFF_FFFF).checked_sub(1).map(|left| left as usize);
         let (database, mut visited) = (self.keyspace.db(self.db), 0);
-        while let Some(items) = database.slot(slot).map(crate::slot::Slot::items) {
+        while let Some(items) = database.slot(slot) {
             let mut at = left.take().unwrap_or(items.len()).min(items.len());
             while at > 0 {
                 if visited >= count {
@@ -226,8 +226,9 @@ impl<'a> View<'a> {
                 }
                 at -= 1;
                 visited += 1;
-                if let Some(item) = items.get(at).filter(|item| self.is_live(item)) {
-                    visit(&item.key, item.record.value.type_name());
+                let item = items.item(at);
+                if self.is_live(&item) {
+                    visit(item.key, item.record.value.type_name());
                 }
             }
             slot += 1;
@@ -245,7 +246,7 @@ impl<'a> View<'a> {
         ranks
             .filter_map(|rank| database.nth(rank))
             .find(|item| self.is_live(item))
-            .map(|item| &*item.key)
+            .map(|item| item.key)
     }
 
     /// Seed for a random choice: the entry's while applying; one from the caller of `StateMachine::read` otherwise.
@@ -318,7 +319,7 @@ impl<'a> Txn<'a> {
         self.db
     }
 
-    fn live(&self, key: &[u8]) -> Option<(Place, &Item)> {
+    fn live(&self, key: &[u8]) -> Option<(Place, ItemRef<'_>)> {
         self.keyspace.live(self.db, key, self.now.0)
     }
 
@@ -391,7 +392,7 @@ impl<'a> Txn<'a> {
             }
             return Ok(outcome);
         };
-        if T::of(&item.record.value).is_none() {
+        if item.record.value.as_collection().and_then(T::of).is_none() {
             return Err(ReplyError::WRONG_TYPE);
         }
         let mut is_empty = false;
@@ -449,7 +450,7 @@ impl<'a> Txn<'a> {
     /// False if the source does not exist.
     pub fn copy(&mut self, from: &[u8], to_db: usize, to: &[u8]) -> bool {
         let Some((_, item)) = self.live(from) else { return false };
-        let (value, expires_at) = (item.record.value.clone(), item.record.expires_at);
+        let (value, expires_at) = (item.record.value.to_value(), item.record.expires_at);
         self.keyspace.set(to_db, to, value, expires_at);
         true
     }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::collections::{Zset, element_term, entry_term, put_length};
 use crate::digest::{chunk_terms_begun, facts_term};
-use crate::record::{Content, Item, Value};
+use crate::record::{Content, ItemRef, Value, ValueRef};
 
 /// Bytes that looking a member up counts for, where that is done.
 const LOOKUP_BYTES: usize = 256;
@@ -41,7 +41,7 @@ pub(crate) struct Piece {
 /// Reads about `room` bytes, at least one where there is one, and appends them to `out` if they are asked for. Otherwise what stands
 /// beside the content, and is not written down, is compared with it.
 pub(crate) fn read_piece(
-    item: &Item,
+    item: ItemRef<'_>,
     from: Reached,
     room: usize,
     scratch: &mut Vec<u8>,
@@ -56,7 +56,7 @@ pub(crate) fn read_piece(
             }
             let next = Reached { offset: to, ..from };
             Piece {
-                terms: chunk_terms_begun(&item.key, bytes, from.offset, to),
+                terms: chunk_terms_begun(item.key, bytes, from.offset, to),
                 bytes: to - from.offset,
                 next: (to < bytes.len()).then_some(next),
             }
@@ -74,7 +74,7 @@ pub(crate) fn read_piece(
 }
 
 fn read_entries(
-    item: &Item,
+    item: ItemRef<'_>,
     tree: &crate::collections::Tree,
     first: Option<i64>,
     from: Reached,
@@ -96,7 +96,7 @@ fn read_entries(
             out.extend_from_slice(
                 entry.get(start.max(split) - split..end.max(split) - split).unwrap_or_default(),
             );
-        } else if let Value::Zset(Zset::Large(zset)) = &item.record.value {
+        } else if let ValueRef::Held(Value::Zset(Zset::Large(zset))) = item.record.value {
             bytes += LOOKUP_BYTES;
             terms = terms.wrapping_add(u128::from(!zset.agrees(entry)));
         }
@@ -185,7 +185,7 @@ mod tests {
                 (0, Some(place)) => keyspace.remove(place),
                 (1, Some(place)) => keyspace.set_deadline(place, 1 + rng.below(9)),
                 (2, Some(place)) => {
-                    let value = keyspace.item(place).record.value.clone();
+                    let value = keyspace.item(place).record.value.to_value();
                     keyspace.set(db, &rng.below(KEYS).to_le_bytes(), value, NEVER);
                 }
                 (3, _) if rng.below(20) == 0 => keyspace.flush(db),
@@ -279,7 +279,8 @@ mod tests {
             keyspace.commit();
             scrub(&keyspace, 5000);
             let place = keyspace.find(0, b"key").expect("it was set");
-            match &mut keyspace.item_to_damage(place).record.value {
+            let slot = keyspace.slot_to_damage(place);
+            match slot.held_mut(place.position).expect("it is large") {
                 Value::List(List::Large(list)) => list.damage(),
                 Value::Hash(Hash::Large(sorted)) => sorted.damage(),
                 Value::Set(Set::Boxed(set)) => match &mut **set {

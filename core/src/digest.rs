@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
-use crate::record::{Content, Item};
+use crate::record::{Content, ItemRef};
 
 /// Values up to this length are hashed together with their facts.
 const WHOLE_BYTES_MAX: usize = 1024;
@@ -15,8 +15,8 @@ const CHUNK_BYTES: usize = 4096;
 
 /// The term of a key's facts, with its value if that is short, or with the sum of its entries' terms. The database is not in it: whole databases are
 /// swapped at no cost; `machine` hashes each database's sum together with its number.
-pub(crate) fn facts_term(scratch: &mut Vec<u8>, item: &Item) -> u128 {
-    let (record, content) = (&item.record, item.record.value.content());
+pub(crate) fn facts_term(scratch: &mut Vec<u8>, item: ItemRef<'_>) -> u128 {
+    let (record, content) = (item.record, item.record.value.content());
     let length = match content {
         Content::Bytes(bytes) => bytes.len(),
         Content::Entries { tree, .. } => tree.len(),
@@ -28,7 +28,7 @@ pub(crate) fn facts_term(scratch: &mut Vec<u8>, item: &Item) -> u128 {
     {
         scratch.extend_from_slice(&number.to_le_bytes());
     }
-    scratch.extend_from_slice(&item.key);
+    scratch.extend_from_slice(item.key);
     match content {
         Content::Bytes(bytes) if length <= WHOLE_BYTES_MAX => scratch.extend_from_slice(bytes),
         Content::Bytes(_) => {}

@@ -17,7 +17,7 @@ use crate::expiry::{Deadline, Deadlines};
 use crate::hash::{SLOTS, hash_of, slot_of};
 use crate::mark::{self, Mark};
 use crate::reclaim::Reclaim;
-use crate::record::{Item, NEVER, Record, Value};
+use crate::record::{Item, ItemRef, NEVER, Record, Value};
 use crate::slot::Slot;
 use crate::snapshot::Frozen;
 use crate::waiters::Waiters;
@@ -169,7 +169,7 @@ impl Database {
     }
 
     /// The `rank`-th item, slot by slot.
-    pub(crate) fn nth(&self, rank: usize) -> Option<&Item> {
+    pub(crate) fn nth(&self, rank: usize) -> Option<ItemRef<'_>> {
         let (mut at, mut left, mut step) = (0, u32::try_from(rank).ok()?, SLOTS);
         while step > 0 {
             if let Some(count) = self.counts.get(at + step).filter(|count| **count <= left) {
@@ -178,7 +178,9 @@ impl Database {
             }
             step /= 2;
         }
-        self.slot(at)?.items().get(left as usize)
+        let slot = self.slot(at)?;
+        let position = left as usize;
+        (position < slot.len()).then(|| slot.item(position))
     }
 
     /// A slot is about to change, and so is the item at `position` if there is one: a snapshot under way may need them.
@@ -221,8 +223,8 @@ impl Database {
         while freed < items
             && let Some(slot) = self.slots.pop()
         {
-            freed += 1 + slot.items().len();
-            slot.into_items().for_each(|item| item.record.value.bury(grave));
+            freed += 1 + slot.len();
+            slot.into_held().for_each(|value| value.bury(grave));
         }
         self.slots.is_empty() && self.deadlines.first().is_none()
     }
@@ -278,12 +280,12 @@ impl Keyspace {
         Some(Place { db, slot, position })
     }
 
-    pub(crate) fn item(&self, place: Place) -> &Item {
-        &self.databases[place.db].slots[usize::from(place.slot)].items()[place.position]
+    pub(crate) fn item(&self, place: Place) -> ItemRef<'_> {
+        self.databases[place.db].slots[usize::from(place.slot)].item(place.position)
     }
 
     /// The item of a key that is live at `now`.
-    pub(crate) fn live(&self, db: usize, key: &[u8], now: u64) -> Option<(Place, &Item)> {
+    pub(crate) fn live(&self, db: usize, key: &[u8], now: u64) -> Option<(Place, ItemRef<'_>)> {
         let place = self.find(db, key)?;
         let item = self.item(place);
         (item.record.expires_at > now).then_some((place, item))
@@ -346,13 +348,12 @@ impl Keyspace {
                 self.touched = false;
             }
             Undo::Pushed { db, slot } => {
-                let position = self.databases[db].slots[usize::from(slot)].items().len() - 1;
+                let position = self.databases[db].slots[usize::from(slot)].len() - 1;
                 self.take_out(Place { db, slot, position });
             }
             Undo::Replaced { place, old } => {
-                self.leave(place, 0, usize::MAX);
-                self.item_mut(place).record = old;
-                self.join(place, 0, usize::MAX);
+                let new = self.exchange(place, old);
+                new.value.bury(&mut self.reclaim.grave);
             }
             Undo::Retimed { place, expires_at, changed } => {
                 self.retime(place, expires_at, changed);
@@ -361,17 +362,17 @@ impl Keyspace {
                 let database = &mut self.databases[place.db];
                 database.set_deleted_at(place.slot, deleted_at);
                 database.freeze(place.slot, Some(place.position));
-                database.slots[usize::from(place.slot)].swap_insert(place.position, old);
+                let slot = &mut database.slots[usize::from(place.slot)];
+                slot.swap_insert(self.hash_key, place.position, old);
                 database.count(place.slot, true);
                 self.join(place, 0, usize::MAX);
             }
             Undo::Overwritten { place, facts, length, offset, bytes } => {
                 self.leave(place, 0, usize::MAX);
-                let record = &mut self.item_mut(place).record;
-                (record.changed, record.granted) = facts;
-                let value = record.value.growing();
-                value.truncate(length);
-                value[offset..offset + bytes.len()].copy_from_slice(&bytes);
+                let expires_at = self.item(place).record.expires_at;
+                let slot = self.slot_mut(place);
+                slot.edit_string(place.position, length, offset, &bytes);
+                slot.set_facts(place.position, (expires_at, facts.0, facts.1));
                 self.join(place, 0, usize::MAX);
             }
             Undo::Flushed { db, old } => self.databases[db] = *old,
@@ -395,12 +396,20 @@ impl Keyspace {
 
     /// For tests of what finds a change that went past everything here.
     #[cfg(test)]
-    pub(crate) fn item_to_damage(&mut self, place: Place) -> &mut Item {
-        self.item_mut(place)
+    pub(crate) fn slot_to_damage(&mut self, place: Place) -> &mut Slot {
+        self.slot_mut(place)
     }
 
-    fn item_mut(&mut self, place: Place) -> &mut Item {
-        self.databases[place.db].slots[usize::from(place.slot)].item_mut(place.position)
+    fn slot_mut(&mut self, place: Place) -> &mut Slot {
+        &mut self.databases[place.db].slots[usize::from(place.slot)]
+    }
+
+    /// Gives an item other contents; answers those that it had.
+    fn exchange(&mut self, place: Place, record: Record) -> Record {
+        self.leave(place, 0, usize::MAX);
+        let old = self.slot_mut(place).replace(place.position, record);
+        self.join(place, 0, usize::MAX);
+        old
     }
 
     /// Takes an item's share out of digest, deadlines and memory, before it changes in the bytes `from..to`.
@@ -408,16 +417,16 @@ impl Keyspace {
         let database = &mut self.databases[place.db];
         database.freeze(place.slot, Some(place.position));
         let slot = &database.slots[usize::from(place.slot)];
-        let item = &slot.items()[place.position];
+        let item = slot.item(place.position);
         let value = item.record.value.flat();
         let term = facts_term(&mut self.scratch, item)
-            .wrapping_add(chunk_terms(&item.key, value, from, to));
+            .wrapping_add(chunk_terms(item.key, value, from, to));
         database.used_bytes -= item.used_bytes();
-        if item.record.expires_at != NEVER {
-            let twin = slot.has_deadline_twin(place.position);
-            let deadline =
-                Deadline { at: item.record.expires_at, slot: place.slot, hash: item.hash };
-            database.deadlines.remove(deadline, twin);
+        let at = item.record.expires_at;
+        if at != NEVER {
+            let twin = slot.has_deadline_twin(self.hash_key, place.position);
+            let hash = hash_of(self.hash_key, item.key);
+            database.deadlines.remove(Deadline { at, slot: place.slot, hash }, twin);
         }
         database.add_terms(place.slot, term.wrapping_neg());
     }
@@ -425,13 +434,16 @@ impl Keyspace {
     /// Puts its share back in, after the change.
     fn join(&mut self, place: Place, from: usize, to: usize) {
         let database = &mut self.databases[place.db];
-        let item = &database.slots[usize::from(place.slot)].items()[place.position];
+        let item = database.slots[usize::from(place.slot)].item(place.position);
         let value = item.record.value.flat();
         let term = facts_term(&mut self.scratch, item)
-            .wrapping_add(chunk_terms(&item.key, value, from, to));
+            .wrapping_add(chunk_terms(item.key, value, from, to));
         database.used_bytes += item.used_bytes();
         let at = item.record.expires_at;
-        database.deadlines.add(Deadline { at, slot: place.slot, hash: item.hash });
+        if at != NEVER {
+            let hash = hash_of(self.hash_key, item.key);
+            database.deadlines.add(Deadline { at, slot: place.slot, hash });
+        }
         database.add_terms(place.slot, term);
     }
 
@@ -439,9 +451,9 @@ impl Keyspace {
         self.leave(place, 0, usize::MAX);
         let database = &mut self.databases[place.db];
         database.count(place.slot, false);
-        let last = database.slots[usize::from(place.slot)].items().len() - 1;
+        let last = database.slots[usize::from(place.slot)].len() - 1;
         database.freeze(place.slot, Some(last)); // it moves to where the other was
-        database.slots[usize::from(place.slot)].swap_remove(place.position)
+        database.slots[usize::from(place.slot)].swap_remove(self.hash_key, place.position)
     }
 
     // ---- changes -------------------------------------------------------------------------------------------
@@ -455,12 +467,10 @@ impl Keyspace {
         let record = Record { value, expires_at, changed: revision, granted: revision };
         let (slot, hash) = (slot_of(key), hash_of(self.hash_key, key));
         if let Some(place) = self.find_hashed(db, slot, hash, key) {
-            self.leave(place, 0, usize::MAX);
-            let old = core::mem::replace(&mut self.item_mut(place).record, record);
-            self.join(place, 0, usize::MAX);
+            let old = self.exchange(place, record);
             self.undo.push(Undo::Replaced { place, old });
         } else {
-            self.insert(db, slot, Item { hash, key: key.into(), record });
+            self.insert(db, slot, key, record);
             self.undo.push(Undo::Pushed { db, slot });
         }
     }
@@ -477,13 +487,13 @@ impl Keyspace {
         self.ready.pop_front()
     }
 
-    fn insert(&mut self, db: usize, slot: u16, item: Item) {
+    fn insert(&mut self, db: usize, slot: u16, key: &[u8], record: Record) {
         let database = &mut self.databases[db];
         database.make_slots();
         database.freeze(slot, None);
         let table = &mut database.slots[usize::from(slot)];
-        let position = table.items().len();
-        table.push(item);
+        let position = table.len();
+        table.push(self.hash_key, key, record);
         database.count(slot, true);
         self.join(Place { db, slot, position }, 0, usize::MAX);
     }
@@ -499,7 +509,7 @@ impl Keyspace {
     /// Moves a deadline; `granted` stays.
     pub(crate) fn set_deadline(&mut self, place: Place, expires_at: u64) {
         let revision = self.touch();
-        let record = &self.item(place).record;
+        let record = self.item(place).record;
         let undo = Undo::Retimed { place, expires_at: record.expires_at, changed: record.changed };
         self.retime(place, expires_at, revision);
         self.undo.push(undo);
@@ -508,8 +518,8 @@ impl Keyspace {
     /// Costs the same for every value: a long one's chunks are not part of it.
     fn retime(&mut self, place: Place, expires_at: u64, changed: u64) {
         self.leave(place, 0, 0);
-        let record = &mut self.item_mut(place).record;
-        (record.expires_at, record.changed) = (expires_at, changed);
+        let granted = self.item(place).record.granted;
+        self.slot_mut(place).set_facts(place.position, (expires_at, changed, granted));
         self.join(place, 0, 0);
     }
 
@@ -520,18 +530,17 @@ impl Keyspace {
         place: Place,
         work: impl FnOnce(&mut Value) -> (T, bool),
     ) -> T {
-        let mut value = self.item(place).record.value.clone();
+        let mut value = self.item(place).record.value.to_value();
         let (outcome, has_changed) = work(&mut value);
         if !has_changed {
             return outcome;
         }
         let revision = self.touch();
-        let record = &self.item(place).record;
+        let record = self.item(place).record;
         let is_kept = record.granted == revision; // its old value is in the undo list, or there was none
-        let new = Record { value, changed: revision, granted: revision, ..*record };
-        self.leave(place, 0, usize::MAX);
-        let old = core::mem::replace(&mut self.item_mut(place).record, new);
-        self.join(place, 0, usize::MAX);
+        let expires_at = record.expires_at;
+        let new = Record { value, expires_at, changed: revision, granted: revision };
+        let old = self.exchange(place, new);
         if is_kept {
             old.value.bury(&mut self.reclaim.grave);
         } else {
@@ -558,11 +567,10 @@ impl Keyspace {
             (offset.min(length).saturating_sub(1), usize::MAX)
         };
         self.leave(place, from, to);
-        let record = &mut self.item_mut(place).record;
-        (record.changed, record.granted) = (revision, revision);
-        let value = record.value.growing();
-        value.resize(new_length, 0);
-        value[offset..end].copy_from_slice(bytes);
+        let expires_at = self.item(place).record.expires_at;
+        let slot = self.slot_mut(place);
+        slot.edit_string(place.position, new_length, offset, bytes);
+        slot.set_facts(place.position, (expires_at, revision, revision));
         self.join(place, from, to);
         let offset = offset.min(length);
         self.undo.push(Undo::Overwritten { place, facts, length, offset, bytes: kept });
@@ -629,7 +637,7 @@ impl Keyspace {
                     mark::reached(Mark::ExpiredAtDeadline);
                 }
                 let slot = &self.databases[db].slots[usize::from(due.slot)];
-                let position = slot.find_deadline(due.hash, due.at);
+                let position = slot.find_deadline(self.hash_key, due.hash, due.at);
                 let position = position.expect("every deadline in the index has its key");
                 let item = self.take_out(Place { db, slot: due.slot, position });
                 let database = &mut self.databases[db];
@@ -648,9 +656,9 @@ impl Keyspace {
         for database in &mut self.databases {
             database.deadlines = Deadlines::default();
             for (number, slot) in database.slots.iter_mut().enumerate() {
-                slot.rehash(|key| hash_of(hash_key, key));
+                slot.rehash(hash_key);
                 for item in slot.items() {
-                    let (at, hash) = (item.record.expires_at, item.hash);
+                    let (at, hash) = (item.record.expires_at, hash_of(hash_key, item.key));
                     database.deadlines.add(Deadline { at, slot: number as u16, hash });
                 }
             }
@@ -691,7 +699,7 @@ impl Keyspace {
         self.flushed.retain_mut(|database| {
             for written in database.passed(number, slot, item, grave) {
                 let slot = core::mem::take(&mut database.slots[written]); // so it is freed piece by piece
-                slot.into_items().for_each(|item| item.record.value.bury(grave));
+                slot.into_held().for_each(|value| value.bury(grave));
             }
             database.frozen.is_some()
         });
@@ -709,7 +717,7 @@ impl Keyspace {
         if slot_of(key) != slot || self.find_hashed(db, slot, hash, key).is_some() {
             return false;
         }
-        self.insert(db, slot, Item { hash, key: key.into(), record });
+        self.insert(db, slot, key, record);
         true
     }
 

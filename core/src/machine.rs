@@ -483,7 +483,7 @@ impl StateMachine {
             return missing && database.deleted_at(slot_of(key)) <= revision;
         };
         // A key that is due and not yet deleted is missing; made after the watch, it was a change all the same.
-        let record = &self.keyspace.item(place).record;
+        let record = self.keyspace.item(place).record;
         let live = record.expires_at > self.stamp.time.0;
         let deleted_at = if present { 0 } else { database.deleted_at(slot_of(key)) };
         present == live && record.changed.max(deleted_at) <= revision
@@ -643,10 +643,10 @@ impl StateMachine {
     /// The keys of a slot that live by the last stamp, `count` at the most, with the number of all of them. A cluster client
     /// means database 0.
     pub fn keys_of_slot(&self, slot: usize, count: usize) -> (Vec<&[u8]>, usize) {
-        let items = self.keyspace.databases[0].slot(slot).map_or(&[][..], Slot::items);
+        let items = self.keyspace.databases[0].slot(slot).into_iter().flat_map(Slot::items);
         let now = self.stamp.time.0;
-        let live = items.iter().filter(|item| item.record.expires_at > now);
-        (live.clone().take(count).map(|item| &*item.key).collect(), live.count())
+        let live = items.filter(|item| item.record.expires_at > now);
+        (live.clone().take(count).map(|item| item.key).collect(), live.count())
     }
 
     /// The earliest deadline of any key or request that waits, for the tick that the leader proposes.

@@ -10,8 +10,8 @@ use crate::collections::{BoxedSet, Grave, Hash, List, Set, SetForm, Tree, Zset};
 pub(crate) const NEVER: u64 = u64::MAX;
 /// Strings up to this length need no allocation.
 const SHORT_BYTES_MAX: usize = 22;
-/// What a key costs beside its bytes, for the memory estimate: item, table bucket, allocation.
-const KEY_OVERHEAD_BYTES: u64 = 104;
+/// What a key costs beside its bytes, for the memory estimate: facts, place, table bucket.
+const KEY_OVERHEAD_BYTES: u64 = 32;
 /// The same for an entry of a tree: its length, and its share of the nodes.
 const ENTRY_OVERHEAD_BYTES: usize = 4;
 
@@ -64,6 +64,12 @@ pub(crate) mod tag {
     pub(crate) const SET_LARGE: u8 = 9;
     pub(crate) const ZSET_SMALL: u8 = 10;
     pub(crate) const ZSET_LARGE: u8 = 11;
+}
+
+impl Default for Value {
+    fn default() -> Self {
+        Self::string(b"")
+    }
 }
 
 impl Value {
@@ -184,16 +190,78 @@ impl Value {
     /// Deterministic estimate of what it takes in memory outside of its record.
     fn used_bytes(&self) -> usize {
         match self.content() {
-            Content::Bytes(bytes)
-                if self.as_string().is_some() && bytes.len() <= SHORT_BYTES_MAX =>
-            {
-                0
-            }
             Content::Bytes(bytes) => bytes.len(),
             Content::Entries { tree, .. } => {
                 let indexed = if matches!(self, Self::Zset(_)) { 2 } else { 1 };
                 indexed * (tree.bytes() + ENTRY_OVERHEAD_BYTES * tree.len())
             }
+        }
+    }
+}
+
+/// A value where it is: a string among its slot's items, or what is held beside them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ValueRef<'a> {
+    Inline(&'a [u8]),
+    Held(&'a Value),
+}
+
+impl<'a> ValueRef<'a> {
+    pub(crate) fn as_string(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Inline(bytes) => Some(bytes),
+            Self::Held(value) => value.as_string(),
+        }
+    }
+
+    /// The value as a collection, if it is one.
+    pub(crate) fn as_collection(self) -> Option<&'a Value> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Held(value) => value.as_string().is_none().then_some(value),
+        }
+    }
+
+    pub(crate) fn tag(self) -> u8 {
+        match self {
+            Self::Inline(_) => tag::STRING,
+            Self::Held(value) => value.tag(),
+        }
+    }
+
+    pub(crate) fn content(self) -> Content<'a> {
+        match self {
+            Self::Inline(bytes) => Content::Bytes(bytes),
+            Self::Held(value) => value.content(),
+        }
+    }
+
+    /// Its bytes, or none where there are entries.
+    pub(crate) fn flat(self) -> &'a [u8] {
+        match self.content() {
+            Content::Bytes(bytes) => bytes,
+            Content::Entries { .. } => &[],
+        }
+    }
+
+    pub(crate) const fn type_name(self) -> TypeName {
+        match self {
+            Self::Inline(_) => TypeName::String,
+            Self::Held(value) => value.type_name(),
+        }
+    }
+
+    pub(crate) fn to_value(self) -> Value {
+        match self {
+            Self::Inline(bytes) => Value::string(bytes),
+            Self::Held(value) => value.clone(),
+        }
+    }
+
+    fn used_bytes(self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Held(value) => value.used_bytes(),
         }
     }
 }
@@ -208,18 +276,48 @@ pub(crate) struct Record {
     pub(crate) granted: u64,
 }
 
-/// A key in its slot.
+/// The same, where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordRef<'a> {
+    pub(crate) value: ValueRef<'a>,
+    pub(crate) expires_at: u64,
+    pub(crate) changed: u64,
+    pub(crate) granted: u64,
+}
+
+/// A key with what it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
-    pub(crate) hash: u64,
     pub(crate) key: Box<[u8]>,
     pub(crate) record: Record,
 }
 
+/// The same, where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ItemRef<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) record: RecordRef<'a>,
+}
+
 impl Item {
+    pub(crate) fn as_ref(&self) -> ItemRef<'_> {
+        let Record { value, expires_at, changed, granted } = &self.record;
+        let value = ValueRef::Held(value);
+        let (expires_at, changed, granted) = (*expires_at, *changed, *granted);
+        ItemRef { key: &self.key, record: RecordRef { value, expires_at, changed, granted } }
+    }
+}
+
+impl ItemRef<'_> {
     /// Deterministic estimate of what it takes in memory.
     pub(crate) fn used_bytes(&self) -> u64 {
         KEY_OVERHEAD_BYTES + (self.key.len() + self.record.value.used_bytes()) as u64
+    }
+
+    pub(crate) fn to_item(self) -> Item {
+        let RecordRef { value, expires_at, changed, granted } = self.record;
+        let record = Record { value: value.to_value(), expires_at, changed, granted };
+        Item { key: self.key.into(), record }
     }
 }
 
@@ -228,9 +326,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_stay_small() {
+    fn values_stay_small() {
         assert_eq!(size_of::<Value>(), 24);
-        assert_eq!(size_of::<Item>(), 72);
     }
 
     #[test]

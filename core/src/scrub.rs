@@ -103,14 +103,15 @@ impl Scrub {
         });
         let decay = Decay { db: self.db, slot: Some(self.slot) };
         let mut spent = 0;
-        while let Some(item) = slot.items().get(begun.item) {
+        while begun.item < slot.len() {
+            let item = slot.item(begun.item);
             if spent >= budget {
                 self.begun = Some(begun);
                 return Ok(spent);
             }
             if begun.reached.is_start() {
-                let is_found = hash_of(keyspace.hash_key, &item.key) == item.hash
-                    && slot.find(item.hash, &item.key) == Some(begun.item);
+                let hash = hash_of(keyspace.hash_key, item.key);
+                let is_found = slot.find(hash, item.key) == Some(begun.item);
                 if !is_found {
                     return Err(decay);
                 }
@@ -178,13 +179,14 @@ mod tests {
             .collect();
         for (number, place) in places.into_iter().enumerate() {
             let mut keyspace = filled();
-            let item = keyspace.item_to_damage(place);
-            let bytes = item.record.value.flat().len();
-            match number % 4 {
-                0 => item.record.expires_at ^= 1 << (number % 64),
-                1 => item.record.granted ^= 1,
-                2 => item.key[number % 4] ^= 0x10,
-                _ => item.record.value.growing()[number * 67 % bytes] ^= 0x80,
+            let slot = keyspace.slot_to_damage(place);
+            match slot.held_mut(place.position) {
+                Some(value) if number % 4 == 0 => {
+                    let bytes = value.growing();
+                    let at = number * 67 % bytes.len();
+                    bytes[at] ^= 0x80;
+                }
+                _ => slot.damage(place.position, number * 7, number as u8),
             }
             let found = scrub(&keyspace, 4096).map_err(|decay| decay.db);
             assert_eq!(found, Err(place.db), "{number}");
@@ -199,7 +201,7 @@ mod tests {
         let place = machine.keyspace.find(5, &151_u32.to_le_bytes()).expect("it was set");
         for damaged in [false, true] {
             if damaged {
-                machine.keyspace.item_to_damage(place).record.value = Value::string(b"else");
+                machine.keyspace.slot_to_damage(place).damage(place.position, 30, 1);
             }
             machine.begin_snapshot();
             let outcome = loop {

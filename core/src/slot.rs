@@ -1,108 +1,415 @@
-//! One of a database's 16,384 tables: its keys in insertion order, with removal by swapping with the last.
-//! The order is part of the state; the hash table beside it only finds positions.
+//! One of a database's 16,384 tables: its keys in insertion order, with removal by swapping with the last. The order is part of the state;
+//! the hash table beside it only finds positions, and where in memory an item stands is nobody's business.
+//!
+//! There may be a hundred million keys, so an item has no allocation of its own: the items of a slot stand in one arena, one behind the other.
+//! What an item leaves behind when it goes, or grows, is closed up when it is a quarter of the arena. Long strings and
+//! collections are held beside it.
+//!
+//! ```text
+//! item = flags u8 · key length · value length, or number of what is held · changed · [granted] · [expires at] · key · [value]
+//! ```
+//! All numbers have 7 bits a byte, lowest first. `granted` stands there if it is not `changed`, `expires at` if there is a deadline.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
-use crate::record::Item;
+use crate::hash::hash_of;
+use crate::record::{Item, ItemRef, NEVER, Record, RecordRef, Value, ValueRef};
+
+/// Strings up to this length stand in the arena.
+const INLINE_BYTES_MAX: usize = 256;
+/// Less than this is not closed up.
+const DEAD_BYTES_MIN: usize = 256;
+
+const HAS_GRANTED: u8 = 1;
+const HAS_DEADLINE: u8 = 2;
+const IS_HELD: u8 = 4;
+const FLAGS_MAX: u8 = HAS_GRANTED | HAS_DEADLINE | IS_HELD;
 
 /// A table of keys.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    items: Vec<Item>,
+    arena: Vec<u8>,
+    /// Where in the arena each item begins.
+    starts: Vec<u32>,
     positions: HashTable<u32>,
+    held: Option<Box<Held>>,
+    /// Bytes of the arena that belong to no item.
+    dead: usize,
     /// Revision of the last deletion: a watched missing key holds only if there was none since.
     pub(crate) deleted_at: u64,
     /// Sum of the digest terms of this slot.
     pub(crate) digest: u128,
 }
 
-impl Slot {
-    pub(crate) fn items(&self) -> &[Item] {
-        &self.items
+/// Values that are not in the arena.
+#[derive(Debug, Default)]
+struct Held {
+    values: Vec<Value>,
+    free: Vec<u32>,
+}
+
+impl Held {
+    fn put(&mut self, value: Value) -> u32 {
+        if let Some(number) = self.free.pop() {
+            self.values[number as usize] = value;
+            return number;
+        }
+        self.values.push(value);
+        self.values.len() as u32 - 1
     }
 
-    pub(crate) fn into_items(self) -> impl Iterator<Item = Item> {
-        self.items.into_iter()
+    fn take(&mut self, number: u32) -> Value {
+        if number as usize + 1 == self.values.len() {
+            return self.values.pop().unwrap_or_default();
+        }
+        self.free.push(number);
+        core::mem::take(&mut self.values[number as usize])
+    }
+}
+
+/// An item as it stands in the arena.
+struct Parts<'a> {
+    key: &'a [u8],
+    expires_at: u64,
+    changed: u64,
+    granted: u64,
+    /// Bytes in the arena, or the number of what is held.
+    value: Result<&'a [u8], u32>,
+    /// Bytes of all of it.
+    size: usize,
+}
+
+fn put_number(out: &mut Vec<u8>, number: u64) {
+    let mut left = number;
+    while left >= 0x80 {
+        out.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    out.push(left as u8);
+}
+
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(first & 0x7F) << shift;
+        if *first < 0x80 {
+            return Some(number);
+        }
+        shift += 7;
+        if shift > 63 {
+            return None;
+        }
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// Reads what begins here. None only where memory has failed.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let flags = number(&mut rest).filter(|flags| *flags <= u64::from(FLAGS_MAX))? as u8;
+        let (key, value) = (number(&mut rest)? as usize, number(&mut rest)? as usize);
+        let changed = number(&mut rest)?;
+        let granted = if flags & HAS_GRANTED == 0 { changed } else { number(&mut rest)? };
+        let expires_at = if flags & HAS_DEADLINE == 0 { NEVER } else { number(&mut rest)? };
+        let (key, rest) = rest.split_at_checked(key)?;
+        let (value, rest) = if flags & IS_HELD == 0 {
+            let (value, rest) = rest.split_at_checked(value)?;
+            (Ok(value), rest)
+        } else {
+            (Err(value as u32), rest)
+        };
+        let size = bytes.len() - rest.len();
+        Some(Self { key, expires_at, changed, granted, value, size })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let granted = if self.granted == self.changed { 0 } else { HAS_GRANTED };
+        let deadline = if self.expires_at == NEVER { 0 } else { HAS_DEADLINE };
+        let held = if self.value.is_ok() { 0 } else { IS_HELD };
+        out.push(granted | deadline | held);
+        put_number(out, self.key.len() as u64);
+        put_number(out, self.value.map_or_else(u64::from, |bytes| bytes.len() as u64));
+        put_number(out, self.changed);
+        if granted != 0 {
+            put_number(out, self.granted);
+        }
+        if deadline != 0 {
+            put_number(out, self.expires_at);
+        }
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(self.value.unwrap_or_default());
+    }
+}
+
+impl Slot {
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    fn parts(&self, position: usize) -> Parts<'_> {
+        let start = self.starts[position] as usize;
+        let failed =
+            Parts { key: &[], expires_at: NEVER, changed: 0, granted: 0, value: Ok(&[]), size: 0 };
+        self.arena.get(start..).and_then(Parts::read).unwrap_or(failed)
+    }
+
+    pub(crate) fn item(&self, position: usize) -> ItemRef<'_> {
+        let parts = self.parts(position);
+        let value = match parts.value {
+            Ok(bytes) => ValueRef::Inline(bytes),
+            Err(number) => self.held(number).map_or(ValueRef::Inline(&[]), ValueRef::Held),
+        };
+        let Parts { key, expires_at, changed, granted, .. } = parts;
+        ItemRef { key, record: RecordRef { value, expires_at, changed, granted } }
+    }
+
+    fn held(&self, number: u32) -> Option<&Value> {
+        self.held.as_ref()?.values.get(number as usize)
+    }
+
+    pub(crate) fn items(&self) -> impl ExactSizeIterator<Item = ItemRef<'_>> + Clone {
+        (0..self.len()).map(|position| self.item(position))
+    }
+
+    /// The values that take long to free; the rest goes with the slot.
+    pub(crate) fn into_held(self) -> impl Iterator<Item = Value> {
+        self.held.into_iter().flat_map(|held| held.values)
     }
 
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        self.positions.find(hash, |&at| *self.items[at as usize].key == *key).map(|&at| at as usize)
+        self.positions.find(hash, |&at| self.parts(at as usize).key == key).map(|&at| at as usize)
     }
 
     /// The position of a key with this hash and this deadline.
-    pub(crate) fn find_deadline(&self, hash: u64, expires_at: u64) -> Option<usize> {
-        self.positions
-            .find(hash, |&at| {
-                let item = &self.items[at as usize];
-                item.hash == hash && item.record.expires_at == expires_at
-            })
-            .map(|&at| at as usize)
-    }
-
-    pub(crate) fn item_mut(&mut self, position: usize) -> &mut Item {
-        &mut self.items[position]
-    }
-
-    /// Appends an item whose key is not there.
-    pub(crate) fn push(&mut self, item: Item) {
-        let items = &self.items;
-        let position =
-            u32::try_from(items.len()).expect("memory ends long before 2^32 keys of one slot");
-        self.positions.insert_unique(item.hash, position, |&at| items[at as usize].hash);
-        self.items.push(item);
-    }
-
-    /// Takes an item out; the last one takes its place.
-    pub(crate) fn swap_remove(&mut self, position: usize) -> Item {
-        let hash = self.items[position].hash;
-        self.forget_position(hash, position);
-        let last = self.items.len() - 1;
-        if position != last {
-            let moved = self.items[last].hash;
-            self.move_position(moved, last, position);
-        }
-        self.items.swap_remove(position)
-    }
-
-    /// The exact inverse of [`Self::swap_remove`].
-    pub(crate) fn swap_insert(&mut self, position: usize, item: Item) {
-        self.push(item);
-        let last = self.items.len() - 1;
-        if position == last {
-            return;
-        }
-        let (one, other) = (self.items[position].hash, self.items[last].hash);
-        self.forget_position(other, last);
-        self.move_position(one, position, last);
-        let items = &self.items;
-        self.positions.insert_unique(other, position as u32, |&at| items[at as usize].hash);
-        self.items.swap(position, last);
+    pub(crate) fn find_deadline(
+        &self,
+        hash_key: [u64; 2],
+        hash: u64,
+        expires_at: u64,
+    ) -> Option<usize> {
+        let found = self.positions.find(hash, |&at| {
+            let parts = self.parts(at as usize);
+            parts.expires_at == expires_at && hash_of(hash_key, parts.key) == hash
+        });
+        found.map(|&at| at as usize)
     }
 
     /// Whether another key has the hash and the deadline of the item at `position`.
-    pub(crate) fn has_deadline_twin(&self, position: usize) -> bool {
-        let item = &self.items[position];
-        let twin = self.positions.find(item.hash, |&at| {
-            let other = &self.items[at as usize];
+    pub(crate) fn has_deadline_twin(&self, hash_key: [u64; 2], position: usize) -> bool {
+        let own = self.parts(position);
+        let hash = hash_of(hash_key, own.key);
+        let twin = self.positions.find(hash, |&at| {
+            let other = self.parts(at as usize);
             at as usize != position
-                && other.hash == item.hash
-                && other.record.expires_at == item.record.expires_at
+                && other.expires_at == own.expires_at
+                && hash_of(hash_key, other.key) == hash
         });
         twin.is_some()
     }
 
+    /// Appends an item whose key is not there.
+    pub(crate) fn push(&mut self, hash_key: [u64; 2], key: &[u8], record: Record) {
+        let position = self.len();
+        let start = self.append(key, record);
+        self.starts.reserve_exact(if self.starts.len() == self.starts.capacity() {
+            self.starts.len() / 8 + 1
+        } else {
+            0
+        });
+        self.starts.push(start);
+        self.note_position(hash_key, hash_of(hash_key, key), position);
+    }
+
+    /// Takes an item out; the last one takes its place.
+    pub(crate) fn swap_remove(&mut self, hash_key: [u64; 2], position: usize) -> Item {
+        let hash = hash_of(hash_key, self.parts(position).key);
+        self.forget_position(hash, position);
+        let last = self.len() - 1;
+        if position != last {
+            let moved = hash_of(hash_key, self.parts(last).key);
+            self.move_position(moved, last, position);
+        }
+        let key = self.parts(position).key.into();
+        let record = self.take(position);
+        self.starts.swap_remove(position);
+        self.close_up();
+        Item { key, record }
+    }
+
+    /// The exact inverse of [`Self::swap_remove`].
+    pub(crate) fn swap_insert(&mut self, hash_key: [u64; 2], position: usize, item: Item) {
+        let last = self.len();
+        let hash = hash_of(hash_key, &item.key);
+        self.push(hash_key, &item.key, item.record);
+        if position == last {
+            return;
+        }
+        let other = hash_of(hash_key, self.parts(position).key);
+        self.forget_position(hash, last);
+        self.move_position(other, position, last);
+        self.note_position(hash_key, hash, position);
+        self.starts.swap(position, last);
+    }
+
+    /// Gives an item other contents; answers those that it had.
+    pub(crate) fn replace(&mut self, position: usize, record: Record) -> Record {
+        let old = self.take(position);
+        let start = self.starts[position] as usize;
+        let key: Box<[u8]> = self.parts(position).key.into();
+        self.put_back(position, start, &key, record);
+        old
+    }
+
+    /// The same for all but the value.
+    pub(crate) fn set_facts(&mut self, position: usize, facts: (u64, u64, u64)) {
+        let (expires_at, changed, granted) = facts;
+        let mut out = Vec::new();
+        let parts = self.parts(position);
+        let (start, size) = (self.starts[position] as usize, parts.size);
+        Parts { expires_at, changed, granted, ..parts }.write(&mut out);
+        self.dead += size;
+        self.settle(position, start, size, &out);
+    }
+
+    /// Makes a string `length` bytes long, zeroes at the end, and puts `bytes` into it from `offset` on. Other facts stay.
+    pub(crate) fn edit_string(
+        &mut self,
+        position: usize,
+        length: usize,
+        offset: usize,
+        bytes: &[u8],
+    ) {
+        let Parts { expires_at, changed, granted, value, .. } = self.parts(position);
+        let mut string = match value.map(<[u8]>::to_vec) {
+            Ok(string) => string,
+            Err(number) => {
+                let held = self.held.as_mut().and_then(|it| it.values.get_mut(number as usize));
+                let Some(string) = held.map(Value::growing) else { return };
+                string.resize(length, 0);
+                string[offset..offset + bytes.len()].copy_from_slice(bytes);
+                return;
+            }
+        };
+        string.resize(length, 0);
+        string[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let value = if length > INLINE_BYTES_MAX {
+            Value::Growing(Box::new(string))
+        } else {
+            Value::string(&string)
+        };
+        self.replace(position, Record { value, expires_at, changed, granted });
+    }
+
     /// Gives every key a new hash.
-    pub(crate) fn rehash(&mut self, hash_of: impl Fn(&[u8]) -> u64) {
+    pub(crate) fn rehash(&mut self, hash_key: [u64; 2]) {
         self.positions.clear();
-        for item in &mut self.items {
-            item.hash = hash_of(&item.key);
+        for position in 0..self.len() {
+            let hash = hash_of(hash_key, self.parts(position).key);
+            self.note_position(hash_key, hash, position);
         }
-        let items = &self.items;
-        for (position, item) in items.iter().enumerate() {
-            self.positions.insert_unique(item.hash, position as u32, |&at| items[at as usize].hash);
+    }
+
+    // ---- the arena -----------------------------------------------------------------------------------------
+
+    /// Takes an item's contents; its bytes are dead from now on, and still there.
+    fn take(&mut self, position: usize) -> Record {
+        let parts = self.parts(position);
+        let Parts { expires_at, changed, granted, size, .. } = parts;
+        let value = match parts.value {
+            Ok(bytes) => Value::string(bytes),
+            Err(number) => self.held.as_mut().map(|held| held.take(number)).unwrap_or_default(),
+        };
+        self.dead += size;
+        Record { value, expires_at, changed, granted }
+    }
+
+    fn encode(&mut self, key: &[u8], record: Record) -> Vec<u8> {
+        let Record { value, expires_at, changed, granted } = record;
+        let mut out = Vec::with_capacity(key.len() + 64);
+        let write = |value: Result<&[u8], u32>, out: &mut Vec<u8>| {
+            Parts { key, expires_at, changed, granted, value, size: 0 }.write(out);
+        };
+        match value.as_string() {
+            Some(bytes) if bytes.len() <= INLINE_BYTES_MAX => write(Ok(bytes), &mut out),
+            _ => {
+                let number = self.held.get_or_insert_default().put(value);
+                write(Err(number), &mut out);
+            }
         }
+        out
+    }
+
+    fn append(&mut self, key: &[u8], record: Record) -> u32 {
+        let bytes = self.encode(key, record);
+        self.append_bytes(&bytes)
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8]) -> u32 {
+        let needed = self.arena.len() + bytes.len();
+        if needed > self.arena.capacity() {
+            let room = allocation_size(needed + needed / 16);
+            self.arena.reserve_exact(room - self.arena.len());
+        }
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        u32::try_from(start).expect(
+            "an arena holds keys and short strings: memory ends long before 4 GiB of one slot",
+        )
+    }
+
+    fn put_back(&mut self, position: usize, start: usize, key: &[u8], record: Record) {
+        let size = self.parts(position).size;
+        let bytes = self.encode(key, record);
+        self.settle(position, start, size, &bytes);
+    }
+
+    /// Puts an item's new bytes where the old ones were, which are dead, or behind all others.
+    fn settle(&mut self, position: usize, start: usize, size: usize, bytes: &[u8]) {
+        if bytes.len() == size {
+            self.arena[start..start + size].copy_from_slice(bytes);
+            self.dead -= size;
+            return;
+        }
+        self.starts[position] = self.append_bytes(bytes);
+        self.close_up();
+    }
+
+    /// Closes the gaps, if they are a quarter of the arena.
+    fn close_up(&mut self) {
+        if self.starts.is_empty() {
+            (self.arena, self.starts, self.positions) = Default::default();
+            (self.held, self.dead) = (None, 0);
+            return;
+        }
+        if self.dead < DEAD_BYTES_MIN || self.dead * 4 < self.arena.len() {
+            return;
+        }
+        let live = self.arena.len() - self.dead;
+        let mut arena = Vec::with_capacity(allocation_size(live + live / 16));
+        for position in 0..self.len() {
+            let start = self.starts[position] as usize;
+            let size = self.parts(position).size;
+            self.starts[position] = arena.len() as u32;
+            arena.extend_from_slice(&self.arena[start..start + size]);
+        }
+        (self.arena, self.dead) = (arena, 0);
+    }
+
+    // ---- the table -----------------------------------------------------------------------------------------
+
+    fn note_position(&mut self, hash_key: [u64; 2], hash: u64, position: usize) {
+        let position =
+            u32::try_from(position).expect("memory ends long before 2^32 keys of one slot");
+        let (arena, starts) = (&self.arena, &self.starts);
+        self.positions.insert_unique(hash, position, |&at| {
+            let parts = arena.get(starts[at as usize] as usize..).and_then(Parts::read);
+            parts.map_or(0, |parts| hash_of(hash_key, parts.key))
+        });
     }
 
     fn forget_position(&mut self, hash: u64, position: usize) {
@@ -114,60 +421,139 @@ impl Slot {
         let found = self.positions.find_mut(hash, |&at| at as usize == from);
         *found.expect("every item has its position in the table") = to as u32;
     }
+
+    /// Of tests: a bit of an item's bytes, or of its held value, changes by itself.
+    #[cfg(test)]
+    pub(crate) fn damage(&mut self, position: usize, byte: usize, bit: u8) {
+        let (start, size) = (self.starts[position] as usize, self.parts(position).size);
+        self.arena[start + byte % size] ^= 1 << (bit % 8);
+    }
+
+    /// Of tests: what is held of an item, to be damaged.
+    #[cfg(test)]
+    pub(crate) fn held_mut(&mut self, position: usize) -> Option<&mut Value> {
+        let number = self.parts(position).value.err()?;
+        self.held.as_mut()?.values.get_mut(number as usize)
+    }
+}
+
+/// What an allocator gives for so many bytes: four sizes for each doubling. Asking for it whole wastes nothing.
+fn allocation_size(bytes: usize) -> usize {
+    let bytes = bytes.max(64);
+    let step = (bytes.next_power_of_two() / 8).max(16);
+    bytes.next_multiple_of(step)
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
-    use crate::record::{NEVER, Record, Value};
     use crate::rng::Rng;
 
-    /// Few hashes, so that most keys collide.
-    fn item(key: u64, expires_at: u64) -> Item {
-        let record = Record { value: Value::string(b"x"), expires_at, changed: 0, granted: 0 };
-        Item { hash: key % 3, key: key.to_le_bytes().into(), record }
+    const HASH_KEY: [u64; 2] = [3, 4];
+
+    fn record(rng: &mut Rng, round: u64) -> Record {
+        let length = [0, 3, 22, 23, 100, 256, 257, 4000][rng.below(8) as usize];
+        let value = match rng.below(9) {
+            0 => Value::List(crate::collections::List::default()),
+            _ => Value::string(&vec![round as u8; length]),
+        };
+        let expires_at = if rng.below(2) == 0 { NEVER } else { round };
+        let granted = if rng.below(2) == 0 { round } else { rng.next() };
+        Record { value, expires_at, changed: round, granted }
     }
 
-    fn keys(slot: &Slot) -> Vec<Vec<u8>> {
-        slot.items().iter().map(|item| item.key.to_vec()).collect()
+    fn words(item: &ItemRef<'_>) -> (Vec<u8>, u8, Vec<u8>, [u64; 3]) {
+        let ItemRef { key, record } = *item;
+        let facts = [record.expires_at, record.changed, record.granted];
+        (key.to_vec(), record.value.tag(), record.value.flat().to_vec(), facts)
     }
 
+    /// Every change leaves what it leaves in a vector; every removal is undone exactly; the arena wastes little.
     #[test]
-    fn every_key_is_found_and_every_removal_is_undone() {
+    fn changes_are_those_of_a_vector() {
         let (mut slot, mut rng) = (Slot::default(), Rng::seeded(7));
-        for number in 0..2000 {
-            if slot.items().len() < 40 || rng.below(2) == 0 {
-                slot.push(item(number, NEVER));
-                continue;
+        let mut model: Vec<(Vec<u8>, u8, Vec<u8>, [u64; 3])> = Vec::new();
+        for round in 0..6000_u64 {
+            let position = rng.below(model.len() as u64 + 1) as usize;
+            match rng.below(8) {
+                0..2 if position < model.len() => {
+                    let before: Vec<_> = slot.items().map(|item| words(&item)).collect();
+                    let taken = slot.swap_remove(HASH_KEY, position);
+                    assert_eq!(slot.find(hash_of(HASH_KEY, &taken.key), &taken.key), None);
+                    slot.swap_insert(HASH_KEY, position, taken);
+                    assert!(slot.items().map(|item| words(&item)).eq(before));
+                    slot.swap_remove(HASH_KEY, position);
+                    model.swap_remove(position);
+                }
+                2 if position < model.len() => {
+                    let old = slot.replace(position, record(&mut rng, round));
+                    let (_, tag, bytes, _) = &model[position];
+                    assert_eq!((old.value.tag(), old.value.flat()), (*tag, &**bytes));
+                    model[position] = words(&slot.item(position));
+                }
+                3 if position < model.len() => {
+                    slot.set_facts(position, (round, round + 1, rng.below(3)));
+                    let expected = &mut model[position];
+                    expected.3 = [round, round + 1, slot.item(position).record.granted];
+                }
+                4 if position < model.len() && model[position].1 == 1 => {
+                    let string = &mut model[position].2;
+                    let length = string.len() + rng.below(40) as usize;
+                    let offset = rng.below(length as u64 + 1) as usize;
+                    let bytes = vec![1; (length - offset).min(5)];
+                    slot.edit_string(position, length, offset, &bytes);
+                    string.resize(length, 0);
+                    string[offset..offset + bytes.len()].copy_from_slice(&bytes);
+                }
+                _ => {
+                    slot.push(HASH_KEY, &round.to_le_bytes(), record(&mut rng, round));
+                    model.push(words(&slot.item(model.len())));
+                }
             }
-            let before = keys(&slot);
-            let position = rng.below(before.len() as u64) as usize;
-            let taken = slot.swap_remove(position);
-            let after = keys(&slot);
-            assert_eq!(slot.find(taken.hash, &taken.key), None);
-            slot.swap_insert(position, taken);
-            assert_eq!(keys(&slot), before, "the order is back");
-            slot.swap_remove(position);
-            assert_eq!(keys(&slot), after);
-            for (position, item) in slot.items().iter().enumerate() {
-                assert_eq!(slot.find(item.hash, &item.key), Some(position));
+            if round % 64 == 0 {
+                assert!(slot.items().map(|item| words(&item)).eq(model.iter().cloned()));
+                for (position, (key, ..)) in model.iter().enumerate() {
+                    assert_eq!(slot.find(hash_of(HASH_KEY, key), key), Some(position));
+                }
+                let used: usize = (0..slot.len()).map(|at| slot.parts(at).size).sum();
+                assert_eq!(used + slot.dead, slot.arena.len());
+                assert!(slot.dead <= DEAD_BYTES_MIN.max(slot.arena.len() / 4));
             }
         }
     }
 
+    /// Two keys of one slot with equal hash and deadline are told apart from others.
     #[test]
-    fn equal_hashes_with_equal_deadlines_are_twins() {
+    fn deadlines_are_found() {
         let mut slot = Slot::default();
-        slot.push(item(1, 50));
-        slot.push(item(4, 60));
-        assert!(!slot.has_deadline_twin(0), "the hashes are equal, the deadlines are not");
-        slot.push(item(7, 50));
-        assert!(
-            slot.has_deadline_twin(0) && slot.has_deadline_twin(2) && !slot.has_deadline_twin(1)
-        );
-        assert!(slot.find_deadline(1, 50).is_some_and(|at| at != 1));
-        slot.swap_remove(0);
-        assert_eq!(slot.find_deadline(1, 50), Some(0));
-        assert_eq!(slot.find_deadline(2, 50), None);
+        for (key, expires_at) in [(b"a", 50), (b"b", 60), (b"c", 50), (b"d", NEVER)] {
+            let value = Value::string(b"x");
+            slot.push(HASH_KEY, key, Record { value, expires_at, changed: 1, granted: 1 });
+        }
+        let hash = hash_of(HASH_KEY, b"c");
+        assert_eq!(slot.find_deadline(HASH_KEY, hash, 50), Some(2));
+        assert_eq!(slot.find_deadline(HASH_KEY, hash, 60), None);
+        assert!((0..4).all(|position| !slot.has_deadline_twin(HASH_KEY, position)));
+        slot.rehash([9, 9]);
+        assert_eq!(slot.find(hash_of([9, 9], b"b"), b"b"), Some(1));
+    }
+
+    /// A bit that flips in an item's bytes makes no reader leave the arena.
+    #[test]
+    fn failed_memory_is_read_without_a_panic() {
+        let mut slot = Slot::default();
+        let value = Value::string(&[7; 40]);
+        slot.push(HASH_KEY, b"key", Record { value, expires_at: 5, changed: 300, granted: 2 });
+        let size = slot.arena.len();
+        for byte in 0..size {
+            for bit in 0..8 {
+                let before = words(&slot.item(0));
+                slot.arena[byte] ^= 1 << bit;
+                assert_ne!(words(&slot.item(0)), before, "{byte} {bit}");
+                slot.arena[byte] ^= 1 << bit;
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::hash::SLOTS;
 use crate::keyspace::{Database, Keyspace};
 use crate::machine::StateMachine;
 use crate::mark::{self, Mark};
-use crate::record::{Content, Item};
+use crate::record::{Content, Item, ItemRef};
 use crate::scrub::Decay;
 
 /// Slots without a key that cost as much as a byte written.
@@ -200,15 +200,16 @@ impl View<'_> {
         let frozen = self.frozen.and_then(|frozen| frozen.slot(number));
         frozen.unwrap_or_else(|| {
             let slot = self.database.slot(number);
-            slot.map_or((0, 0), |slot| (slot.items().len(), slot.deleted_at))
+            slot.map_or((0, 0), |slot| (slot.len(), slot.deleted_at))
         })
     }
 
-    fn item(&self, slot: usize, position: usize) -> &Item {
-        let items = self.database.slots()[slot].items();
+    fn item(&self, slot: usize, position: usize) -> ItemRef<'_> {
+        let items = &self.database.slots()[slot];
         let frozen = self.frozen.and_then(|frozen| frozen.item(slot, position));
         let is_lost = |_: &&Item| is_planted(Canary::SnapshotUnfrozen) && position < items.len();
-        frozen.filter(|item| !is_lost(item)).unwrap_or_else(|| &items[position])
+        let frozen = frozen.filter(|item| !is_lost(item));
+        frozen.map_or_else(|| items.item(position), Item::as_ref)
     }
 }
 
@@ -256,8 +257,8 @@ fn front(machine: &StateMachine) -> Vec<u8> {
 }
 
 /// What stands in front of an item's value.
-fn put_head(body: &mut Vec<u8>, item: &Item) {
-    let record = &item.record;
+fn put_head(body: &mut Vec<u8>, item: ItemRef<'_>) {
+    let record = item.record;
     put(body, &[record.expires_at, record.changed, record.granted]);
     body.push(record.value.tag());
     let (length, first) = match record.value.content() {
@@ -269,7 +270,7 @@ fn put_head(body: &mut Vec<u8>, item: &Item) {
     if let Some(first) = first {
         body.extend_from_slice(&first.to_le_bytes());
     }
-    body.extend_from_slice(&item.key);
+    body.extend_from_slice(item.key);
 }
 
 fn section(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {

@@ -47,17 +47,17 @@ impl Frozen {
             return;
         }
         let kept = self.slots.entry(number).or_insert_with(|| FrozenSlot {
-            count: slot.items().len(),
+            count: slot.len(),
             deleted_at: slot.deleted_at,
             items: BTreeMap::new(),
         });
         let Some(position) = position.filter(|at| *at < kept.count) else { return };
         if (number, position) >= self.next
             && !kept.items.contains_key(&position)
-            && let Some(item) = slot.items().get(position)
+            && position < slot.len()
         {
             mark::reached(Mark::SnapshotKeptKey);
-            kept.items.insert(position, item.clone());
+            kept.items.insert(position, slot.item(position).to_item());
         }
     }
 
