@@ -97,7 +97,7 @@ impl<C: Clock> Shell<C> {
             return Err(refusal::loading(&self.status.waiting()));
         }
         if let Found::Core(spec) = found
-            && matches!(spec.handler, Handler::Write(_))
+            && spec.is_write()
         {
             if self.status.disk_full() && !MAKES_ROOM.contains(&spec.name) {
                 mark::reached(Mark::RefusedDiskFull);
@@ -118,7 +118,7 @@ impl<C: Clock> Shell<C> {
     fn route(&mut self, client: &Rc<Client>, facts: &Facts, spec: &CommandSpec, argv: &[&[u8]]) {
         match spec.handler {
             Handler::Read(read) => self.read(client, facts, read, argv),
-            Handler::Write(_) => {
+            Handler::Write(_) | Handler::Block { .. } => {
                 let place = Place::Batched { protocol: facts.protocol, exec: None };
                 let (id, db) = (client.id, facts.db as u8);
                 self.submit(client, place, |batch, latest| {

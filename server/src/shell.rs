@@ -49,6 +49,8 @@ const RECLAIM_UNITS: usize = 4096;
 pub(crate) type SharedShell<C> = Rc<RefCell<Shell<C>>>;
 /// Who is owed the reply of a request: a client, and the ticket of its place in the line.
 pub(crate) type Owner = (Rc<Client>, u64);
+/// Who is owed the replies of requests that wait for a key, by the place that they had: (sequence, position).
+pub(crate) type Waiting = BTreeMap<(u64, u32), Owner>;
 
 /// What the tasks around the shell wait for.
 #[derive(Clone, Default)]
@@ -80,6 +82,8 @@ pub(crate) struct Shell<C> {
     idle_looked: Duration,
     pub(crate) batches: Batches<Owner>,
     rounds: Rounds<Owner>,
+    /// Who is owed the reply of a request that waits for a key.
+    pub(crate) waiting: Waiting,
     /// Clients whose line may have come to a read while replies were filled in.
     stirred: Vec<Rc<Client>>,
     /// Transactions that were applied this turn and hold local commands, which need the whole shell to run.
@@ -134,6 +138,7 @@ impl<C: Clock> Shell<C> {
             idle_looked: started,
             batches: Batches::new(),
             rounds: Rounds::new(),
+            waiting: Waiting::new(),
             stirred: Vec::new(),
             executed: Vec::new(),
             tick_asked_at: None,
@@ -387,6 +392,7 @@ impl<C: Clock> Shell<C> {
         let mut checkpoints = Vec::new();
         let mut replies = Replies {
             batches: &mut self.batches,
+            waiting: &mut self.waiting,
             origin: self.origin,
             stirred: &mut self.stirred,
             executed: &mut self.executed,
@@ -638,6 +644,7 @@ struct Executed {
 /// Where apply puts the replies of this node's clients.
 struct Replies<'a> {
     batches: &'a mut Batches<Owner>,
+    waiting: &'a mut Waiting,
     origin: Origin,
     stirred: &'a mut Vec<Rc<Client>>,
     executed: &'a mut Vec<Executed>,
@@ -663,6 +670,19 @@ impl Sink for Replies<'_> {
             }
         }
         fill(self.stirred, &client, ticket, &reply);
+    }
+
+    fn blocked(&mut self, sequence: u64, position: u32) {
+        if let Some(owner) = self.batches.settle(sequence, position) {
+            self.waiting.insert((sequence, position), owner);
+        }
+    }
+
+    fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
+        let Some((client, ticket)) = self.waiting.remove(&(sequence, position)) else { return };
+        if let Outcome::Reply(reply) = outcome {
+            fill(self.stirred, &client, ticket, &reply);
+        }
     }
 
     fn passed(&mut self, sequence: u64) {

@@ -103,7 +103,7 @@ fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for family in commands::FAMILIES {
         rows.extend(family.commands.iter().map(|spec| {
-            let runs = if matches!(spec.handler, Handler::Write(_)) { "write" } else { "read" };
+            let runs = if spec.is_write() { "write" } else { "read" };
             row(family.group, spec, runs)
         }));
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use steadfast_core::commands::{self, Handler};
+use steadfast_core::commands;
 use steadfast_core::commands::{Arity, CommandSpec, Docs, Family, Flags, Group, Keys};
 use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
@@ -186,7 +186,7 @@ fn categories(group: Group, flags: Flags, write: Option<bool>) -> Vec<&'static s
 fn all() -> Vec<Facts> {
     let mut all = Vec::new();
     for family in commands::FAMILIES {
-        let write = |spec: &CommandSpec| matches!(spec.handler, Handler::Write(_));
+        let write = |spec: &CommandSpec| spec.is_write();
         all.extend(family.commands.iter().map(|spec| facts(family.group, spec, Some(write(spec)))));
     }
     for family in super::FAMILIES {
