@@ -11,6 +11,7 @@ mod connection;
 mod expiry;
 mod generic;
 mod keyspace;
+mod list;
 mod lookup;
 mod scripting;
 mod string;
@@ -179,8 +180,14 @@ pub struct Family<H: 'static = Handler> {
 }
 
 /// Every family, in the order of docs/commands.md.
-pub const FAMILIES: &[Family] =
-    &[connection::FAMILY, generic::FAMILY, keyspace::FAMILY, scripting::FAMILY, string::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    connection::FAMILY,
+    generic::FAMILY,
+    keyspace::FAMILY,
+    list::FAMILY,
+    scripting::FAMILY,
+    string::FAMILY,
+];
 
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told
 /// that it may not, instead of that there is no such command.
