@@ -14,6 +14,7 @@ mod keyspace;
 mod list;
 mod lookup;
 mod scripting;
+mod sort;
 mod string;
 
 pub use lookup::{
@@ -78,6 +79,8 @@ pub enum Keys {
         /// Index of the count.
         at: usize,
     },
+    /// The first argument, and the one behind the last STORE (SORT).
+    Sort,
     /// The first argument, and those behind the count that stands at this index (ZUNIONSTORE).
     FirstAndCounted {
         /// Index of the count.
@@ -186,6 +189,7 @@ pub const FAMILIES: &[Family] = &[
     keyspace::FAMILY,
     list::FAMILY,
     scripting::FAMILY,
+    sort::FAMILY,
     string::FAMILY,
 ];
 
