@@ -213,11 +213,29 @@ fn positions(keys: Keys, argv: &[&[u8]]) -> Result<Vec<usize>> {
             }
             Ok((at + 1..=at + count).collect())
         }
+        Keys::Sort => Ok(core::iter::once(1).chain(sort_target(argv)).collect()),
         Keys::FirstAndCounted { at } => {
             let counted = positions(Keys::Counted { at }, argv)?;
             Ok(core::iter::once(1).chain(counted).collect())
         }
     }
+}
+
+/// Where SORT stores, if it does. Words behind other options are not taken for a STORE.
+fn sort_target(argv: &[&[u8]]) -> Option<usize> {
+    let (mut at, mut target) = (2, None);
+    while let Some(word) = argv.get(at) {
+        let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
+        if is("STORE") && at + 1 < argv.len() {
+            target = Some(at + 1);
+        }
+        at += match () {
+            () if is("LIMIT") => 3,
+            () if is("GET") || is("BY") || is("STORE") => 2,
+            () => 1,
+        };
+    }
+    target
 }
 
 impl<H> CommandSpec<H> {
@@ -233,7 +251,7 @@ impl<H> CommandSpec<H> {
     pub const fn key_numbers(&self) -> (i64, i64, i64) {
         match self.keys {
             Keys::None | Keys::Counted { .. } => (0, 0, 0),
-            Keys::FirstAndCounted { .. } => (1, 1, 1),
+            Keys::FirstAndCounted { .. } | Keys::Sort => (1, 1, 1),
             Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
         }
     }

@@ -12,8 +12,10 @@ mod connection;
 mod expiry;
 mod generic;
 mod keyspace;
+mod list;
 mod lookup;
 mod scripting;
+mod sort;
 mod string;
 
 pub use lookup::{
@@ -78,6 +80,8 @@ pub enum Keys {
         /// Index of the count.
         at: usize,
     },
+    /// The first argument, and the one behind the last STORE (SORT).
+    Sort,
     /// The first argument, and those behind the count that stands at this index (ZUNIONSTORE).
     FirstAndCounted {
         /// Index of the count.
@@ -194,8 +198,15 @@ pub struct Family<H: 'static = Handler> {
 }
 
 /// Every family, in the order of docs/commands.md.
-pub const FAMILIES: &[Family] =
-    &[connection::FAMILY, generic::FAMILY, keyspace::FAMILY, scripting::FAMILY, string::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    connection::FAMILY,
+    generic::FAMILY,
+    keyspace::FAMILY,
+    list::FAMILY,
+    scripting::FAMILY,
+    sort::FAMILY,
+    string::FAMILY,
+];
 
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told
 /// that it may not, instead of that there is no such command.

@@ -127,7 +127,7 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
     };
     let given = known.into_iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| name);
     flags.extend(given.filter(|name| write.is_some() || *name != "noscript"));
-    if matches!(spec.keys, Keys::Counted { .. } | Keys::FirstAndCounted { .. }) {
+    if matches!(spec.keys, Keys::Counted { .. } | Keys::FirstAndCounted { .. } | Keys::Sort) {
         flags.push("movablekeys");
     }
     Facts {
