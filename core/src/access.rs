@@ -165,6 +165,15 @@ impl<'a> View<'a> {
         self.item(key).map(|item| item.record.value)
     }
 
+    /// The collection at `key`, whatever its type.
+    ///
+    /// # Errors
+    /// WRONGTYPE if a string lives there.
+    pub(crate) fn collection(&self, key: &[u8]) -> Result<Option<&'a Value>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        value.as_collection().map(Some).ok_or(ReplyError::WRONG_TYPE)
+    }
+
     /// The string at `key`; WRONGTYPE if another type lives there.
     pub fn string(&self, key: &[u8]) -> Result<Option<Cow<'a, [u8]>>> {
         let Some(value) = self.value(key) else { return Ok(None) };

@@ -13,6 +13,7 @@ mod expiry;
 mod generic;
 mod keyspace;
 mod list;
+mod list_blocking;
 mod lookup;
 mod scripting;
 mod sort;
@@ -203,6 +204,7 @@ pub const FAMILIES: &[Family] = &[
     generic::FAMILY,
     keyspace::FAMILY,
     list::FAMILY,
+    list_blocking::FAMILY,
     scripting::FAMILY,
     sort::FAMILY,
     string::FAMILY,

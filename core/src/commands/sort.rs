@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 use super::args::Args;
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 use crate::access::{Txn, View};
-use crate::collections::{End, List};
+use crate::collections::{End, Hash, List};
 use crate::error::{ReplyError, Result};
 use crate::number::{parse_double, parse_int};
 use crate::record::Value;
@@ -139,7 +139,8 @@ impl<'q> Query<'q> {
     }
 
     fn elements<'a>(&self, view: &View<'a>) -> Result<Vec<Cow<'a, [u8]>>> {
-        let length = match view.value(self.key) {
+        let collection = view.collection(self.key)?;
+        let length = match collection {
             None => return Ok(Vec::new()),
             Some(Value::List(list)) => list.len(),
             Some(Value::Set(set)) => set.len(),
@@ -151,7 +152,7 @@ impl<'q> Query<'q> {
         // What is in order already is not gathered beyond what is asked for.
         let (from, gathered) = if self.keeps_order { (start, count) } else { (0, length) };
         let (up, back) = (!self.descending || !self.keeps_order, length - from);
-        let elements = match view.value(self.key) {
+        let elements = match collection {
             Some(Value::List(list)) => {
                 let elements = if up { list.iter_from(from) } else { list.iter_back_from(back) };
                 elements.take(gathered).map(Cow::Borrowed).collect()
@@ -250,12 +251,11 @@ fn look_up<'a>(view: &View<'a>, pattern: &[u8], element: &Cow<'a, [u8]>) -> Opti
         _ => (rest, None),
     };
     let key = [prefix, element, postfix].concat();
-    match (view.value(&key)?, field) {
-        (Value::Hash(hash), Some(field)) => hash.get(field),
-        (value, None) => value.as_string(),
-        _ => None,
-    }
-    .map(Cow::Borrowed)
+    let found = match field {
+        Some(field) => view.get::<Hash>(&key).ok()??.get(field),
+        None => view.value(&key)?.as_string(),
+    };
+    found.map(Cow::Borrowed)
 }
 
 /// A number as C's `strtod` reads it, which takes blanks in front, and nothing at all for zero, and complains of what it can't tell exactly.

@@ -302,5 +302,6 @@ fn calls(body: &Body<'_>) -> Vec<Argv> {
     match body {
         Body::Command(call) => vec![owned(call)],
         Body::Transaction(transaction) => transaction.calls().map(|call| owned(&call)).collect(),
+        Body::Unblock { .. } => Vec::new(),
     }
 }
