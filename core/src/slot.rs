@@ -1,6 +1,8 @@
 //! One of a database's 16,384 tables: its keys in insertion order, with removal by swapping with the last. The order is part of the state;
 //! the hash table beside it only finds positions, and where in memory an item stands is nobody's business.
 //!
+//! Up to 128 keys, which is what a slot has of two million, are found by one byte of their hashes each, eight at a time; more by a table.
+//!
 //! There may be a hundred million keys, so an item has no allocation of its own: the items of a slot stand in one arena, one behind the other.
 //! What an item leaves behind when it goes, or grows, is closed up when it is a quarter of the arena. Long strings and
 //! collections are held beside it.
@@ -20,6 +22,8 @@ use crate::record::{Item, ItemRef, NEVER, Record, RecordRef, Value, ValueRef};
 
 /// Strings up to this length stand in the arena.
 const INLINE_BYTES_MAX: usize = 256;
+/// Keys up to this many need no table. One that exists stays until half as many are left.
+const TAGGED_MAX: usize = 128;
 /// Less than this is not closed up.
 const DEAD_BYTES_MIN: usize = 256;
 
@@ -34,7 +38,10 @@ pub(crate) struct Slot {
     arena: Vec<u8>,
     /// Where in the arena each item begins.
     starts: Vec<u32>,
-    positions: HashTable<u32>,
+    /// One byte of each item's hash, while there are few.
+    tags: Vec<u8>,
+    /// Positions by hash, while there are many.
+    table: Option<Box<HashTable<u32>>>,
     held: Option<Box<Held>>,
     /// Bytes of the arena that belong to no item.
     dead: usize,
@@ -182,7 +189,16 @@ impl Slot {
     }
 
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        self.positions.find(hash, |&at| self.parts(at as usize).key == key).map(|&at| at as usize)
+        self.find_by(hash, |parts, _| parts.key == key)
+    }
+
+    /// The position of the item with this hash for which `is_meant` holds.
+    fn find_by(&self, hash: u64, is_meant: impl Fn(&Parts<'_>, usize) -> bool) -> Option<usize> {
+        if let Some(table) = &self.table {
+            let found = table.find(hash, |&at| is_meant(&self.parts(at as usize), at as usize));
+            return found.map(|&at| at as usize);
+        }
+        find_tag(&self.tags, tag_of(hash), |at| is_meant(&self.parts(at), at))
     }
 
     /// The position of a key with this hash and this deadline.
@@ -192,20 +208,17 @@ impl Slot {
         hash: u64,
         expires_at: u64,
     ) -> Option<usize> {
-        let found = self.positions.find(hash, |&at| {
-            let parts = self.parts(at as usize);
+        self.find_by(hash, |parts, _| {
             parts.expires_at == expires_at && hash_of(hash_key, parts.key) == hash
-        });
-        found.map(|&at| at as usize)
+        })
     }
 
     /// Whether another key has the hash and the deadline of the item at `position`.
     pub(crate) fn has_deadline_twin(&self, hash_key: [u64; 2], position: usize) -> bool {
         let own = self.parts(position);
         let hash = hash_of(hash_key, own.key);
-        let twin = self.positions.find(hash, |&at| {
-            let other = self.parts(at as usize);
-            at as usize != position
+        let twin = self.find_by(hash, |other, at| {
+            at != position
                 && other.expires_at == own.expires_at
                 && hash_of(hash_key, other.key) == hash
         });
@@ -216,27 +229,31 @@ impl Slot {
     pub(crate) fn push(&mut self, hash_key: [u64; 2], key: &[u8], record: Record) {
         let position = self.len();
         let start = self.append(key, record);
-        self.starts.reserve_exact(if self.starts.len() == self.starts.capacity() {
-            self.starts.len() / 8 + 1
-        } else {
-            0
-        });
+        if self.starts.len() == self.starts.capacity() {
+            let room = allocation_size(4 * (position + position / 16 + 1)) / 4;
+            self.starts.reserve_exact(room - position);
+        }
         self.starts.push(start);
         self.note_position(hash_key, hash_of(hash_key, key), position);
     }
 
     /// Takes an item out; the last one takes its place.
     pub(crate) fn swap_remove(&mut self, hash_key: [u64; 2], position: usize) -> Item {
-        let hash = hash_of(hash_key, self.parts(position).key);
-        self.forget_position(hash, position);
         let last = self.len() - 1;
-        if position != last {
-            let moved = hash_of(hash_key, self.parts(last).key);
-            self.move_position(moved, last, position);
+        if self.table.is_some() {
+            self.forget_position(hash_of(hash_key, self.parts(position).key), position);
+            if position != last {
+                self.move_position(hash_of(hash_key, self.parts(last).key), last, position);
+            }
+        } else {
+            self.tags.swap_remove(position);
         }
         let key = self.parts(position).key.into();
         let record = self.take(position);
         self.starts.swap_remove(position);
+        if self.table.is_some() && self.len() <= TAGGED_MAX / 2 {
+            self.rehash(hash_key);
+        }
         self.close_up();
         Item { key, record }
     }
@@ -249,10 +266,13 @@ impl Slot {
         if position == last {
             return;
         }
-        let other = hash_of(hash_key, self.parts(position).key);
-        self.forget_position(hash, last);
-        self.move_position(other, position, last);
-        self.note_position(hash_key, hash, position);
+        if self.table.is_some() {
+            self.forget_position(hash, last);
+            self.move_position(hash_of(hash_key, self.parts(position).key), position, last);
+            self.note_position(hash_key, hash, position);
+        } else {
+            self.tags.swap(position, last);
+        }
         self.starts.swap(position, last);
     }
 
@@ -305,9 +325,10 @@ impl Slot {
         self.replace(position, Record { value, expires_at, changed, granted });
     }
 
-    /// Gives every key a new hash.
+    /// Gives every key a new hash, and the slot the way to find them that fits their number.
     pub(crate) fn rehash(&mut self, hash_key: [u64; 2]) {
-        self.positions.clear();
+        self.tags = Vec::new();
+        self.table = (self.len() > TAGGED_MAX).then(Box::default);
         for position in 0..self.len() {
             let hash = hash_of(hash_key, self.parts(position).key);
             self.note_position(hash_key, hash, position);
@@ -382,8 +403,8 @@ impl Slot {
     /// Closes the gaps, if they are a quarter of the arena.
     fn close_up(&mut self) {
         if self.starts.is_empty() {
-            (self.arena, self.starts, self.positions) = Default::default();
-            (self.held, self.dead) = (None, 0);
+            (self.arena, self.starts, self.tags) = Default::default();
+            (self.table, self.held, self.dead) = (None, None, 0);
             return;
         }
         if self.dead < DEAD_BYTES_MIN || self.dead * 4 < self.arena.len() {
@@ -402,24 +423,40 @@ impl Slot {
 
     // ---- the table -----------------------------------------------------------------------------------------
 
+    /// The last item has no place in tags or table yet.
     fn note_position(&mut self, hash_key: [u64; 2], hash: u64, position: usize) {
+        let Some(table) = &mut self.table else {
+            if position < TAGGED_MAX {
+                if self.tags.len() == self.tags.capacity() {
+                    self.tags.reserve_exact(allocation_size(position + 1) - position);
+                }
+                self.tags.push(tag_of(hash));
+            } else {
+                self.rehash(hash_key);
+            }
+            return;
+        };
         let position =
             u32::try_from(position).expect("memory ends long before 2^32 keys of one slot");
         let (arena, starts) = (&self.arena, &self.starts);
-        self.positions.insert_unique(hash, position, |&at| {
+        table.insert_unique(hash, position, |&at| {
             let parts = arena.get(starts[at as usize] as usize..).and_then(Parts::read);
             parts.map_or(0, |parts| hash_of(hash_key, parts.key))
         });
     }
 
     fn forget_position(&mut self, hash: u64, position: usize) {
-        let found = self.positions.find_entry(hash, |&at| at as usize == position);
-        found.expect("every item has its position in the table").remove();
+        if let Some(table) = &mut self.table {
+            let found = table.find_entry(hash, |&at| at as usize == position);
+            found.expect("every item has its position in the table").remove();
+        }
     }
 
     fn move_position(&mut self, hash: u64, from: usize, to: usize) {
-        let found = self.positions.find_mut(hash, |&at| at as usize == from);
-        *found.expect("every item has its position in the table") = to as u32;
+        if let Some(table) = &mut self.table {
+            let found = table.find_mut(hash, |&at| at as usize == from);
+            *found.expect("every item has its position in the table") = to as u32;
+        }
     }
 
     /// Of tests: a bit of an item's bytes, or of its held value, changes by itself.
@@ -435,6 +472,33 @@ impl Slot {
         let number = self.parts(position).value.err()?;
         self.held.as_mut()?.values.get_mut(number as usize)
     }
+}
+
+/// The byte of a hash that tags have: not one that the slot's number depends on, nor one that a table looks at first.
+const fn tag_of(hash: u64) -> u8 {
+    (hash >> 24) as u8
+}
+
+/// The first of the bytes that is `tag` and means what is looked for.
+fn find_tag(tags: &[u8], tag: u8, is_meant: impl Fn(usize) -> bool) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let wanted = LOW * u64::from(tag);
+    let (eights, rest) = tags.as_chunks::<8>();
+    for (at, eight) in eights.iter().enumerate() {
+        // A byte of zeroes is one that is equal; one behind it may be taken for another, and is looked at in vain.
+        let difference = u64::from_le_bytes(*eight) ^ wanted;
+        let mut equal = difference.wrapping_sub(LOW) & !difference & HIGH;
+        while equal != 0 {
+            let position = 8 * at + equal.trailing_zeros() as usize / 8;
+            if is_meant(position) {
+                return Some(position);
+            }
+            equal &= equal - 1;
+        }
+    }
+    let from = tags.len() - rest.len();
+    (from..tags.len()).find(|position| tags[*position] == tag && is_meant(*position))
 }
 
 /// What an allocator gives for so many bytes: four sizes for each doubling. Asking for it whole wastes nothing.
@@ -474,6 +538,7 @@ mod tests {
     #[test]
     fn changes_are_those_of_a_vector() {
         let (mut slot, mut rng) = (Slot::default(), Rng::seeded(7));
+        let mut forms = [0, 0];
         let mut model: Vec<(Vec<u8>, u8, Vec<u8>, [u64; 3])> = Vec::new();
         for round in 0..6000_u64 {
             let position = rng.below(model.len() as u64 + 1) as usize;
@@ -512,6 +577,7 @@ mod tests {
                     model.push(words(&slot.item(model.len())));
                 }
             }
+            forms[usize::from(slot.table.is_some())] += 1;
             if round % 64 == 0 {
                 assert!(slot.items().map(|item| words(&item)).eq(model.iter().cloned()));
                 for (position, (key, ..)) in model.iter().enumerate() {
@@ -521,7 +587,14 @@ mod tests {
                 assert_eq!(used + slot.dead, slot.arena.len());
                 assert!(slot.dead <= DEAD_BYTES_MIN.max(slot.arena.len() / 4));
             }
+            if round % 1500 == 1499 {
+                while slot.len() > 40 {
+                    slot.swap_remove(HASH_KEY, 3);
+                    model.swap_remove(3);
+                }
+            }
         }
+        assert!(forms.iter().all(|rounds| *rounds > 500), "with and without a table: {forms:?}");
     }
 
     /// Two keys of one slot with equal hash and deadline are told apart from others.
