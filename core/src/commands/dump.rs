@@ -1,4 +1,5 @@
-//! DUMP and RESTORE: a value as bytes, in the form that Redis uses between servers. Table first; handlers below. Scripts: tests/scripts/generic.
+//! DUMP and RESTORE: a value as bytes, in the form that Redis uses between servers. Table first; handlers below. Scripts:
+//! tests/scripts/generic.
 
 use super::args::Args;
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
@@ -89,7 +90,8 @@ fn restore(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
     Ok(Reply::Ok)
 }
 
-/// Whether to replace, and whether the time is a date. How idle or popular the key was is checked and forgotten: nothing here depends on it.
+/// Whether to replace, and whether the time is a date. How idle or popular the key was is checked and forgotten: nothing here depends
+/// on it.
 fn options(args: &mut Args<'_>) -> Result<(bool, bool)> {
     let (mut replace, mut absolute, mut idle, mut popular) = (false, false, false, false);
     while args.has_more() {

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// The text of these bytes; none if they are damaged, or it is not as long as announced. The text grows as it comes: an announcement reserves
-/// nothing.
+/// The text of these bytes; none if they are damaged, or it is not as long as announced. The text grows as it comes: an announcement
+/// reserves nothing.
 pub(super) fn decompress(bytes: &[u8], length: usize) -> Option<Vec<u8>> {
     let (mut text, mut rest) = (Vec::new(), bytes);
     while let Some((&control, behind)) = rest.split_first() {

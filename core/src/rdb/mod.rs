@@ -1,8 +1,8 @@
 //! One value as Redis's RDB files have it, which is what DUMP answers and RESTORE takes: a type, the value, the version of the format and a
 //! checksum.
 //!
-//! What is read was made by anybody: nothing is taken on trust, and no memory is reserved for what is only announced. Written is what Redis 7.0
-//! reads; read is what Redis up to 7.4 writes for the types that there are here, and what older ones did.
+//! What is read was made by anybody: nothing is taken on trust, and no memory is reserved for what is only announced. Written is what Redis
+//! 7.0 reads; read is what Redis up to 7.4 writes for the types that there are here, and what older ones did.
 
 mod crc64;
 mod listpack;
@@ -95,7 +95,8 @@ mod tests {
     fn values() -> Vec<Value> {
         let mut rng = Rng::seeded(4);
         let mut values = Vec::new();
-        for text in [&b""[..], b"0", b"-129", b"32768", b"-2147483649", b"012", &[7; 70_000]] {
+        let long = vec![7; 70_000];
+        for text in [&b""[..], b"0", b"-129", b"32768", b"-2147483649", b"012", &long] {
             values.push(Value::string(text));
         }
         for count in [1, 5, 127, 200, 3000_u64] {

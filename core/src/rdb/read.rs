@@ -15,6 +15,10 @@ const NODE_PLAIN: u64 = 1;
 const NODE_PACKED: u64 = 2;
 
 type Word<'a> = Cow<'a, [u8]>;
+/// Takes a word; none if it can't be one here.
+type Visit<'v, W> = &'v mut dyn FnMut(W) -> Option<()>;
+/// Takes a field and its value, or a member and its score.
+type VisitPair<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Option<()>;
 
 /// What is left to be read.
 pub(super) struct Reader<'a>(&'a [u8]);
@@ -160,16 +164,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A count of strings, and they.
-    fn each_string(&mut self, visit: &mut dyn FnMut(Word<'a>) -> Option<()>) -> Option<()> {
+    fn each_string(&mut self, visit: Visit<'_, Word<'a>>) -> Option<()> {
         (0..self.count()?).try_for_each(|_| visit(self.string()?))
     }
 
     /// A listpack or ziplist of pairs.
-    fn each_pair(
-        &mut self,
-        is_listpack: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Option<()>,
-    ) -> Option<()> {
+    fn each_pair(&mut self, is_listpack: bool, visit: VisitPair<'_>) -> Option<()> {
         let text = self.string()?;
         let mut first: Option<Word<'_>> = None;
         let mut pair = |word: Word<'_>| match first.take() {
@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Calls `visit` for every entry of a listpack.
-fn each_entry(bytes: &[u8], visit: &mut dyn FnMut(Word<'_>) -> Option<()>) -> Option<()> {
+fn each_entry<'a>(bytes: &'a [u8], visit: Visit<'_, Word<'a>>) -> Option<()> {
     let mut entries = listpack::Entries::new(bytes)?;
     while let Some(word) = entries.next()? {
         visit(word)?;
