@@ -27,6 +27,7 @@ mod digest;
 mod expiry;
 mod keyspace;
 mod lcs;
+mod rdb;
 mod reclaim;
 mod record;
 mod rng;

@@ -1,7 +1,7 @@
 //! List commands that do not wait. Table first; handlers below in the same order. Scripts: tests/scripts/list.
 //!
-//! What takes elements (`pop_one`, `pop_some`, `pop_first`, `move_one`) stands at the end, apart from the words it is asked in, for the commands
-//! that wait.
+//! What takes elements (`pop_one`, `pop_some`, `move_one`) stands at the end, apart from the words it is asked in, for the commands that
+//! wait.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -63,7 +63,8 @@ pub(super) const FAMILY: Family = Family {
             flags: Flags::DENY_OOM,
             handler: Handler::Write(lmove),
             docs: Docs {
-                summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if the last element was moved.",
+                summary: "Returns an element after popping it from one list and pushing it to another. \
+                     Deletes the list if the last element was moved.",
                 syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT>",
                 since: "6.2.0",
                 complexity: "O(1)",
@@ -206,7 +207,8 @@ pub(super) const FAMILY: Family = Family {
             flags: Flags::DENY_OOM,
             handler: Handler::Write(rpoplpush),
             docs: Docs {
-                summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list if the last element was popped.",
+                summary: "Returns the last element of a list after removing and pushing it to another list. \
+                     Deletes the list if the last element was popped.",
                 syntax: "source destination",
                 since: "1.2.0",
                 complexity: "O(1)",
@@ -405,7 +407,7 @@ pub(super) fn end(args: &mut Args<'_>) -> Result<End> {
 /// An integer that is not below `least`; the same error says that it is, and that it is none.
 fn at_least(args: &mut Args<'_>, least: i64, error: &'static str) -> Result<i64> {
     let number = parse_int(args.bytes()?).filter(|number| *number >= least);
-    number.ok_or(ReplyError::fixed(error))
+    number.ok_or_else(|| ReplyError::fixed(error))
 }
 
 /// An integer that has a negative.

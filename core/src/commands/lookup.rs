@@ -263,3 +263,26 @@ impl CommandSpec {
         !matches!(self.handler, Handler::Read(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SORT's target is found behind the last STORE that is one.
+    #[test]
+    fn sort_stores_where_it_says() {
+        for (line, keys) in [
+            ("SORT k", &[1][..]),
+            ("SORT k STORE t", &[1, 3]),
+            ("SORT k BY store GET store LIMIT store 1 DESC", &[1]),
+            ("sort k limit 0 1 store t asc store u", &[1, 9]),
+            ("SORT k STORE STORE STORE", &[1, 3]),
+            ("SORT k GET", &[1]),
+            ("SORT k LIMIT STORE", &[1]),
+        ] {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let spec = lookup(b"SORT").expect("it is in the table");
+            assert_eq!(keys_of(spec, &words).expect("it has keys"), keys, "{line}");
+        }
+    }
+}

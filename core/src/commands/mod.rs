@@ -9,6 +9,7 @@ use crate::reply::Reply;
 
 pub mod args;
 mod connection;
+mod dump;
 mod expiry;
 mod generic;
 mod keyspace;
@@ -201,6 +202,7 @@ pub struct Family<H: 'static = Handler> {
 /// Every family, in the order of docs/commands.md.
 pub const FAMILIES: &[Family] = &[
     connection::FAMILY,
+    dump::FAMILY,
     generic::FAMILY,
     keyspace::FAMILY,
     list::FAMILY,

@@ -1,6 +1,7 @@
 //! SORT and SORT_RO. Table first; handlers below. Scripts: tests/scripts/generic/sort*.
 //!
-//! Where Redis leaves an order open (members of a set, elements of equal weight) ours is that of bytes or of the source: a function of the state.
+//! Where Redis leaves an order open (members of a set, elements of equal weight) ours is that of bytes or of the source: a function of
+//! the state.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -258,7 +259,8 @@ fn look_up<'a>(view: &View<'a>, pattern: &[u8], element: &Cow<'a, [u8]>) -> Opti
     found.map(Cow::Borrowed)
 }
 
-/// A number as C's `strtod` reads it, which takes blanks in front, and nothing at all for zero, and complains of what it can't tell exactly.
+/// A number as C's `strtod` reads it, which takes blanks in front, and nothing at all for zero, and complains of what is too small to be
+/// told exactly.
 fn score(text: &[u8]) -> Option<f64> {
     let text = shown(text);
     if text.is_empty() {
