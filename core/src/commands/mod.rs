@@ -14,6 +14,7 @@ mod keyspace;
 mod lookup;
 mod scripting;
 mod string;
+mod zset;
 
 pub use lookup::{
     check_arity, is_container_of, keys_of, lookup, named, resolve, resolve_in_script,
@@ -179,8 +180,14 @@ pub struct Family<H: 'static = Handler> {
 }
 
 /// Every family, in the order of docs/commands.md.
-pub const FAMILIES: &[Family] =
-    &[connection::FAMILY, generic::FAMILY, keyspace::FAMILY, scripting::FAMILY, string::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    connection::FAMILY,
+    generic::FAMILY,
+    keyspace::FAMILY,
+    scripting::FAMILY,
+    string::FAMILY,
+    zset::FAMILY,
+];
 
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told
 /// that it may not, instead of that there is no such command.
