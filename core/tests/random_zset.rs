@@ -1,7 +1,7 @@
 //! Random commands on sorted sets: two machines that apply them agree, a snapshot is the state, and nothing panics. With
-//! `STEADFAST_REDIS=/path/to/redis-server` every reply is compared with that of a real Redis. Ranges of members are asked of sorted sets whose
-//! scores are all one, since Redis promises nothing of others; scores are compared as numbers, since Redis 7.0 writes them
-//! with more digits.
+//! `STEADFAST_REDIS=/path/to/redis-server` every reply is compared with that of a real Redis. Ranges of members are asked of
+//! sorted sets whose scores are all one, since Redis promises nothing of others; scores are compared as numbers, since
+//! Redis 7.0 writes them with more digits.
 
 mod redis;
 mod script;
@@ -135,8 +135,8 @@ impl Dice {
         words.map(|word| (*word).to_owned()).collect()
     }
 
-    fn zadd(&mut self, key: String) -> Vec<String> {
-        let mut argv = vec!["ZADD".to_owned(), key.clone()];
+    fn zadd(&mut self, key: &str) -> Vec<String> {
+        let mut argv = vec!["ZADD".to_owned(), key.to_owned()];
         argv.extend(self.some(&["NX", "XX", "GT", "LT", "CH"], 6));
         let count = match self.below(40) {
             0 => 150,
@@ -147,12 +147,28 @@ impl Dice {
             argv.extend(self.some(&["INCR"], 6));
         }
         for _ in 0..count {
-            argv.extend([self.score(&key), self.member(&key)]);
+            argv.extend([self.score(key), self.member(key)]);
         }
         if self.one_in(100) {
             argv.pop();
         }
         argv
+    }
+
+    /// Many members, so that large sorted sets stay large.
+    fn fill(&mut self) -> Vec<String> {
+        let key = self.of(&["large", "larger", "flatter"]);
+        let mut argv = vec!["ZADD".to_owned(), key.clone()];
+        for _ in 0..400 {
+            argv.extend([self.score(&key), self.member(&key)]);
+        }
+        argv
+    }
+
+    /// Where a sorted set of any scores is stored; seldom in place of a large one.
+    fn target(&mut self) -> String {
+        let keys = if self.one_in(6) { &MIXED[..] } else { &MIXED[..2] };
+        self.of(keys)
     }
 
     /// The two ends of a range, and whether they are bounds of scores or members.
@@ -168,7 +184,7 @@ impl Dice {
         };
         let mut argv = vec![command.to_owned()];
         if is_store {
-            argv.push(if key.starts_with("flat") { self.of(&FLAT) } else { self.of(&MIXED) });
+            argv.push(if key.starts_with("flat") { self.of(&FLAT) } else { self.target() });
         }
         argv.push(key);
         argv.extend(pair);
@@ -217,7 +233,7 @@ impl Dice {
         ]);
         let mut argv = vec![name.clone()];
         if name.ends_with("STORE") {
-            argv.push(self.of(&MIXED));
+            argv.push(self.target());
         }
         let count = 1 + self.below(3);
         let number = if self.one_in(60) { self.of(&BAD) } else { count.to_string() };
@@ -292,9 +308,10 @@ impl Dice {
 
     fn command(&mut self) -> Vec<String> {
         match self.below(100) {
-            0..30 => {
+            0..2 => self.fill(),
+            2..30 => {
                 let key = self.any_key();
-                self.zadd(key)
+                self.zadd(&key)
             }
             30..45 => self.range("ZRANGE"),
             45..47 => self.range("ZRANGESTORE"),

@@ -1,4 +1,5 @@
-//! Sorted sets: members by score, those of one score by their bytes. Small: packed. Large: a tree in that order, and one from members to scores.
+//! Sorted sets: members by score, those of one score by their bytes. Small: packed. Large: a tree in that order, and one from
+//! members to scores.
 //!
 //! An entry is the score, as eight bytes whose order is that of the scores, and the member. So the order of members is that of bytes, and a
 //! range of scores or members is one of ranks. Minus zero is zero, as in Redis's small sorted sets.
@@ -216,9 +217,11 @@ impl Zset {
         {
             self.enlarge();
         }
-        let rank = self.seek(&entry);
         match self {
-            Self::Small(packed) => packed.insert(rank, &entry),
+            Self::Small(packed) => {
+                let rank = packed.iter().take_while(|own| *own < &entry[..]).count();
+                packed.insert(rank, &entry);
+            }
             Self::Large(large) => large.insert(&entry),
         }
         old

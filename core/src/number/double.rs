@@ -8,8 +8,8 @@ const INTEGER_MAX: f64 = 4_503_599_627_370_495.0;
 /// Significant digits that are written of a number in exponent form.
 const EXPONENT_DIGITS_MAX: usize = 18;
 
-/// A double as C's `strtod` reads one, with Redis's restrictions: the whole text, no blanks in front, no NaN, nothing that is too large or too small.
-/// Infinity is fine.
+/// A double as C's `strtod` reads one, with Redis's restrictions: the whole text, no blanks in front, no NaN, nothing that is too
+/// large or too small. Infinity is fine.
 pub fn parse_double(text: &[u8]) -> Option<f64> {
     let text = core::str::from_utf8(text).ok()?;
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -25,8 +25,8 @@ pub fn parse_double(text: &[u8]) -> Option<f64> {
     (!is_number || (value.is_finite() && !vanished)).then_some(value)
 }
 
-/// The same as Redis reads the bounds of ranges of scores, which is what `strtod` reads to its end: up to a NUL, blanks in front are fine, nothing at all
-/// is zero, and what is too large or too small for a double is infinite or zero.
+/// The same as Redis reads the bounds of ranges of scores, which is what `strtod` reads to its end: up to a NUL, blanks in front
+/// are fine, nothing at all is zero, and what is too large or too small for a double is infinite or zero.
 pub fn parse_double_loosely(text: &[u8]) -> Option<f64> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {

@@ -351,7 +351,8 @@ mod tests {
         let expected: Vec<_> = (0..50).map(|at| (word(6 * at), f64::from(4 * at) + 8.0)).collect();
         assert_eq!(outcome(&call, Operation::Intersection), expected);
         let union = outcome(&call, Operation::Union);
-        let is_in = |at: &u32| *at < 300 || at % 3 == 0 || (at % 2 == 0 && *at < 600);
+        let is_in =
+            |at: &u32| *at < 300 || at.is_multiple_of(3) || (at.is_multiple_of(2) && *at < 600);
         assert_eq!(union.len(), 1 + (0..900).filter(is_in).count());
         call.aggregate = Aggregate::Max;
         assert!(outcome(&call, Operation::Union).contains(&(b"word".to_vec(), 5.0)));
