@@ -19,6 +19,10 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("SCRIPT|EXISTS", "readonly", "the cache of scripts is part of the state"),
     ("SCRIPT|FLUSH", "write", "the cache of scripts is part of the state"),
     ("SCRIPT|LOAD", "write", "the cache of scripts is part of the state"),
+    ("ZRANK", "arity=-3", "WITHSCORE came with Redis 7.2"),
+    ("ZRANK", "arity=3", "WITHSCORE came with Redis 7.2"),
+    ("ZREVRANK", "arity=-3", "WITHSCORE came with Redis 7.2"),
+    ("ZREVRANK", "arity=3", "WITHSCORE came with Redis 7.2"),
 ];
 
 /// Flags that both sides have, as Redis calls them; `@` stands before an ACL category.

@@ -73,6 +73,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("TIME", "is log time"),
     ("TOUCH", "there is no access time to touch: it counts keys"),
     ("UNLINK", "is DEL"),
+    ("ZRANDMEMBER", "a count below -1048576 is refused"),
+    ("ZRANK", "WITHSCORE is of Redis 7.2"),
+    ("ZREVRANK", "WITHSCORE is of Redis 7.2"),
+    ("ZSCAN", "in another order, which is the same on every node"),
 ];
 
 const OWN: &str =

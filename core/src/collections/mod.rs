@@ -23,7 +23,7 @@ pub(crate) use packed::{Packed, length_and_rest, put_length};
 pub(crate) use set::{Boxed as BoxedSet, Form as SetForm, Members, Set};
 pub(crate) use sorted::{Sorted, term as entry_term};
 pub(crate) use tree::Tree;
-pub(crate) use zset::{Large as ZsetTree, Ranked, Zset};
+pub(crate) use zset::{Large as ZsetTree, Zset};
 
 /// Entries (fields, members) of a small hash, set or sorted set: `hash-max-listpack-entries` and its kin.
 const SMALL_ENTRIES_MAX: usize = 128;

@@ -1,4 +1,5 @@
-//! Sorted sets: members by score, those of one score by their bytes. Small: packed. Large: a tree in that order, and one from members to scores.
+//! Sorted sets: members by score, those of one score by their bytes. Small: packed. Large: a tree in that order, and one from
+//! members to scores.
 //!
 //! An entry is the score, as eight bytes whose order is that of the scores, and the member. So the order of members is that of bytes, and a
 //! range of scores or members is one of ranks. Minus zero is zero, as in Redis's small sorted sets.
@@ -7,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::packed::{Entries, Packed};
-use super::sorted::{Sorted, beginning_of, word_and_rest};
+use super::sorted::{Sorted, beginning_of};
 use super::tree::{Iter, IterBack, Tree};
 use super::{SMALL_ENTRIES_MAX, is_small_word};
 
@@ -134,12 +135,19 @@ impl Default for Zset {
 }
 
 impl Zset {
-    /// An empty one that is about to get so many members, the longest of which has this length: Redis chooses its form by that.
-    pub(crate) fn for_members(count: usize, longest: &[u8]) -> Self {
-        if count <= SMALL_ENTRIES_MAX && is_small_word(longest) {
+    /// An empty one that is about to get so many members, of which this is the first: Redis chooses its form by that.
+    pub(crate) fn for_members(count: usize, first: &[u8]) -> Self {
+        if count <= SMALL_ENTRIES_MAX && is_small_word(first) {
             Self::default()
         } else {
             Self::Large(Box::default())
+        }
+    }
+
+    /// So many members are about to be set, new or not: Redis chooses the form by that as well.
+    pub(crate) fn expect(&mut self, count: usize) {
+        if count > SMALL_ENTRIES_MAX && matches!(self, Self::Small(_)) {
+            self.enlarge();
         }
     }
 
@@ -215,9 +223,11 @@ impl Zset {
         {
             self.enlarge();
         }
-        let rank = self.seek(&entry);
         match self {
-            Self::Small(packed) => packed.insert(rank, &entry),
+            Self::Small(packed) => {
+                let rank = packed.iter().take_while(|own| *own < &entry[..]).count();
+                packed.insert(rank, &entry);
+            }
             Self::Large(large) => large.insert(&entry),
         }
         old
@@ -241,6 +251,14 @@ impl Zset {
                 });
             }
         }
+    }
+
+    /// The member at a rank, with its score.
+    pub(crate) fn nth(&self, rank: usize) -> Option<(&[u8], f64)> {
+        parts(match self {
+            Self::Small(packed) => packed.get(rank)?,
+            Self::Large(large) => large.order.entries().get(rank)?,
+        })
     }
 
     /// From a rank on, upwards.
@@ -286,17 +304,6 @@ impl Zset {
         }
         *self = Self::Large(Box::new(large));
     }
-
-    /// The result of a command that makes a whole sorted set is small if it fits, whatever it was gathered in.
-    pub(crate) fn settle(&mut self) {
-        let fits = self.len() <= SMALL_ENTRIES_MAX
-            && self.iter_from(0).all(|(member, _)| is_small_word(member));
-        if let Self::Large(large) = self
-            && fits
-        {
-            *self = Self::Small(Packed::of(large.order.iter()));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -319,10 +326,11 @@ mod tests {
         let mut rng = Rng::seeded(8);
         for members in [25, 128, 900] {
             let (mut zset, mut model) = (Zset::default(), BTreeMap::<Vec<u8>, f64>::new());
-            for round in 0..4000 {
+            for round in 0..4000_i32 {
                 let member = rng.below(members).to_le_bytes()[..2].to_vec();
-                let score = [0.0, -0.0, 1.5, -1.5, f64::INFINITY, f64::NEG_INFINITY, round as f64]
-                    [rng.below(7) as usize];
+                let score =
+                    [0.0, -0.0, 1.5, -1.5, f64::INFINITY, f64::NEG_INFINITY, f64::from(round)]
+                        [rng.below(7) as usize];
                 match rng.below(4) {
                     0 => assert_eq!(zset.remove(&member), model.remove(&member)),
                     1 if rng.below(50) == 0 => {
@@ -344,8 +352,10 @@ mod tests {
             order.sort_by(|one, other| one.partial_cmp(other).expect("no NaN"));
             let pairs = |iter: Ranked<'_>| iter.map(|(m, s)| (s, m.to_vec())).collect::<Vec<_>>();
             assert_eq!(pairs(zset.iter_from(0)), order);
+            assert_eq!(zset.nth(order.len()), None);
             for (rank, (score, member)) in order.iter().enumerate() {
                 assert_eq!(zset.rank(member), Some((rank, *score)));
+                assert_eq!(zset.nth(rank), Some((&member[..], *score)));
                 let below = order.iter().filter(|other| other.0 < *score).count();
                 let or_equal = order.iter().filter(|other| other.0 <= *score).count();
                 assert_eq!(zset.count_below(*score, false), below);
@@ -355,10 +365,6 @@ mod tests {
             back.reverse();
             assert_eq!(back, order);
             check(&zset);
-            let is_small = zset.len() <= 128;
-            zset.settle();
-            assert_eq!(matches!(zset, Zset::Small(_)), is_small);
-            assert_eq!(pairs(zset.iter_from(0)), order);
         }
     }
 
@@ -366,7 +372,9 @@ mod tests {
     fn members_of_one_score_are_in_the_order_of_their_bytes() {
         for count in [50, 500_u16] {
             let mut zset = Zset::default();
-            (0..count).rev().for_each(|number| drop(zset.set(&number.to_be_bytes(), 7.0)));
+            for number in (0..count).rev() {
+                zset.set(&number.to_be_bytes(), 7.0);
+            }
             for number in 0..count {
                 let member = number.to_be_bytes();
                 assert_eq!(zset.count_lex_below(&member, false), usize::from(number));
@@ -374,6 +382,22 @@ mod tests {
             }
             check(&zset);
         }
+    }
+
+    #[test]
+    fn what_is_to_come_decides_the_form() {
+        for (count, first, is_small) in [(128, 64, true), (129, 64, false), (1, 65, false)] {
+            let zset = Zset::for_members(count, &alloc::vec![b'x'; first]);
+            assert_eq!(matches!(zset, Zset::Small(_)), is_small);
+        }
+        let mut zset = Zset::default();
+        zset.set(b"a", 1.0);
+        zset.expect(128);
+        assert!(matches!(zset, Zset::Small(_)));
+        zset.expect(129);
+        assert!(matches!(zset, Zset::Large(_)));
+        assert_eq!(zset.nth(0), Some((&b"a"[..], 1.0)));
+        check(&zset);
     }
 
     /// Bytes that are damaged are no sorted set.

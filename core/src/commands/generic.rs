@@ -480,7 +480,7 @@ pub(super) fn index(args: &mut Args<'_>) -> Result<i64> {
 }
 
 /// Reads as C's `strtoul` does, with its end at a NUL and the wrap of a minus; blanks before the number are refused.
-fn parse_cursor(word: &[u8]) -> Option<u64> {
+pub(super) fn parse_cursor(word: &[u8]) -> Option<u64> {
     let text = word.split(|byte| *byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text {
         [] => return Some(0),

@@ -19,6 +19,7 @@ mod lookup;
 mod scripting;
 mod sort;
 mod string;
+mod zset;
 
 pub use lookup::{
     check_arity, is_container_of, keys_of, lookup, named, resolve, resolve_in_script,
@@ -210,6 +211,7 @@ pub const FAMILIES: &[Family] = &[
     scripting::FAMILY,
     sort::FAMILY,
     string::FAMILY,
+    zset::FAMILY,
 ];
 
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told

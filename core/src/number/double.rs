@@ -8,14 +8,15 @@ const INTEGER_MAX: f64 = 4_503_599_627_370_495.0;
 /// Significant digits that are written of a number in exponent form.
 const EXPONENT_DIGITS_MAX: usize = 18;
 
-/// A double as C's `strtod` reads one, with Redis's restrictions: the whole text, no blanks in front, no NaN, nothing that is too large or too small.
-/// Infinity is fine.
+/// A double as C's `strtod` reads one, with Redis's restrictions: the whole text, no blanks in front, no NaN, nothing that is too
+/// large or too small. Infinity is fine.
 pub fn parse_double(text: &[u8]) -> Option<f64> {
     let text = core::str::from_utf8(text).ok()?;
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if let Some(digits) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
-        let value = parse_hex(digits)?;
-        return Some(if text.starts_with('-') { -value } else { value });
+    if let Some(digits) = hex_digits(unsigned) {
+        let (value, vanished) = parse_hex(digits)?;
+        let value = if text.starts_with('-') { -value } else { value };
+        return (value.is_finite() && !vanished).then_some(value);
     }
     let is_number = unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.');
     let value: f64 = text.parse().ok().filter(|value: &f64| !value.is_nan())?;
@@ -24,8 +25,29 @@ pub fn parse_double(text: &[u8]) -> Option<f64> {
     (!is_number || (value.is_finite() && !vanished)).then_some(value)
 }
 
-/// Hexadecimal digits with an optional point and a binary exponent.
-fn parse_hex(text: &str) -> Option<f64> {
+/// The same as Redis reads the bounds of ranges of scores, which is what `strtod` reads to its end: up to a NUL, blanks in front
+/// are fine, nothing at all is zero, and what is too large or too small for a double is infinite or zero.
+pub fn parse_double_loosely(text: &[u8]) -> Option<f64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let is_blank = |byte: char| byte == ' ' || ('\t'..='\r').contains(&byte);
+    let text = core::str::from_utf8(text).ok()?.trim_start_matches(is_blank);
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if let Some(digits) = hex_digits(unsigned) {
+        let (value, _) = parse_hex(digits)?;
+        return Some(if text.starts_with('-') { -value } else { value });
+    }
+    text.parse().ok().filter(|value: &f64| !value.is_nan())
+}
+
+fn hex_digits(unsigned: &str) -> Option<&str> {
+    unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X"))
+}
+
+/// Hexadecimal digits with an optional point and a binary exponent; and whether they say more than zero, and come to that.
+fn parse_hex(text: &str) -> Option<(f64, bool)> {
     let (digits, exponent) = match text.split_once(['p', 'P']) {
         Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
         None => (text, 0),
@@ -51,7 +73,7 @@ fn parse_hex(text: &str) -> Option<f64> {
     for _ in 0..scale.unsigned_abs().min(2400) {
         value *= step;
     }
-    (value.is_finite() && (value == 0.0) == (mantissa == 0)).then_some(value)
+    Some((value, value == 0.0 && mantissa != 0))
 }
 
 /// A double as Redis 7.2 and later write it: the fewest digits that read back as the same one.
@@ -65,7 +87,9 @@ pub fn print_double(value: f64) -> String {
     if value == 0.0 {
         return String::from(if value.is_sign_negative() { "-0" } else { "0" });
     }
-    if (-INTEGER_MAX..=INTEGER_MAX).contains(&value) && value == (value as i64) as f64 {
+    if (-INTEGER_MAX..=INTEGER_MAX).contains(&value)
+        && value.to_bits() == (value as i64 as f64).to_bits()
+    {
         return format!("{}", value as i64);
     }
     let sign = if value < 0.0 { "-" } else { "" };
@@ -129,6 +153,30 @@ mod tests {
             assert_eq!(parse_double(text.as_bytes()), value, "{text:?}");
         }
         assert_eq!(parse_double(b"0x1fffffffffffff8"), Some(144_115_188_075_855_872.0));
+    }
+
+    #[test]
+    fn bounds_are_read_as_by_strtod() {
+        for (text, value) in [
+            ("", Some(0.0)),
+            ("\0", Some(0.0)),
+            ("1\0x", Some(1.0)),
+            (" \t\x0b1.5", Some(1.5)),
+            ("-1e400", Some(f64::NEG_INFINITY)),
+            ("1e-400", Some(0.0)),
+            ("0x1p99999", Some(f64::INFINITY)),
+            ("-0x1p-99999", Some(0.0)),
+            ("+inf", Some(f64::INFINITY)),
+            ("-INFINITY", Some(f64::NEG_INFINITY)),
+            (" ", None),
+            ("1 ", None),
+            ("nan", None),
+            ("x", None),
+            ("--1", None),
+            ("(1", None),
+        ] {
+            assert_eq!(parse_double_loosely(text.as_bytes()), value, "{text:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod extended;
 
 use alloc::vec::Vec;
 
-pub use double::{parse_double, print_double};
+pub use double::{parse_double, parse_double_loosely, print_double};
 pub use extended::Extended;
 
 /// A canonical decimal 64-bit integer, as Redis's `string2ll` takes it: no spaces, no plus sign, no leading zeroes.

@@ -102,8 +102,9 @@ pub fn quote(bytes: &[u8]) -> String {
 
 /// Whether the order of a command's answer is no promise: it is shown sorted.
 pub fn is_unordered(argv: &[Vec<u8>]) -> bool {
+    let unordered = ["KEYS", "SCAN", "ZSCAN"];
     argv.first().is_some_and(|name| {
-        name.eq_ignore_ascii_case(b"KEYS") || name.eq_ignore_ascii_case(b"SCAN")
+        unordered.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
     })
 }
 
