@@ -92,7 +92,7 @@ impl Ints {
     pub(crate) fn remove_at(&mut self, rank: usize) {
         let width = self.width();
         let mut bytes = core::mem::take(&mut self.0).into_vec();
-        bytes.drain(1 + rank * width..1 + (rank + 1) * width);
+        bytes.drain(1 + rank * width..=(rank + 1) * width);
         self.0 = bytes.into_boxed_slice();
     }
 }
