@@ -12,6 +12,7 @@ mod expiry;
 mod generic;
 mod keyspace;
 mod lookup;
+mod scan;
 mod scripting;
 mod string;
 
