@@ -5,11 +5,14 @@ use alloc::vec::Vec;
 
 use crate::access::TypeName;
 use crate::collections::{BoxedSet, Grave, Hash, List, Set, SetForm, Tree, Zset};
+use crate::number::parse_int;
 
 /// Stands for "no deadline" in [`Record::expires_at`].
 pub(crate) const NEVER: u64 = u64::MAX;
 /// Strings up to this length need no allocation.
 const SHORT_BYTES_MAX: usize = 22;
+/// Redis keeps strings up to this length in one piece with their header.
+const EMBEDDED_BYTES_MAX: usize = 44;
 /// What a key costs beside its bytes, for the memory estimate: item, table bucket, allocation.
 const KEY_OVERHEAD_BYTES: u64 = 104;
 /// The same for an entry of a tree: its length, and its share of the nodes.
@@ -102,6 +105,26 @@ impl Value {
             },
             Self::Zset(Zset::Small(_)) => tag::ZSET_SMALL,
             Self::Zset(Zset::Large(_)) => tag::ZSET_LARGE,
+        }
+    }
+
+    /// The form, as Redis calls it. Of a string this says no more than its bytes do.
+    pub(crate) fn encoding(&self) -> &'static str {
+        match self.tag() {
+            tag::LIST_SMALL
+            | tag::LIST_LARGE
+            | tag::HASH_SMALL
+            | tag::SET_SMALL
+            | tag::ZSET_SMALL => "listpack",
+            tag::LIST_QUICK => "quicklist",
+            tag::HASH_LARGE | tag::SET_LARGE => "hashtable",
+            tag::SET_INTS => "intset",
+            tag::ZSET_LARGE => "skiplist",
+            _ => match self.as_string().unwrap_or_default() {
+                bytes if parse_int(bytes).is_some() => "int",
+                bytes if bytes.len() <= EMBEDDED_BYTES_MAX => "embstr",
+                _ => "raw",
+            },
         }
     }
 

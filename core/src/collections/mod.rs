@@ -5,6 +5,7 @@
 //! it, also one that was restored, and a cursor is a hash: nothing that stays is missed, nothing comes twice.
 //! See docs/decisions/2026-11-28-collections.md.
 
+mod algebra;
 mod grave;
 mod hash;
 mod ints;

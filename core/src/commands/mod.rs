@@ -10,10 +10,14 @@ pub mod args;
 mod connection;
 mod expiry;
 mod generic;
+mod hash;
 mod keyspace;
 mod lookup;
+mod object;
+mod random;
 mod scan;
 mod scripting;
+mod set;
 mod string;
 
 pub use lookup::{
@@ -180,8 +184,16 @@ pub struct Family<H: 'static = Handler> {
 }
 
 /// Every family, in the order of docs/commands.md.
-pub const FAMILIES: &[Family] =
-    &[connection::FAMILY, generic::FAMILY, keyspace::FAMILY, scripting::FAMILY, string::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    connection::FAMILY,
+    generic::FAMILY,
+    hash::FAMILY,
+    keyspace::FAMILY,
+    object::FAMILY,
+    scripting::FAMILY,
+    set::FAMILY,
+    string::FAMILY,
+];
 
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told
 /// that it may not, instead of that there is no such command.

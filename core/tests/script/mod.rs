@@ -100,11 +100,26 @@ pub fn quote(bytes: &[u8]) -> String {
     format!("\"{}\"", bytes.escape_ascii())
 }
 
+/// Commands whose answer has an order that is no promise.
+const UNORDERED: [&str; 11] = [
+    "HGETALL", "HKEYS", "HSCAN", "HVALS", "KEYS", "SCAN", "SDIFF", "SINTER", "SMEMBERS", "SSCAN",
+    "SUNION",
+];
+/// Commands that choose by the seed that they run with.
+const RANDOM: [&str; 4] = ["HRANDFIELD", "RANDOMKEY", "SPOP", "SRANDMEMBER"];
+
+fn is_one_of(names: &[&str], name: &[u8]) -> bool {
+    names.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
+}
+
 /// Whether the order of a command's answer is no promise: it is shown sorted.
 pub fn is_unordered(argv: &[Vec<u8>]) -> bool {
-    argv.first().is_some_and(|name| {
-        name.eq_ignore_ascii_case(b"KEYS") || name.eq_ignore_ascii_case(b"SCAN")
-    })
+    argv.first().is_some_and(|name| is_one_of(&UNORDERED, name) || is_random(name))
+}
+
+/// Whether a command answers by chance, so that to read it twice is not to read the same.
+pub fn is_random(name: &[u8]) -> bool {
+    is_one_of(&RANDOM, name)
 }
 
 /// A reply, as far as RESP2 tells replies apart.
