@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use steadfast_core::number::print_double;
+use steadfast_core::reply::Reply;
 use steadfast_core::script::sha1_hex;
 
 /// Where the scripts are, a folder a group of commands.
@@ -135,6 +137,26 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// What the core answers.
+    pub fn of(reply: &Reply<'_>) -> Self {
+        let all = |items: &[Reply<'_>]| items.iter().map(Self::of).collect();
+        match reply {
+            Reply::Ok => Self::Simple(b"OK".to_vec()),
+            Reply::Status(text) => Self::Simple(text.to_vec()),
+            Reply::Int(number) => Self::Int(*number),
+            Reply::Bool(flag) => Self::Int(i64::from(*flag)),
+            Reply::Bulk(bytes) | Reply::Verbatim(bytes) => Self::Bulk(bytes.to_vec()),
+            Reply::Nil => Self::Nil,
+            Reply::NilArray => Self::NilArray,
+            Reply::Array(items) | Reply::Set(items) => Self::Array(all(items)),
+            Reply::Map(pairs) | Reply::Pairs(pairs) => Self::Array(
+                pairs.iter().flat_map(|(key, value)| [Self::of(key), Self::of(value)]).collect(),
+            ),
+            Reply::Double(number) => Self::Bulk(print_double(*number).into_bytes()),
+            Reply::Error(error) => Self::Error(error.text().to_vec()),
+        }
+    }
+
     /// In words.
     pub fn show(&self) -> String {
         match self {
