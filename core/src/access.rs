@@ -200,6 +200,11 @@ impl<'a> View<'a> {
         })
     }
 
+    /// What OBJECT calls the form of a live key's value.
+    pub fn encoding(&self, key: &[u8]) -> Option<&'static str> {
+        self.value(key).map(ValueRef::encoding)
+    }
+
     /// Keys in this database, those counted too that are past their deadline and not yet deleted (as DBSIZE does).
     pub fn key_count(&self) -> usize {
         self.keyspace.db(self.db).key_count()

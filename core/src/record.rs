@@ -5,11 +5,14 @@ use alloc::vec::Vec;
 
 use crate::access::TypeName;
 use crate::collections::{BoxedSet, Grave, Hash, List, Set, SetForm, Tree, Zset};
+use crate::number::parse_int;
 
 /// Stands for "no deadline" in [`Record::expires_at`].
 pub(crate) const NEVER: u64 = u64::MAX;
 /// Strings up to this length need no allocation.
 const SHORT_BYTES_MAX: usize = 22;
+/// Redis keeps strings up to this length in one piece with their header.
+const EMBEDDED_BYTES_MAX: usize = 44;
 /// What a key costs beside its bytes, for the memory estimate: facts, place, table bucket.
 const KEY_OVERHEAD_BYTES: u64 = 32;
 /// The same for an entry of a tree: its length, and its share of the nodes.
@@ -136,14 +139,6 @@ impl Value {
         }
     }
 
-    /// Its bytes, or none where there are entries.
-    pub(crate) fn flat(&self) -> &[u8] {
-        match self.content() {
-            Content::Bytes(bytes) => bytes,
-            Content::Entries { .. } => &[],
-        }
-    }
-
     /// Nobody needs it any more: what takes long to free is freed later.
     pub(crate) fn bury(self, grave: &mut Grave) {
         match self {
@@ -229,6 +224,26 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// The form, as Redis calls it. Of a string this says no more than its bytes do.
+    pub(crate) fn encoding(self) -> &'static str {
+        match self.tag() {
+            tag::LIST_SMALL
+            | tag::LIST_LARGE
+            | tag::HASH_SMALL
+            | tag::SET_SMALL
+            | tag::ZSET_SMALL => "listpack",
+            tag::LIST_QUICK => "quicklist",
+            tag::HASH_LARGE | tag::SET_LARGE => "hashtable",
+            tag::SET_INTS => "intset",
+            tag::ZSET_LARGE => "skiplist",
+            _ => match self.as_string().unwrap_or_default() {
+                bytes if parse_int(bytes).is_some() => "int",
+                bytes if bytes.len() <= EMBEDDED_BYTES_MAX => "embstr",
+                _ => "raw",
+            },
+        }
+    }
+
     pub(crate) fn content(self) -> Content<'a> {
         match self {
             Self::Inline(bytes) => Content::Bytes(bytes),
@@ -248,6 +263,14 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::Inline(_) => TypeName::String,
             Self::Held(value) => value.type_name(),
+        }
+    }
+
+    /// What `work` makes of the value, wherever it is.
+    pub(crate) fn with<T>(self, work: impl FnOnce(&Value) -> T) -> T {
+        match self {
+            Self::Inline(bytes) => work(&Value::string(bytes)),
+            Self::Held(value) => work(value),
         }
     }
 

@@ -555,7 +555,10 @@ mod tests {
                 2 if position < model.len() => {
                     let old = slot.replace(position, record(&mut rng, round));
                     let (_, tag, bytes, _) = &model[position];
-                    assert_eq!((old.value.tag(), old.value.flat()), (*tag, &**bytes));
+                    assert_eq!(
+                        (old.value.tag(), ValueRef::Held(&old.value).flat()),
+                        (*tag, &**bytes)
+                    );
                     model[position] = words(&slot.item(position));
                 }
                 3 if position < model.len() => {

@@ -57,10 +57,6 @@ impl Waiter {
         Self { source, db, argv, deadline, keys }
     }
 
-    pub(crate) fn keys(&self) -> &[Box<[u8]>] {
-        &self.keys
-    }
-
     /// Appends its bytes, as snapshots have them (`snapshot`).
     pub(crate) fn encode(&self, number: u64, out: &mut Vec<u8>) {
         let source = &self.source;
@@ -87,10 +83,6 @@ impl Waiter {
 }
 
 impl Waiters {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }

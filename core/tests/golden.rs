@@ -14,14 +14,12 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use goldenscript::{Command, Context, Runner};
-use script::{Answer, is_unordered, scripts, split, unroll};
+use script::{Answer, is_random, is_unordered, scripts, split, unroll};
 use steadfast_core::access::DATABASES;
 use steadfast_core::commands::{Handler, resolve};
 use steadfast_core::entry::{Watched, encode_tick, push_command, push_transaction};
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, WatchOutcome};
-use steadfast_core::number::print_double;
-use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_lua::Engine;
 use world::{NO_LIMIT, NODE, Net, World};
@@ -55,7 +53,7 @@ impl Sink for Ear {
 
     fn reply(&mut self, _sequence: u64, _position: u32, outcome: Outcome<'_>) {
         self.0 = Some(match outcome {
-            Outcome::Reply(reply) => answer(&reply),
+            Outcome::Reply(reply) => Answer::of(&reply),
             Outcome::TooLate => Answer::Error(b"too late".to_vec()),
         });
     }
@@ -67,26 +65,6 @@ impl Sink for Ear {
     fn served(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
 
     fn passed(&mut self, _sequence: u64) {}
-}
-
-fn answer(reply: &Reply<'_>) -> Answer {
-    match reply {
-        Reply::Ok => Answer::Simple(b"OK".to_vec()),
-        Reply::Status(text) => Answer::Simple(text.to_vec()),
-        Reply::Int(number) => Answer::Int(*number),
-        Reply::Bool(flag) => Answer::Int(i64::from(*flag)),
-        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => Answer::Bulk(bytes.to_vec()),
-        Reply::Nil => Answer::Nil,
-        Reply::NilArray => Answer::NilArray,
-        Reply::Array(items) | Reply::Set(items) => {
-            Answer::Array(items.iter().map(answer).collect())
-        }
-        Reply::Map(pairs) | Reply::Pairs(pairs) => Answer::Array(
-            pairs.iter().flat_map(|(key, value)| [answer(key), answer(value)]).collect(),
-        ),
-        Reply::Double(number) => Answer::Bulk(print_double(*number).into_bytes()),
-        Reply::Error(error) => Answer::Error(error.text().to_vec()),
-    }
 }
 
 fn error(text: &'static str) -> Answer {
@@ -205,13 +183,13 @@ impl Golden {
             let read = |world: &World| {
                 let clock = UnixMillis(self.world.now);
                 match world.machine.read(usize::from(db), argv, clock, 5) {
-                    ReadOutcome::Reply(reply) => answer(&reply),
+                    ReadOutcome::Reply(reply) => Answer::of(&reply),
                     ReadOutcome::AwaitStamp(at) => Answer::Int(at.0.cast_signed()),
                 }
             };
             let (here, there) = (read(&self.world), read(&self.mirror));
             assert_eq!(here, there, "the replicas read differently");
-            if !argv[0].eq_ignore_ascii_case(b"RANDOMKEY") {
+            if !is_random(argv[0]) {
                 assert_eq!(here, logged, "read and applied differ");
             }
         }

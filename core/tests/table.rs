@@ -14,6 +14,7 @@ use steadfast_core::commands::{CommandSpec, FAMILIES, Flags, lookup};
 const MEANT: &[(&str, &str, &str)] = &[
     ("ECHO", "readonly", "what is no write is a read here"),
     ("PING", "readonly", "what is no write is a read here"),
+    ("OBJECT|HELP", "readonly", "what is no write is a read here"),
     ("EVAL", "write", "a script may write, and must be the same on every replica"),
     ("EVALSHA", "write", "a script may write, and must be the same on every replica"),
     ("SCRIPT|EXISTS", "readonly", "the cache of scripts is part of the state"),

@@ -3,10 +3,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::is_small_word;
 use super::packed::{Entries, Packed};
 use super::sorted::{Sorted, beginning_of, word_and_rest};
 use super::tree::Iter;
-use super::{SMALL_ENTRIES_MAX, is_small_word};
+
+/// Fields of a small one: `hash-max-listpack-entries`.
+const FIELDS_MAX: usize = 512;
 
 /// See the file's head.
 #[derive(Clone, Debug)]
@@ -88,7 +91,7 @@ impl Hash {
                     Some(at) => packed.splice(2 * at + 1, 1, [value]),
                     None => packed.splice(usize::MAX, 0, [field, value]),
                 }
-                if packed.len() > 2 * SMALL_ENTRIES_MAX {
+                if packed.len() > 2 * FIELDS_MAX {
                     self.enlarge();
                 }
                 at.is_none()
@@ -108,7 +111,7 @@ impl Hash {
 
     /// So many fields are about to be set: more than a small hash has room for make a large one at once, as in Redis.
     pub(crate) fn expect(&mut self, fields: usize) {
-        if self.is_small() && fields > SMALL_ENTRIES_MAX {
+        if self.is_small() && fields > FIELDS_MAX {
             self.enlarge();
         }
     }
@@ -163,7 +166,7 @@ mod tests {
     #[test]
     fn changes_are_those_of_a_map() {
         let mut rng = Rng::seeded(8);
-        for fields in [20, 128, 2000] {
+        for fields in [20, 512, 4000] {
             let (mut hash, mut model) = (Hash::default(), BTreeMap::new());
             for _ in 0..5000 {
                 let field = rng.below(fields).to_le_bytes()[..3].to_vec();
@@ -184,14 +187,14 @@ mod tests {
             all.sort();
             assert!(all.into_iter().eq(model));
             assert!(hash.iter().enumerate().all(|(rank, pair)| hash.nth(rank) == Some(pair)));
-            assert_eq!(hash.is_small(), fields <= 128);
+            assert_eq!(hash.is_small(), fields <= 512);
             if let Hash::Large(sorted) = &hash {
                 sorted.check();
             }
         }
     }
 
-    /// Long words, and a 129th field, make a hash large; it stays so.
+    /// Long words, and a 513th field, make a hash large; it stays so.
     #[test]
     fn thresholds_are_those_of_redis() {
         for (field, value, small) in [(64, 64, true), (65, 1, false), (1, 65, false)] {
@@ -200,10 +203,10 @@ mod tests {
             assert_eq!(hash.is_small(), small);
         }
         let mut hash = Hash::default();
-        (0..128_u8).for_each(|field| assert!(hash.set(&[field], b"")));
-        assert!(hash.is_small() && hash.nth(127) == Some((&[127][..], b"")));
-        hash.set(&[128], b"");
-        (1..=128_u8).for_each(|field| assert!(hash.remove(&[field])));
+        (0..512_u16).for_each(|field| assert!(hash.set(&field.to_be_bytes(), b"")));
+        assert!(hash.is_small() && hash.nth(511) == Some((&[1, 255][..], b"")));
+        hash.set(&[2, 0], b"");
+        (1..=512_u16).for_each(|field| assert!(hash.remove(&field.to_be_bytes())));
         assert!(!hash.is_small() && hash.len() == 1);
     }
 
@@ -212,7 +215,7 @@ mod tests {
     fn scans_miss_nothing() {
         let mut rng = Rng::seeded(9);
         let mut hash = Hash::default();
-        (0..3000_u16).for_each(|field| drop(hash.set(&field.to_le_bytes(), b"stays")));
+        (0..3000_u16).for_each(|field| assert!(hash.set(&field.to_le_bytes(), b"stays")));
         let (mut cursor, mut seen) = (0, BTreeMap::<Vec<u8>, u32>::new());
         loop {
             let mut visited = 0;

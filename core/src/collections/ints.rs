@@ -78,13 +78,22 @@ impl Ints {
     /// Adds a number; whether it is new.
     pub(crate) fn add(&mut self, number: i64) -> bool {
         let Err(rank) = self.find(number) else { return false };
-        let width = width_of(number).max(self.width());
+        let (old, width) = (self.width(), width_of(number).max(self.width()));
         let mut bytes = Vec::with_capacity(1 + (self.len() + 1) * width);
         bytes.push(width as u8);
-        let mut put = |number: i64| bytes.extend_from_slice(&number.to_le_bytes()[..width]);
-        self.iter().take(rank).for_each(&mut put);
-        put(number);
-        self.iter().skip(rank).for_each(&mut put);
+        if width == old {
+            let (below, above) = self.0[1..].split_at(rank * width);
+            bytes.extend_from_slice(below);
+            bytes.extend_from_slice(&number.to_le_bytes()[..width]);
+            bytes.extend_from_slice(above);
+        } else {
+            // As wide as no other: it is the first or the last.
+            let (first, last) =
+                if number < 0 { (Some(number), None) } else { (None, Some(number)) };
+            for number in first.into_iter().chain(self.iter()).chain(last) {
+                bytes.extend_from_slice(&number.to_le_bytes()[..width]);
+            }
+        }
         self.0 = bytes.into_boxed_slice();
         true
     }
@@ -92,7 +101,7 @@ impl Ints {
     pub(crate) fn remove_at(&mut self, rank: usize) {
         let width = self.width();
         let mut bytes = core::mem::take(&mut self.0).into_vec();
-        bytes.drain(1 + rank * width..1 + (rank + 1) * width);
+        bytes.drain(1 + rank * width..=(rank + 1) * width);
         self.0 = bytes.into_boxed_slice();
     }
 }

@@ -187,7 +187,8 @@ impl List {
         }
     }
 
-    /// Whether OBJECT ENCODING says `listpack`.
+    /// Of tests: whether OBJECT ENCODING says `listpack`.
+    #[cfg(test)]
     pub(crate) fn is_listpack(&self) -> bool {
         match self {
             Self::Small(_) => true,

@@ -5,6 +5,7 @@
 //! it, also one that was restored, and a cursor is a hash: nothing that stays is missed, nothing comes twice.
 //! See docs/decisions/2026-11-28-collections.md.
 
+mod algebra;
 mod grave;
 mod hash;
 mod ints;
@@ -16,16 +17,16 @@ mod tree;
 mod zset;
 
 pub(crate) use grave::Grave;
-pub(crate) use hash::{Fields, Hash};
+pub(crate) use hash::Hash;
 pub(crate) use ints::Ints;
-pub(crate) use list::{Elements, End, Large as ListTree, List, element_term};
+pub(crate) use list::{End, Large as ListTree, List, element_term};
 pub(crate) use packed::{Packed, length_and_rest, put_length};
-pub(crate) use set::{Boxed as BoxedSet, Form as SetForm, Members, Set};
+pub(crate) use set::{Boxed as BoxedSet, Form as SetForm, Set};
 pub(crate) use sorted::{Sorted, term as entry_term};
 pub(crate) use tree::Tree;
 pub(crate) use zset::{Large as ZsetTree, Zset};
 
-/// Entries (fields, members) of a small hash, set or sorted set: `hash-max-listpack-entries` and its kin.
+/// Members of a small set or sorted set: `set-max-listpack-entries` and `zset-max-listpack-entries`. Of hashes there may be more.
 const SMALL_ENTRIES_MAX: usize = 128;
 /// Bytes of any word in a small hash, set or sorted set: `hash-max-listpack-value` and its kin.
 const SMALL_WORD_BYTES_MAX: usize = 64;

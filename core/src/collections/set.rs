@@ -186,6 +186,18 @@ impl Set {
         }
     }
 
+    /// So many members are about to be added: more than its form has room for make it large at once, as in Redis.
+    pub(crate) fn expect(&mut self, members: usize) {
+        let room = match self.form() {
+            Form::Ints(_) => INTS_MAX,
+            Form::Small(_) => SMALL_ENTRIES_MAX,
+            Form::Large(_) => return,
+        };
+        if members > room {
+            self.enlarge();
+        }
+    }
+
     /// Takes the member at a rank out, which is below the length.
     pub(crate) fn remove_at(&mut self, rank: usize) {
         match self.form_mut() {
@@ -287,6 +299,22 @@ mod tests {
             if let Form::Large(sorted) = set.form() {
                 sorted.check();
             }
+        }
+    }
+
+    #[test]
+    fn what_is_expected_decides_the_form() {
+        for (first, members, becomes) in [
+            (&b"1"[..], 512, "intset"),
+            (b"1", 513, "hashtable"),
+            (b"x", 128, "listpack"),
+            (b"x", 129, "hashtable"),
+        ] {
+            let mut set = Set::for_members(first, 1);
+            set.add(first);
+            set.expect(members);
+            assert_eq!((form(&set), set.len()), (becomes, 1));
+            assert!(set.contains(first));
         }
     }
 

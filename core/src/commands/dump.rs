@@ -45,7 +45,7 @@ pub(super) const FAMILY: Family = Family {
 
 fn dump<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
     let value = view.value(args.bytes()?);
-    Ok(value.map_or(Reply::Nil, |value| Reply::bulk_owned(rdb::dump(value))))
+    Ok(value.map_or(Reply::Nil, |value| Reply::bulk_owned(value.with(rdb::dump))))
 }
 
 fn restore(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::args::Args;
 use super::expiry::{ExpiryOption, deadline_or_past};
+use super::scan::{self, ScanOptions, Scanned};
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 use crate::access::{DATABASES, KeyFacts, Txn, TypeName, View};
 use crate::canary::{Canary, is_planted};
@@ -416,32 +417,16 @@ fn renamenx(tx: &mut Txn<'_>, mut args: Args<'_>) -> Result<Reply<'static>> {
 }
 
 fn scan<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
-    let cursor = parse_cursor(args.bytes()?).ok_or(ReplyError::fixed("ERR invalid cursor"))?;
-    let (mut pattern, mut count, mut wanted) = (None, 10_i64, None);
-    while args.has_more() {
-        if args.eat("MATCH") {
-            pattern = Some(args.bytes()?);
-        } else if args.eat("COUNT") {
-            count = args.int()?;
-            if count < 1 {
-                return Err(ReplyError::SYNTAX);
-            }
-        } else if args.eat("TYPE") {
-            wanted = Some(args.bytes()?);
-        } else {
-            return Err(ReplyError::SYNTAX);
-        }
-    }
+    let cursor = scan::cursor(&mut args)?;
+    let options = ScanOptions::parse(&mut args, Scanned::Keys)?;
     let mut found = Vec::new();
-    let next = view.scan(cursor, usize::try_from(count).unwrap_or(usize::MAX), &mut |key, kind| {
-        let fits = pattern.is_none_or(|pattern| glob::matches(pattern, key))
-            && wanted.is_none_or(|wanted| name_of(kind).as_bytes().eq_ignore_ascii_case(wanted));
-        if fits {
+    let next = view.scan(cursor, options.count, &mut |key, kind| {
+        let is_wanted = |wanted: &[u8]| name_of(kind).as_bytes().eq_ignore_ascii_case(wanted);
+        if options.fits(key) && options.wanted.is_none_or(is_wanted) {
             found.push(Reply::bulk(key));
         }
     });
-    let next = alloc::format!("{next}").into_bytes();
-    Ok(Reply::Array([Reply::bulk_owned(next), Reply::Array(found)].into()))
+    Ok(scan::reply(next, found))
 }
 
 fn ttl<'a>(view: &View<'a>, args: Args<'_>) -> Result<Reply<'a>> {
@@ -477,22 +462,6 @@ pub(super) fn index(args: &mut Args<'_>) -> Result<i64> {
         ));
     }
     Ok(index)
-}
-
-/// Reads as C's `strtoul` does, with its end at a NUL and the wrap of a minus; blanks before the number are refused.
-pub(super) fn parse_cursor(word: &[u8]) -> Option<u64> {
-    let text = word.split(|byte| *byte == 0).next().unwrap_or_default();
-    let (negative, digits) = match text {
-        [] => return Some(0),
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value: u64 = core::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 /// -2 without the key, -1 without an expiry, else what `tell` makes of the deadline and now.

@@ -25,7 +25,7 @@ pub(super) const FAMILY: Family = Family {
             name: "BLMOVE",
             arity: Arity::Exactly(6),
             keys: Keys::Range { first: 1, last: 2, step: 1 },
-            flags: Flags::DENY_OOM.and(Flags::BLOCKING),
+            flags: Flags::DENY_OOM.and(Flags::NO_SCRIPT).and(Flags::BLOCKING),
             handler: block(blmove, NothingCame::Nil),
             docs: Docs {
                 summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available otherwise.",
@@ -38,7 +38,7 @@ pub(super) const FAMILY: Family = Family {
             name: "BLMPOP",
             arity: Arity::AtLeast(5),
             keys: Keys::Counted { at: 2 },
-            flags: Flags::BLOCKING,
+            flags: Flags::NO_SCRIPT.and(Flags::BLOCKING),
             handler: block(blmpop, NothingCame::NilArray),
             docs: Docs {
                 summary: "Pops the first elements from one of several lists. Blocks until an element is available otherwise.",
@@ -51,7 +51,7 @@ pub(super) const FAMILY: Family = Family {
             name: "BLPOP",
             arity: Arity::AtLeast(3),
             keys: Keys::Range { first: 1, last: -2, step: 1 },
-            flags: Flags::BLOCKING,
+            flags: Flags::NO_SCRIPT.and(Flags::BLOCKING),
             handler: block(blpop, NothingCame::NilArray),
             docs: Docs {
                 summary: "Removes and returns the first element in a list. Blocks until an element is available otherwise.",
@@ -64,7 +64,7 @@ pub(super) const FAMILY: Family = Family {
             name: "BRPOP",
             arity: Arity::AtLeast(3),
             keys: Keys::Range { first: 1, last: -2, step: 1 },
-            flags: Flags::BLOCKING,
+            flags: Flags::NO_SCRIPT.and(Flags::BLOCKING),
             handler: block(brpop, NothingCame::NilArray),
             docs: Docs {
                 summary: "Removes and returns the last element in a list. Blocks until an element is available otherwise.",
@@ -77,7 +77,7 @@ pub(super) const FAMILY: Family = Family {
             name: "BRPOPLPUSH",
             arity: Arity::Exactly(4),
             keys: Keys::Range { first: 1, last: 2, step: 1 },
-            flags: Flags::DENY_OOM.and(Flags::BLOCKING),
+            flags: Flags::DENY_OOM.and(Flags::NO_SCRIPT).and(Flags::BLOCKING),
             handler: block(brpoplpush, NothingCame::Nil),
             docs: Docs {
                 summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available otherwise.",

@@ -12,11 +12,16 @@ mod connection;
 mod dump;
 mod expiry;
 mod generic;
+mod hash;
 mod keyspace;
 mod list;
 mod list_blocking;
 mod lookup;
+mod object;
+mod random;
+mod scan;
 mod scripting;
+mod set;
 mod sort;
 mod string;
 mod zset;
@@ -205,10 +210,13 @@ pub const FAMILIES: &[Family] = &[
     connection::FAMILY,
     dump::FAMILY,
     generic::FAMILY,
+    hash::FAMILY,
     keyspace::FAMILY,
     list::FAMILY,
     list_blocking::FAMILY,
+    object::FAMILY,
     scripting::FAMILY,
+    set::FAMILY,
     sort::FAMILY,
     string::FAMILY,
     zset::FAMILY,

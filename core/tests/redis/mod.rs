@@ -106,7 +106,8 @@ impl Wire {
         };
         let flags: Vec<&str> = FLAGS.into_iter().filter(has).collect();
         let [arity, first, last, step] = [arity, first, last, step].map(Answer::show);
-        Ok(format!("{name} arity={arity} keys={first},{last},{step} {}", flags.join(" ")))
+        let line = format!("{name} arity={arity} keys={first},{last},{step} {}", flags.join(" "));
+        Ok(line.trim_end().to_owned())
     }
 
     fn answer(&mut self) -> Result<Answer, Box<dyn Error>> {

@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use steadfast_core::number::print_double;
+use steadfast_core::reply::Reply;
 use steadfast_core::script::sha1_hex;
 
 /// Where the scripts are, a folder a group of commands.
@@ -100,12 +102,26 @@ pub fn quote(bytes: &[u8]) -> String {
     format!("\"{}\"", bytes.escape_ascii())
 }
 
+/// Commands whose answer has an order that is no promise.
+const UNORDERED: [&str; 12] = [
+    "HGETALL", "HKEYS", "HSCAN", "HVALS", "KEYS", "SCAN", "SDIFF", "SINTER", "SMEMBERS", "SSCAN",
+    "SUNION", "ZSCAN",
+];
+/// Commands that choose by the seed that they run with.
+const RANDOM: [&str; 5] = ["HRANDFIELD", "RANDOMKEY", "SPOP", "SRANDMEMBER", "ZRANDMEMBER"];
+
+fn is_one_of(names: &[&str], name: &[u8]) -> bool {
+    names.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
+}
+
 /// Whether the order of a command's answer is no promise: it is shown sorted.
 pub fn is_unordered(argv: &[Vec<u8>]) -> bool {
-    let unordered = ["KEYS", "SCAN", "ZSCAN"];
-    argv.first().is_some_and(|name| {
-        unordered.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
-    })
+    argv.first().is_some_and(|name| is_one_of(&UNORDERED, name) || is_random(name))
+}
+
+/// Whether a command answers by chance, so that to read it twice is not to read the same.
+pub fn is_random(name: &[u8]) -> bool {
+    is_one_of(&RANDOM, name)
 }
 
 /// A reply, as far as RESP2 tells replies apart.
@@ -121,6 +137,26 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// What the core answers.
+    pub fn of(reply: &Reply<'_>) -> Self {
+        let all = |items: &[Reply<'_>]| items.iter().map(Self::of).collect();
+        match reply {
+            Reply::Ok => Self::Simple(b"OK".to_vec()),
+            Reply::Status(text) => Self::Simple(text.to_vec()),
+            Reply::Int(number) => Self::Int(*number),
+            Reply::Bool(flag) => Self::Int(i64::from(*flag)),
+            Reply::Bulk(bytes) | Reply::Verbatim(bytes) => Self::Bulk(bytes.to_vec()),
+            Reply::Nil => Self::Nil,
+            Reply::NilArray => Self::NilArray,
+            Reply::Array(items) | Reply::Set(items) => Self::Array(all(items)),
+            Reply::Map(pairs) | Reply::Pairs(pairs) => Self::Array(
+                pairs.iter().flat_map(|(key, value)| [Self::of(key), Self::of(value)]).collect(),
+            ),
+            Reply::Double(number) => Self::Bulk(print_double(*number).into_bytes()),
+            Reply::Error(error) => Self::Error(error.text().to_vec()),
+        }
+    }
+
     /// In words.
     pub fn show(&self) -> String {
         match self {

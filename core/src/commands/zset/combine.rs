@@ -90,7 +90,7 @@ impl Aggregate {
 
 impl<'a> Source<'a> {
     fn at(view: &View<'a>, key: &[u8]) -> Result<Self> {
-        let content = match view.value(key) {
+        let content = match view.collection(key)? {
             None => Content::Nothing,
             Some(value) => match (Set::of(value), Zset::of(value)) {
                 (Some(set), _) => Content::Set(set),

@@ -6,10 +6,9 @@ use alloc::vec::Vec;
 use crate::access::View;
 use crate::collections::Zset;
 use crate::commands::args::Args;
-use crate::commands::generic::parse_cursor;
+use crate::commands::scan::{self, ScanOptions, Scanned};
 use crate::error::{ReplyError, Result};
-use crate::glob;
-use crate::number::{int_bytes, parse_int, print_double};
+use crate::number::{parse_int, print_double};
 use crate::reply::Reply;
 use crate::rng::Rng;
 
@@ -52,32 +51,19 @@ pub(super) fn zrandmember<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Rep
 
 pub(super) fn zscan<'a>(view: &View<'a>, mut args: Args<'_>) -> Result<Reply<'a>> {
     let key = args.bytes()?;
-    let cursor = parse_cursor(args.bytes()?).ok_or(ReplyError::fixed("ERR invalid cursor"))?;
+    let cursor = scan::cursor(&mut args)?;
     let Some(zset) = view.get::<Zset>(key)? else {
-        return Ok(Reply::Array([Reply::bulk(b"0"), Reply::Array(Vec::new())].into()));
+        return Ok(scan::reply(0, Vec::new()));
     };
-    let (mut pattern, mut count) = (None, 10_i64);
-    while args.has_more() {
-        if args.eat("MATCH") {
-            pattern = Some(args.bytes()?);
-        } else if args.eat("COUNT") {
-            count = args.int()?;
-            if count < 1 {
-                return Err(ReplyError::SYNTAX);
-            }
-        } else {
-            return Err(ReplyError::SYNTAX);
-        }
-    }
-    let (count, mut found) = (usize::try_from(count).unwrap_or(usize::MAX), Vec::new());
-    let next = zset.scan(cursor, count, &mut |member, score| {
-        if pattern.is_none_or(|pattern| glob::matches(pattern, member)) {
+    let options = ScanOptions::parse(&mut args, Scanned::Members)?;
+    let mut found = Vec::new();
+    let next = zset.scan(cursor, options.count, &mut |member, score| {
+        if options.fits(member) {
             // A bulk string in both protocols.
             found.extend([Reply::bulk(member), Reply::bulk_owned(print_double(score))]);
         }
     });
-    let next = Reply::bulk_owned(int_bytes(next.cast_signed()));
-    Ok(Reply::Array([next, Reply::Array(found)].into()))
+    Ok(scan::reply(next, found))
 }
 
 fn below(rng: &mut Rng, bound: usize) -> usize {
