@@ -1,5 +1,5 @@
-//! Sets of integers: sorted, as wide as the widest of them needs (2, 4 or 8 bytes, little-endian), one byte in front that says which. A width
-//! never shrinks (Redis's intset).
+//! Sets of integers: sorted, as wide as the widest of them needs (2, 4 or 8 bytes, little-endian), one byte in front that says which. A
+//! width never shrinks (Redis's intset).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

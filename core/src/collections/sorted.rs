@@ -1,7 +1,7 @@
 //! A tree in the order of its entries' bytes, with the sum of their digest terms: what large hashes, sets and sorted sets are made of.
 //!
-//! The entry of a field or member begins with its hash (XXH3, not keyed: in a tree equal hashes cost nothing but a comparison) and its length,
-//! so that no entry's beginning is that of another one; a hash's value stands behind it.
+//! The entry of a field or member begins with its hash (XXH3, not keyed: in a tree equal hashes cost nothing but a comparison) and its
+//! length, so that no entry's beginning is that of another one; a hash's value stands behind it.
 
 use alloc::vec::Vec;
 

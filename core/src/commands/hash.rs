@@ -73,7 +73,8 @@ pub(super) const FAMILY: Family = Family {
             flags: Flags::FAST.and(Flags::DENY_OOM),
             handler: Handler::Write(hincrby),
             docs: Docs {
-                summary: "Increments the integer value of a field in a hash by a number. Uses 0 as initial value if the field doesn't exist.",
+                summary: "Increments the integer value of a field in a hash by a number. \
+                    Uses 0 as initial value if the field doesn't exist.",
                 syntax: "key field increment",
                 since: "2.0.0",
                 complexity: "O(1)",

@@ -169,7 +169,8 @@ pub(super) const FAMILY: Family = Family {
             flags: Flags::FAST,
             handler: Handler::Write(spop),
             docs: Docs {
-                summary: "Returns one or more random members from a set after removing them. Deletes the set if the last member was popped.",
+                summary: "Returns one or more random members from a set after removing them. \
+                    Deletes the set if the last member was popped.",
                 syntax: "key [count]",
                 since: "1.0.0",
                 complexity: "O(N) where N is the number of members returned",
