@@ -159,7 +159,6 @@ impl<'a> Reader<'a> {
                 set(member, parse_double(score)?)
             })?,
         }
-        zset.settle();
         (zset.len() > 0).then_some(zset)
     }
 
