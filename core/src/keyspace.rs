@@ -15,6 +15,7 @@ use crate::digest::{changes_form, chunk_terms, deletion_term, facts_term};
 use crate::expiry::{Deadline, Deadlines};
 use crate::hash::{SLOTS, hash_of, slot_of};
 use crate::mark::{self, Mark};
+use crate::pubsub::{self, PubSub};
 use crate::record::{Item, NEVER, Record, Value};
 use crate::slot::Slot;
 use crate::snapshot::Frozen;
@@ -52,6 +53,7 @@ pub(crate) struct Keyspace {
     scripts: BTreeMap<ScriptSha, Arc<[u8]>>,
     /// Bytes of all cached scripts.
     scripts_bytes: usize,
+    pub(crate) pubsub: PubSub,
     undo: Vec<Undo>,
     /// Databases that were flushed before a snapshot under way had written them.
     flushed: Vec<Database>,
@@ -115,6 +117,7 @@ enum Undo {
     },
     ScriptAdded(ScriptSha),
     ScriptsFlushed(BTreeMap<ScriptSha, Arc<[u8]>>),
+    PubSub(pubsub::Change),
 }
 
 impl Database {
@@ -216,6 +219,7 @@ impl Keyspace {
             touched: false,
             scripts: BTreeMap::new(),
             scripts_bytes: 0,
+            pubsub: PubSub::default(),
             undo: Vec::new(),
             flushed: Vec::new(),
             is_frozen: false,
@@ -341,6 +345,7 @@ impl Keyspace {
                 self.scripts_bytes = scripts.values().map(|body| body.len()).sum();
                 self.scripts = scripts;
             }
+            Undo::PubSub(change) => self.pubsub.undo(change),
         }
     }
 
@@ -521,6 +526,13 @@ impl Keyspace {
         let scripts = core::mem::take(&mut self.scripts);
         self.scripts_bytes = 0;
         self.undo.push(Undo::ScriptsFlushed(scripts));
+    }
+
+    /// Keeps the inverse of a change of subscriptions, or of a message; whether there was one. The revision stays: no key is touched.
+    pub(crate) fn keep_change(&mut self, change: Option<pubsub::Change>) -> bool {
+        let is_one = change.is_some();
+        self.undo.extend(change.map(Undo::PubSub));
+        is_one
     }
 
     /// Deletes keys whose deadline has come, at most `max`; answers how many. Not undone. The keys were logically

@@ -14,6 +14,7 @@ pub mod hash;
 pub mod machine;
 pub mod mark;
 pub mod number;
+pub mod pubsub;
 pub mod reply;
 pub mod script;
 pub mod scrub;

@@ -17,6 +17,7 @@ use crate::error::{ReplyError, Result};
 use crate::hash::slot_of;
 use crate::keyspace::{Database, Keyspace};
 use crate::mark::{self, Mark};
+use crate::pubsub::{Counts, Delivery, Kind, Subscriber};
 use crate::record::NEVER;
 use crate::reply::Reply;
 use crate::rng::Rng;
@@ -34,7 +35,7 @@ const EXPIRED_PER_ENTRY_MAX: usize = 1000;
 const JOINED_BYTES_MAX: usize = 1 << 30;
 
 /// How [`StateMachine::digest`] is formed. Another way has another number: digests of different releases may not be comparable.
-pub const DIGEST_VERSION: u32 = 2;
+pub const DIGEST_VERSION: u32 = 3;
 
 /// The first semantics level.
 pub const FIRST_LEVEL: u32 = 1;
@@ -50,6 +51,9 @@ pub trait Sink {
     /// The outcome of request `position` (0-based within its batch) of the own gateway's batch that ended
     /// with parcel `sequence`.
     fn reply(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>);
+    /// A client of a wanted gateway is subscribed to what was published. It hears of it in front of the reply of the command that has
+    /// published it, and behind that of the transaction; either is the next reply here.
+    fn message(&mut self, to: Subscriber, message: &Reply<'_>);
     /// The state machine passed parcel `sequence` of a wanted gateway incarnation (after the replies, if it
     /// ended a batch).
     fn passed(&mut self, sequence: u64);
@@ -172,6 +176,8 @@ impl Gateway {
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     seed: u64,
+    /// Whose request it is.
+    caller: Subscriber,
     /// Whether this node answers it.
     wanted: bool,
 }
@@ -189,6 +195,8 @@ pub struct StateMachine {
     pub(crate) keyspace: Keyspace,
     pub(crate) gateways: BTreeMap<u64, Gateway>,
     statistics: Statistics,
+    /// Messages that the request being applied has published, for the clients of wanted gateways.
+    deliveries: Vec<Delivery>,
     /// Set when an entry failed half-way.
     failed: Option<EntryError>,
     /// A snapshot that is being written between entries.
@@ -214,6 +222,7 @@ impl StateMachine {
             keyspace: Keyspace::new(),
             gateways: BTreeMap::new(),
             statistics: Statistics::default(),
+            deliveries: Vec::new(),
             failed: None,
             encoding: None,
             scrub: Scrub::default(),
@@ -319,6 +328,7 @@ impl StateMachine {
             let state = GatewayState { incarnation, passed: 0, retired: false };
             let announced = String::from(announced);
             self.gateways.insert(node, Gateway { state, announced, joined: Vec::new() });
+            self.keyspace.pubsub.remove_node(node); // its clients were those of an earlier incarnation
         }
     }
 
@@ -327,6 +337,7 @@ impl StateMachine {
         if let Some(gateway) = gateway.filter(|gateway| gateway.state.incarnation == incarnation) {
             gateway.state.retired = true;
             gateway.joined = Vec::new();
+            self.keyspace.pubsub.remove_node(node);
         }
     }
 
@@ -365,15 +376,24 @@ impl StateMachine {
         let restarted = self.statistics.requests == 0 && parcel.sequence > 1;
         if restarted && is_planted(Canary::EntryTwice) {
             for request in entry::decode_batch(&batch).flatten() {
-                let origin = Origin { seed: rng.next(), wanted: wants };
-                self.request(&request, origin, &mut argv, surroundings);
+                let caller = Subscriber { node: parcel.node, client: request.client };
+                let origin = Origin { seed: rng.next(), caller, wanted: wants };
+                self.request(&request, origin, &mut argv, surroundings, sink);
             }
         }
         for (position, request) in entry::decode_batch(&batch).flatten().enumerate() {
-            let origin = Origin { seed: rng.next(), wanted: wants };
-            let outcome = self.request(&request, origin, &mut argv, surroundings);
+            let caller = Subscriber { node: parcel.node, client: request.client };
+            let origin = Origin { seed: rng.next(), caller, wanted: wants };
+            let outcome = self.request(&request, origin, &mut argv, surroundings, sink);
+            let is_command = matches!(request.body, Body::Command(_));
+            if is_command {
+                self.deliver(sink);
+            }
             if wants {
                 sink.reply(parcel.sequence, position as u32, outcome);
+            }
+            if !is_command {
+                self.deliver(sink); // what it subscribes to is confirmed by its reply
             }
         }
         if wants {
@@ -388,6 +408,7 @@ impl StateMachine {
         origin: Origin,
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
+        sink: &dyn Sink,
     ) -> Outcome<'static> {
         if self.stamp.time > request.latest && !is_planted(Canary::LatestIgnored) {
             self.statistics.too_late += 1;
@@ -396,9 +417,9 @@ impl StateMachine {
         }
         self.statistics.requests += 1;
         Outcome::Reply(match request.body {
-            Body::Command(call) => self.call(&call, origin, argv, surroundings),
+            Body::Command(call) => self.call(&call, origin, argv, surroundings, sink),
             Body::Transaction(transaction) => {
-                self.transaction(&transaction, origin, argv, surroundings)
+                self.transaction(&transaction, origin, argv, surroundings, sink)
             }
         })
     }
@@ -409,6 +430,7 @@ impl StateMachine {
         origin: Origin,
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
+        sink: &dyn Sink,
     ) -> Reply<'static> {
         let holds = transaction.watches().all(|watch| {
             self.holds(usize::from(watch.db), watch.key, watch.present, watch.revision)
@@ -419,7 +441,7 @@ impl StateMachine {
         }
         let mut rng = Rng::seeded(origin.seed);
         let calls = transaction.calls().map(|call| {
-            self.call(&call, Origin { seed: rng.next(), ..origin }, argv, surroundings)
+            self.call(&call, Origin { seed: rng.next(), ..origin }, argv, surroundings, sink)
         });
         Reply::Array(calls.collect())
     }
@@ -448,6 +470,7 @@ impl StateMachine {
         origin: Origin,
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
+        sink: &dyn Sink,
     ) -> Reply<'static> {
         call.argv_into(argv);
         let (db, now) = (usize::from(call.db), self.stamp.time);
@@ -467,7 +490,7 @@ impl StateMachine {
         let keyspace = &mut self.keyspace;
         let argv: &[&[u8]] = argv;
         let ended = surroundings.contain(&mut |engine: &mut dyn ScriptEngine| {
-            let mut txn = Txn::new(keyspace, db, now, seed, engine);
+            let mut txn = Txn::new(keyspace, db, now, (seed, origin.caller), engine);
             reply = Some(txn.run(spec.handler, argv).unwrap_or_else(Reply::Error));
         });
         if !ended {
@@ -478,7 +501,27 @@ impl StateMachine {
             return Reply::Error(ReplyError::fixed(text));
         }
         self.keyspace.commit();
+        if self.keyspace.pubsub.has_published() {
+            self.gather_deliveries(sink);
+        }
         reply.expect("the net runs its work exactly once")
+    }
+
+    /// Messages of a command that stands: for those of this node's clients who are subscribed just now.
+    fn gather_deliveries(&mut self, sink: &dyn Sink) {
+        let wanted = |(node, gateway): (&u64, &Gateway)| {
+            sink.wants(*node, gateway.state.incarnation).then_some(*node)
+        };
+        let nodes: Vec<u64> = self.gateways.iter().filter_map(wanted).collect();
+        self.keyspace.pubsub.deliver(&nodes, &mut self.deliveries);
+    }
+
+    fn deliver(&mut self, sink: &mut dyn Sink) {
+        for Delivery { node, clients, message } in self.deliveries.drain(..) {
+            for client in clients {
+                sink.message(Subscriber { node, client }, &message);
+            }
+        }
     }
 
     // ---- reads -------------------------------------------------------------------------------------------------
@@ -589,6 +632,16 @@ impl StateMachine {
         (live.clone().take(count).map(|item| &*item.key).collect(), live.count())
     }
 
+    /// How much a client is subscribed to.
+    pub fn subscriptions_of(&self, who: Subscriber) -> Counts {
+        self.keyspace.pubsub.counts_of(who)
+    }
+
+    /// How many names of a kind clients of the cluster are subscribed to.
+    pub fn subscribed_names(&self, kind: Kind) -> usize {
+        self.keyspace.pubsub.count(kind)
+    }
+
     /// The earliest deadline of any key, for the tick that the leader proposes.
     pub fn next_deadline(&self) -> Option<UnixMillis> {
         let firsts = self.keyspace.databases.iter().filter_map(|db| db.deadlines.first());
@@ -619,6 +672,7 @@ impl StateMachine {
             put(xxh3_128(&gateway.joined));
         }
         self.keyspace.scripts().keys().for_each(|sha| put(xxh3_128(sha)));
+        put(self.keyspace.pubsub.digest());
         xxh3_128(&facts)
     }
 

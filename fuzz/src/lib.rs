@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use steadfast_core::entry::{self, Part};
 use steadfast_core::machine::{Outcome, Sink, StateMachine};
+use steadfast_core::pubsub::Subscriber;
+use steadfast_core::reply::Reply;
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use steadfast_replication::storage::recover_from_bytes;
 use steadfast_server::resp::{Decoded, Decoder, Limits, read_reply};
@@ -49,6 +51,7 @@ impl Sink for Nobody {
         true
     }
     fn reply(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
+    fn message(&mut self, _to: Subscriber, _message: &Reply<'_>) {}
     fn passed(&mut self, _sequence: u64) {}
 }
 

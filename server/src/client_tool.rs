@@ -156,7 +156,10 @@ fn raw(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::Double(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Reply::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Reply::Error(error) => out.extend_from_slice(error.text()),
-        Reply::Array(replies) | Reply::Set(replies) => {
+        Reply::Array(replies)
+        | Reply::Set(replies)
+        | Reply::Push(replies)
+        | Reply::Several(replies) => {
             return replies.iter().for_each(|reply| raw(reply, out));
         }
         Reply::Map(pairs) => {
@@ -184,7 +187,10 @@ fn pretty(reply: &Reply<'_>, indent: &str, out: &mut Vec<u8>) {
         Reply::Array(replies) | Reply::Set(replies) if replies.is_empty() => {
             "(empty array)".to_owned()
         }
-        Reply::Array(replies) | Reply::Set(replies) => return list(replies.iter(), indent, out),
+        Reply::Array(replies)
+        | Reply::Set(replies)
+        | Reply::Push(replies)
+        | Reply::Several(replies) => return list(replies.iter(), indent, out),
         Reply::Map(pairs) => {
             return list(pairs.iter().flat_map(|(key, value)| [key, value]), indent, out);
         }

@@ -39,7 +39,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, C: Clock>(
         Ok(client) => client,
         Err(refusal) => return refuse(stream, &refusal).await,
     };
-    let mut connection = Connection { shell, client, stream, reader: None, sent: 0, ended: false };
+    let mut connection = Connection { shell, client, stream, reader: None, ended: false };
     poll_fn(|context| connection.poll(context)).await;
 }
 
@@ -58,8 +58,6 @@ struct Connection<S, C: Clock> {
     stream: S,
     /// Input that has not been run; none while there is none.
     reader: Option<Box<Reader>>,
-    /// Bytes of the client's output that have been written.
-    sent: usize,
     /// The peer sends nothing more.
     ended: bool,
 }
@@ -173,9 +171,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
                 Decoded::NeedMore => return false,
                 Decoded::Command { consumed } => {
                     let source = reader.decoder.unquoted().unwrap_or(rest);
-                    with_argv(source, reader.decoder.argv(), |argv| {
-                        shell.dispatch(&self.client, argv);
+                    let ran = with_argv(source, reader.decoder.argv(), |argv| {
+                        !self.client.awaits_subscriptions(argv) && {
+                            shell.dispatch(&self.client, argv);
+                            true
+                        }
                     });
+                    if !ran {
+                        self.client.line.borrow_mut().stalled = true; // it is decoded again
+                        break;
+                    }
                     reader.start += consumed;
                 }
                 Decoded::Error(text) => {
@@ -201,17 +206,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), ()> {
         let mut line = self.client.line.borrow_mut();
-        while self.sent < line.output.len() {
-            let rest = line.output.get(self.sent..).unwrap_or_default();
+        while line.unsent() > 0 {
+            let rest = line.output.get(line.sent..).unwrap_or_default();
             match Pin::new(&mut self.stream).poll_write(context, rest) {
                 Poll::Ready(Ok(0) | Err(_)) => return Err(()),
-                Poll::Ready(Ok(written)) => self.sent += written,
-                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(written)) => line.sent += written,
+                Poll::Pending => {
+                    line.forget_sent();
+                    return Ok(());
+                }
             }
         }
-        line.output.clear();
+        line.forget_sent();
         line.output.shrink_to(READ_BYTES);
-        self.sent = 0;
         Ok(())
     }
 
@@ -293,7 +300,7 @@ mod tests {
         let client = shell.borrow_mut().admit(ends).expect("there is room");
         let (stream, peer) = duplex(1 << 20);
         let shell = Rc::clone(shell);
-        (Connection { shell, client, stream, reader: None, sent: 0, ended: false }, peer)
+        (Connection { shell, client, stream, reader: None, ended: false }, peer)
     }
 
     /// Whether the task asked to run again.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
+use steadfast_core::pubsub::Counts;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{Intake, MembershipChange, Status};
 use steadfast_replication::ports::Clock;
@@ -38,7 +39,11 @@ impl<C: Clock> Shell<C> {
 
     /// A connection is gone. What it has under way goes on; nobody hears of it.
     pub(crate) fn dismiss(&mut self, id: u64) {
-        self.clients.remove(&id);
+        let Some(client) = self.clients.remove(&id) else { return };
+        if client.subscriber.get() && !client.session.borrow().ends.at_sentinel {
+            client.line.borrow_mut().abandon();
+            self.leave(&client);
+        }
     }
 }
 
@@ -86,11 +91,13 @@ impl<C: Clock> NodeFacts for Shell<C> {
     fn other_clients(&self) -> Vec<String> {
         let now = self.clock.wall_ms();
         // The one that asks is in use, and adds itself.
-        let lines = self
-            .clients
-            .values()
-            .filter_map(|client| client.session.try_borrow().ok().map(|session| session.line(now)));
-        lines.collect()
+        let line = |session: &Session| session.line(now, self.counts_of(session));
+        let all = self.clients.values();
+        all.filter_map(|client| client.session.try_borrow().ok().map(|it| line(&it))).collect()
+    }
+
+    fn subscriptions_of(&self, session: &Session) -> Counts {
+        self.counts_of(session)
     }
 
     fn client_count(&self) -> usize {

@@ -20,6 +20,8 @@ mod dispatch;
 mod facts;
 mod figures;
 mod info;
+mod output_limit;
+mod pubsub;
 mod reads;
 mod refusal;
 mod run;

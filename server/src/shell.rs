@@ -12,6 +12,7 @@ use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, StateMachine, WatchOutcome};
 use steadfast_core::mark::{self, Mark};
+use steadfast_core::pubsub::Subscriber;
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{
@@ -26,6 +27,8 @@ use crate::batch::{Batches, Origin};
 use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::config::Config;
 use crate::connection::Reader;
+use crate::output_limit::OutputLimit;
+use crate::pubsub::LEAVES;
 use crate::reads::Rounds;
 use crate::refusal;
 use crate::run::Observer;
@@ -86,6 +89,8 @@ pub(crate) struct Shell<C> {
     /// Whether this incarnation is registered in the state: from then on clients are served.
     pub(crate) serving: bool,
     pub(crate) closing: bool,
+    /// Who was last known to lead; 0 before anybody was.
+    pub(crate) known_leader: u64,
     /// A client said SHUTDOWN.
     pub(crate) shutdown_asked: bool,
     /// A client said BGSAVE, and no snapshot has begun since.
@@ -136,6 +141,7 @@ impl<C: Clock> Shell<C> {
             tick_asked_at: None,
             serving: false,
             closing: false,
+            known_leader: 0,
             shutdown_asked: false,
             save_asked: false,
             snapshot: None,
@@ -374,7 +380,10 @@ impl<C: Clock> Shell<C> {
             Outlet::Restore { index, chunks } => self.restore(index, &chunks),
             Outlet::ReadIndex { round, index } => self.confirm_round(round, index),
             Outlet::TakeSnapshot { pieces } => self.begin_snapshot(pieces),
-            Outlet::StatusChanged => self.wakes.flush.notify_one(),
+            Outlet::StatusChanged => {
+                self.watch_leader();
+                self.wakes.flush.notify_one();
+            }
             Outlet::Fatal(text) => self.stop(Err(text)),
             Outlet::Stopped => self.stop(Ok(())),
         }
@@ -387,6 +396,9 @@ impl<C: Clock> Shell<C> {
             origin: self.origin,
             stirred: &mut self.stirred,
             executed: &mut self.executed,
+            clients: &self.clients,
+            limit: self.config.output_limits.pubsub,
+            now: self.clock.monotonic(),
         };
         for entry in entries {
             #[cfg(feature = "canaries")]
@@ -422,6 +434,9 @@ impl<C: Clock> Shell<C> {
         let own = self.machine.gateway(self.origin.node);
         let own = own.filter(|gateway| gateway.incarnation == self.origin.incarnation);
         self.serving |= own.is_some();
+        if own.is_some_and(|gateway| gateway.retired) {
+            self.close_subscribers(None);
+        }
         let passed = own.map_or(0, |gateway| gateway.passed);
         self.send(Intake::Applied { index, passed, registered: own.is_some() });
 
@@ -480,8 +495,9 @@ impl<C: Clock> Shell<C> {
         };
         match restored {
             Ok(machine) if machine.applied_index() == index => {
-                self.machine = machine;
+                let before = std::mem::replace(&mut self.machine, machine);
                 self.snapshot = None; // it was one of the state before
+                self.close_subscribers(Some(&before)); // what was published meanwhile never comes by here
             }
             Ok(machine) => {
                 let found = machine.applied_index();
@@ -521,7 +537,12 @@ impl<C: Clock> Shell<C> {
         let now = self.clock.monotonic();
         let no_leader = self.status.leader_id() == 0;
         let stirred = &mut self.stirred;
+        let mut leaving = Vec::new();
         self.batches.refuse_waiting(now, |(client, ticket)| {
+            if ticket == LEAVES {
+                leaving.push(client);
+                return;
+            }
             mark::reached(if no_leader { Mark::RefusedNoQuorum } else { Mark::RefusedBusy });
             let refusal = if no_leader { refusal::no_quorum() } else { refusal::too_busy() };
             fill(stirred, &client, ticket, &Reply::Error(refusal));
@@ -532,6 +553,7 @@ impl<C: Clock> Shell<C> {
             let refusal = if definite { refusal::no_quorum() } else { refusal::unknown_outcome() };
             fill(stirred, &client, ticket, &Reply::Error(refusal));
         });
+        self.leave_again(&leaving);
         self.refuse_reads(now, &Reply::Error(refusal::read_timed_out()));
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
@@ -547,7 +569,9 @@ impl<C: Clock> Shell<C> {
         if now >= self.idle_looked + IDLE_LOOK {
             self.idle_looked = now;
             self.clients.values().for_each(|client| client.line.borrow_mut().rest_if_idle());
+            self.bound_subscribers();
         }
+        self.watch_leader();
         self.close_log();
     }
 
@@ -555,6 +579,9 @@ impl<C: Clock> Shell<C> {
 
     /// Runs no further command; what is under way is finished, then the log is closed.
     pub(crate) fn begin_shutdown(&mut self) {
+        if !self.closing {
+            self.leave_all();
+        }
         self.closing = true;
         self.close_log();
     }
@@ -636,6 +663,10 @@ struct Replies<'a> {
     origin: Origin,
     stirred: &'a mut Vec<Rc<Client>>,
     executed: &'a mut Vec<Executed>,
+    clients: &'a BTreeMap<u64, Rc<Client>>,
+    /// Of subscribers' output.
+    limit: OutputLimit,
+    now: Duration,
 }
 
 impl Sink for Replies<'_> {
@@ -658,6 +689,13 @@ impl Sink for Replies<'_> {
             }
         }
         fill(self.stirred, &client, ticket, &reply);
+    }
+
+    fn message(&mut self, to: Subscriber, message: &Reply<'_>) {
+        if let Some(client) = self.clients.get(&to.client) {
+            let protocol = client.session.borrow().protocol;
+            client.line.borrow_mut().push(protocol, message, self.limit, self.now);
+        }
     }
 
     fn passed(&mut self, sequence: u64) {

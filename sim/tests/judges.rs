@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use steadfast_core::entry::{self, Part};
 use steadfast_core::machine::{Outcome as Applied, Sink, StateMachine};
+use steadfast_core::pubsub::Subscriber;
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::{Stamp, UnixMillis};
 use steadfast_server::surroundings::LuaSurroundings;
@@ -45,6 +46,8 @@ impl Sink for Replies {
             self.0.push(value(&reply));
         }
     }
+
+    fn message(&mut self, _to: Subscriber, _message: &Reply<'_>) {}
 
     fn passed(&mut self, _sequence: u64) {}
 }

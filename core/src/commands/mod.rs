@@ -12,6 +12,7 @@ mod expiry;
 mod generic;
 mod keyspace;
 mod lookup;
+mod pubsub;
 mod scripting;
 mod string;
 
@@ -29,6 +30,8 @@ pub enum Group {
     Connection,
     /// `generic`
     Generic,
+    /// `pubsub`
+    PubSub,
     /// `scripting`
     Scripting,
     /// `sentinel`
@@ -101,6 +104,8 @@ impl Flags {
     pub const STALE: Self = Self(1 << 6);
     /// Allowed before AUTH.
     pub const NO_AUTH: Self = Self(1 << 7);
+    /// About channels and messages.
+    pub const PUB_SUB: Self = Self(1 << 8);
 
     /// Both sets of flags.
     #[must_use]
@@ -166,8 +171,14 @@ pub struct Family<H: 'static = Handler> {
 }
 
 /// Every family, in the order of docs/commands.md.
-pub const FAMILIES: &[Family] =
-    &[connection::FAMILY, generic::FAMILY, keyspace::FAMILY, scripting::FAMILY, string::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    connection::FAMILY,
+    generic::FAMILY,
+    keyspace::FAMILY,
+    pubsub::FAMILY,
+    scripting::FAMILY,
+    string::FAMILY,
+];
 
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told
 /// that it may not, instead of that there is no such command.

@@ -1,4 +1,4 @@
-//! The snapshot format, version 4. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
+//! The snapshot format, version 5. Slot by slot, in the state's own order, every section checksummed, the digest at the end.
 //! `encode` writes it in steps, between which the state moves on; `frozen` keeps what such a change replaces; `decode` reads it.
 //!
 //! ```text
@@ -12,10 +12,11 @@
 //!               value length u32 · key · value)*
 //!   6 end       digest u128
 //!   7 more      bytes
+//!   8 subscription  kind u8 (0 channel, 1 pattern, 2 shard channel) · name length u32 · name · (node u64 · client u64)*
 //! ```
 //!
 //! A value longer than its section goes on in sections of kind 7 right behind: `value length` is that of the whole. A slot may have several
-//! sections, in order; all sections of kind 4 come before the first of kind 5.
+//! sections, in order; all sections of kind 4 come before the first of kind 5. So may a name have several of kind 8.
 //!
 //! All integers are little-endian. Decoding trusts nothing, never panics, and never reserves more than the input holds.
 
@@ -30,7 +31,7 @@ pub(crate) use encode::{Encoding, encode};
 pub(crate) use frozen::Frozen;
 
 const MAGIC: &[u8; 7] = b"SFSTATE";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// Bytes of a chunk, and of a value's piece, at the most (a chunk may end with a whole key).
 const CHUNK_BYTES: usize = 256 * 1024;
 const TYPE_STRING: u8 = 1;

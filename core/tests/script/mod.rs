@@ -117,6 +117,8 @@ pub enum Answer {
     Nil,
     NilArray,
     Array(Vec<Self>),
+    /// One after the other, as SUBSCRIBE answers several channels.
+    Several(Vec<Self>),
 }
 
 impl Answer {
@@ -129,6 +131,7 @@ impl Answer {
             Self::Bulk(bytes) => quote(bytes),
             Self::Nil => "nil".to_owned(),
             Self::NilArray => "nil array".to_owned(),
+            Self::Several(items) => items.iter().map(Self::show).collect::<Vec<_>>().join(" then "),
             Self::Array(items) => {
                 format!("[{}]", items.iter().map(Self::show).collect::<Vec<_>>().join(", "))
             }
