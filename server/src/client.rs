@@ -494,6 +494,81 @@ mod tests {
         assert!(line.fill(watch, &refusal) && !line.fill(other, &refusal));
     }
 
+    const NO_LIMIT: OutputLimit =
+        OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_time: Duration::ZERO };
+
+    fn tell(line: &mut Line, text: &'static str, limit: OutputLimit, now: u64) {
+        let message = Reply::Push(vec![Reply::bulk(text.as_bytes())]);
+        line.push(Protocol::Resp2, &message, limit, Duration::from_secs(now));
+    }
+
+    /// A message is in front of replies that are not known yet, and behind that of a transaction that was applied already.
+    #[test]
+    fn messages_stand_where_they_were_published() {
+        let mut line = Line::default();
+        let write = line.stand(batched());
+        line.answer(Protocol::Resp2, &Reply::Ok);
+        tell(&mut line, "a", NO_LIMIT, 0);
+        assert!(!line.fill(write, &Reply::Int(1)));
+        assert_eq!(line.output, b"*1\r\n$1\r\na\r\n:1\r\n+OK\r\n");
+        line.output.clear();
+        let plan = Some(Box::new(ExecPlan::default()));
+        let exec = line.stand(Place::Batched { protocol: Protocol::Resp2, exec: plan });
+        tell(&mut line, "b", NO_LIMIT, 0);
+        assert!(line.take_plan(exec).is_some());
+        tell(&mut line, "c", NO_LIMIT, 0);
+        line.fill(exec, &Reply::Int(2));
+        tell(&mut line, "d", NO_LIMIT, 0);
+        let expected = b"*1\r\n$1\r\nb\r\n:2\r\n*1\r\n$1\r\nc\r\n*1\r\n$1\r\nd\r\n";
+        assert_eq!(line.output, expected);
+    }
+
+    /// The hard limit ends a connection at once, the soft one when it has been exceeded without a break for its time. What has left
+    /// does not count.
+    #[test]
+    fn untaken_messages_end_the_connection() {
+        let hard = OutputLimit { hard_bytes: 25, ..NO_LIMIT };
+        let mut line = Line::default();
+        for now in 0..2 {
+            tell(&mut line, "12345", hard, now); // 15 bytes
+            line.sent += 15;
+            assert!(!line.overrun);
+        }
+        tell(&mut line, "12345", hard, 2);
+        tell(&mut line, "12345", hard, 2);
+        assert!(line.overrun && line.output.is_empty());
+        tell(&mut line, "12345", hard, 3);
+        assert!(line.output.is_empty(), "it is told nothing more");
+
+        let soft = OutputLimit { soft_bytes: 25, soft_time: Duration::from_secs(60), ..NO_LIMIT };
+        let mut line = Line::default();
+        let at = Duration::from_secs;
+        tell(&mut line, "12345", soft, 0);
+        tell(&mut line, "12345", soft, 1);
+        line.bound(soft, at(61));
+        line.sent = 10;
+        line.bound(soft, at(62));
+        line.sent = 0;
+        line.bound(soft, at(63));
+        line.bound(soft, at(123));
+        assert!(!line.overrun, "60 seconds are allowed, and a break begins them anew");
+        line.bound(soft, at(124));
+        assert!(line.overrun);
+    }
+
+    /// A client that takes some all the time, and never all, does not make its output grow.
+    #[test]
+    fn what_has_left_is_forgotten() {
+        let mut line = Line::default();
+        for now in 0..1000 {
+            tell(&mut line, "12345", NO_LIMIT, now);
+            line.sent += if now == 0 { 5 } else { 15 };
+            line.forget_sent();
+            assert_eq!(line.unsent(), 10);
+        }
+        assert!(line.output.len() < 50);
+    }
+
     /// Reads stop at full output, and go on when it has left.
     #[test]
     fn reads_wait_for_output_to_leave() {

@@ -25,6 +25,10 @@ pub fn run(args: &CliArgs) -> ExitCode {
     }
     let argv: Vec<Vec<u8>> = args.command.iter().map(|word| word.clone().into_bytes()).collect();
     match session.call(&argv) {
+        Ok(reply) if listens(&argv) => {
+            print(&reply, people);
+            session.listen(people)
+        }
         Ok(reply) => {
             print(&reply, people);
             ExitCode::from(u8::from(matches!(reply, Reply::Error(_))))
@@ -76,6 +80,10 @@ impl Connection {
             request.extend_from_slice(b"\r\n");
         }
         self.stream.write_all(&request)?;
+        self.receive()
+    }
+
+    fn receive(&mut self) -> io::Result<Reply<'static>> {
         loop {
             match read_reply(&self.input) {
                 Ok(Some((reply, consumed))) => {
@@ -93,6 +101,19 @@ impl Connection {
                 return Err(io::Error::other("Server closed the connection"));
             }
             self.input.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        }
+    }
+
+    /// Prints what comes until the connection ends: as with redis-cli, it is left by ending the tool.
+    fn listen(&mut self, people: bool) -> ExitCode {
+        loop {
+            match self.receive() {
+                Ok(reply) => print(&reply, people),
+                Err(error) => {
+                    eprintln!("Error: {error}");
+                    return ExitCode::FAILURE;
+                }
+            }
         }
     }
 
@@ -124,6 +145,10 @@ impl Connection {
                 Some(_) => {}
             }
             match self.call(&argv) {
+                Ok(reply) if listens(&argv) => {
+                    print(&reply, people);
+                    return self.listen(people);
+                }
                 Ok(reply) => print(&reply, people),
                 Err(error) => {
                     eprintln!("Error: {error}");
@@ -134,6 +159,12 @@ impl Connection {
     }
 }
 
+/// Whether messages follow what a command answers.
+fn listens(argv: &[Vec<u8>]) -> bool {
+    let name = argv.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    [&b"SUBSCRIBE"[..], b"PSUBSCRIBE", b"SSUBSCRIBE"].contains(&&*name) && argv.len() > 1
+}
+
 fn print(reply: &Reply<'_>, people: bool) {
     let mut out = Vec::new();
     if people {
@@ -141,7 +172,8 @@ fn print(reply: &Reply<'_>, people: bool) {
     } else {
         raw(reply, &mut out);
     }
-    let _ = io::stdout().write_all(&out); // a closed pipe ends the tool soon enough
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(&out).and_then(|()| stdout.flush()); // a closed pipe ends the tool soon enough
 }
 
 /// As redis-cli prints to a pipe.
