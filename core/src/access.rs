@@ -1,6 +1,7 @@
 //! How commands reach the state: `View` for reads, `Txn` for writes. Handlers see nothing else.
 
 use alloc::borrow::Cow;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::blocking::Blocking;
@@ -11,6 +12,7 @@ use crate::commands::{Handler, resolve_in_script};
 use crate::error::{ReplyError, Result};
 use crate::hash::SLOTS;
 use crate::keyspace::{Keyspace, Place, ScriptSha};
+use crate::pubsub::{Counts, Kind, Subscriber};
 use crate::record::{ItemRef, NEVER, Value, ValueRef};
 use crate::reply::Reply;
 use crate::script::{Script, ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost};
@@ -272,6 +274,16 @@ impl<'a> View<'a> {
     pub fn script_exists(&self, sha: &[u8]) -> bool {
         sha_key(sha).is_some_and(|sha| self.keyspace.scripts().contains_key(&sha))
     }
+
+    /// Names of a kind that clients of the cluster are subscribed to, in order, with how many are.
+    pub fn subscribed(&self, kind: Kind) -> impl Iterator<Item = (&'a [u8], usize)> + use<'a> {
+        self.keyspace.pubsub.subscribed(kind).map(|(name, count)| (&**name, count))
+    }
+
+    /// How many clients of the cluster are subscribed to a name.
+    pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
+        self.keyspace.pubsub.subscribers(kind, name)
+    }
 }
 
 fn sha_key(sha: &[u8]) -> Option<ScriptSha> {
@@ -297,6 +309,7 @@ pub struct Txn<'a> {
     db: usize,
     now: UnixMillis,
     seed: u64,
+    caller: Subscriber,
     /// The interpreter; lent to a script while it runs.
     engine: Option<&'a mut dyn ScriptEngine>,
     script: ScriptRun,
@@ -306,15 +319,22 @@ impl<'a> Txn<'a> {
     /// The script cache holds no more; nothing is pushed out of it, since an EVALSHA may need it.
     pub const SCRIPT_CACHE_FULL: ReplyError =
         ReplyError::fixed("ERR the script cache is full: run SCRIPT FLUSH");
+    /// Subscriptions are kept on every node, in memory.
+    pub const SUBSCRIPTIONS_FULL: ReplyError =
+        ReplyError::fixed("ERR there are too many subscriptions; nothing was subscribed to");
+    /// Messages are kept until the script has ended.
+    pub const PUBLISHED_TOO_MUCH: ReplyError =
+        ReplyError::fixed("ERR the script publishes too much at once; this message is not sent");
 
     pub(crate) fn new(
         keyspace: &'a mut Keyspace,
         db: usize,
         now: UnixMillis,
-        seed: u64,
+        (seed, caller): (u64, Subscriber),
         engine: &'a mut dyn ScriptEngine,
     ) -> Self {
-        Self { keyspace, db, now, seed, engine: Some(engine), script: ScriptRun::default() }
+        let script = ScriptRun::default();
+        Self { keyspace, db, now, seed, caller, engine: Some(engine), script }
     }
 
     /// The same state, read-only.
@@ -477,6 +497,44 @@ impl<'a> Txn<'a> {
     /// Swaps two databases.
     pub fn swap_dbs(&mut self, one: usize, other: usize) {
         self.keyspace.swap(one, other);
+    }
+
+    /// Subscribes the calling client; false if it was.
+    pub fn subscribe(&mut self, kind: Kind, name: &[u8]) -> bool {
+        let change = self.keyspace.pubsub.add(kind, name, self.caller);
+        self.keyspace.keep_change(change)
+    }
+
+    /// Ends a subscription of the calling client; false if it had none.
+    pub fn unsubscribe(&mut self, kind: Kind, name: &[u8]) -> bool {
+        let change = self.keyspace.pubsub.remove(kind, name, self.caller);
+        self.keyspace.keep_change(change)
+    }
+
+    /// What the calling client is subscribed to, in order.
+    pub fn subscriptions(&self, kind: Kind) -> Vec<Arc<[u8]>> {
+        self.keyspace.pubsub.names_of(kind, self.caller)
+    }
+
+    /// How much the calling client is subscribed to.
+    pub fn subscription_counts(&self) -> Counts {
+        self.keyspace.pubsub.counts_of(self.caller)
+    }
+
+    /// Whether there is room for subscriptions to these names.
+    pub fn has_room_for(&self, names: &[&[u8]]) -> bool {
+        self.keyspace.pubsub.has_room(names)
+    }
+
+    /// Sends a message, once the command has ended; answers how many receive it.
+    ///
+    /// # Errors
+    /// [`Self::PUBLISHED_TOO_MUCH`].
+    pub fn publish(&mut self, is_shard: bool, channel: &[u8], payload: &[u8]) -> Result<usize> {
+        let published = self.keyspace.pubsub.publish(is_shard, channel, payload);
+        let (receivers, change) = published.ok_or(Self::PUBLISHED_TOO_MUCH)?;
+        self.keyspace.keep_change(change);
+        Ok(receivers)
     }
 
     /// Puts a script that compiles into the replicated cache; answers its lower-case hex SHA-1.

@@ -12,7 +12,7 @@ use crate::canary::{Canary, is_planted};
 use crate::commands::{Handler, keys_of, resolve};
 use crate::entry::Unblock;
 use crate::error::ReplyError;
-use crate::machine::{Outcome, Sink, StateMachine};
+use crate::machine::{Outcome, Run, Sink, StateMachine};
 use crate::mark::{self, Mark};
 use crate::record::NEVER;
 use crate::reply::Reply;
@@ -110,7 +110,8 @@ impl StateMachine {
         if wanted != kind {
             return;
         }
-        let reply = match self.execute(spec.handler, db, rng.next(), &argv, surroundings) {
+        let run = Run { handler: spec.handler, db, seed: rng.next(), source };
+        let reply = match self.execute(run, &argv, surroundings, sink) {
             Ok(Blocking::Done(reply)) => reply,
             Ok(Blocking::Wait(_)) => return,
             Err(error) => Reply::Error(error),

@@ -16,6 +16,7 @@ use crate::digest::{changes_form, chunk_terms, deletion_term, facts_term};
 use crate::expiry::{Deadline, Deadlines};
 use crate::hash::{SLOTS, hash_of, slot_of};
 use crate::mark::{self, Mark};
+use crate::pubsub::{self, PubSub};
 use crate::reclaim::Reclaim;
 use crate::record::{Item, ItemRef, NEVER, Record, Value};
 use crate::slot::Slot;
@@ -55,6 +56,7 @@ pub(crate) struct Keyspace {
     scripts: BTreeMap<ScriptSha, Arc<[u8]>>,
     /// Bytes of all cached scripts.
     scripts_bytes: usize,
+    pub(crate) pubsub: PubSub,
     undo: Vec<Undo>,
     /// What has been deleted and is not freed yet.
     reclaim: Reclaim,
@@ -124,6 +126,7 @@ enum Undo {
     },
     ScriptAdded(ScriptSha),
     ScriptsFlushed(BTreeMap<ScriptSha, Arc<[u8]>>),
+    PubSub(pubsub::Change),
 }
 
 impl Database {
@@ -255,6 +258,7 @@ impl Keyspace {
             touched: false,
             scripts: BTreeMap::new(),
             scripts_bytes: 0,
+            pubsub: PubSub::default(),
             undo: Vec::new(),
             reclaim: Reclaim::default(),
             waiters: Waiters::default(),
@@ -389,6 +393,7 @@ impl Keyspace {
                 self.scripts_bytes = scripts.values().map(|body| body.len()).sum();
                 self.scripts = scripts;
             }
+            Undo::PubSub(change) => self.pubsub.undo(change),
         }
     }
 
@@ -622,6 +627,13 @@ impl Keyspace {
         let scripts = core::mem::take(&mut self.scripts);
         self.scripts_bytes = 0;
         self.undo.push(Undo::ScriptsFlushed(scripts));
+    }
+
+    /// Keeps the inverse of a change of subscriptions, or of a message; whether there was one. The revision stays: no key is touched.
+    pub(crate) fn keep_change(&mut self, change: Option<pubsub::Change>) -> bool {
+        let is_one = change.is_some();
+        self.undo.extend(change.map(Undo::PubSub));
+        is_one
     }
 
     /// Deletes keys whose deadline has come, at most `max`; answers how many. Not undone. The keys were logically

@@ -6,8 +6,6 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use xxhash_rust::xxh3::xxh3_128;
-
 use crate::access::{DATABASES, Txn, View};
 use crate::blocking::Blocking;
 use crate::canary::{Canary, is_planted};
@@ -16,14 +14,14 @@ use crate::commands::{Handler, ReadHandler, resolve};
 use crate::entry::{self, Body, Call, EntryError, Op, Parcel, Part, Request, Transaction, Watched};
 use crate::error::{ReplyError, Result};
 use crate::hash::slot_of;
-use crate::keyspace::{Database, Keyspace};
+use crate::keyspace::Keyspace;
 use crate::mark::{self, Mark};
+use crate::pubsub::{Delivery, Subscriber};
 use crate::record::NEVER;
 use crate::reply::Reply;
 use crate::rng::Rng;
 use crate::script::{ScriptEngine, Surroundings};
 use crate::scrub::{Decay, Scrub};
-use crate::slot::Slot;
 use crate::snapshot::Encoding;
 pub use crate::snapshot::SnapshotError;
 use crate::stamp::{Stamp, UnixMillis};
@@ -44,7 +42,7 @@ pub const FIRST_LEVEL: u32 = 1;
 /// own, which is not written before every member knows that level; whatever a level changes looks at [`StateMachine::level`].
 pub const SEMANTICS_LEVEL: u32 = 1;
 
-/// Where apply puts what came out of it.
+/// Where apply puts what came out of it. Who listens to replies alone need not hear of the rest.
 pub trait Sink {
     /// Whether this node answers the clients of that gateway incarnation. Replies of others are not built
     /// where that can be avoided.
@@ -53,9 +51,12 @@ pub trait Sink {
     /// with parcel `sequence`.
     fn reply(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>);
     /// That request waits for a key: its reply comes later, as `served`.
-    fn blocked(&mut self, sequence: u64, position: u32);
+    fn blocked(&mut self, _sequence: u64, _position: u32) {}
     /// The outcome of a request that has waited.
-    fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>);
+    fn served(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
+    /// A client of a wanted gateway is subscribed to what was published. It hears of it in front of the reply of the command that has
+    /// published it, and behind that of the transaction; either is the next reply here.
+    fn message(&mut self, _to: Subscriber, _message: &Reply<'_>) {}
     /// The state machine passed parcel `sequence` of a wanted gateway incarnation (after the replies, if it
     /// ended a batch).
     fn passed(&mut self, sequence: u64);
@@ -183,6 +184,15 @@ struct Origin {
     source: Source,
 }
 
+/// A handler that is to run, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) handler: Handler,
+    pub(crate) db: usize,
+    pub(crate) seed: u64,
+    pub(crate) source: Source,
+}
+
 /// What became of a request in the step in which it came.
 enum Handled {
     Outcome(Outcome<'static>),
@@ -202,7 +212,9 @@ pub struct StateMachine {
     known_level: u32,
     pub(crate) keyspace: Keyspace,
     pub(crate) gateways: BTreeMap<u64, Gateway>,
-    statistics: Statistics,
+    pub(crate) statistics: Statistics,
+    /// Messages that the request being applied has published, for the clients of wanted gateways.
+    deliveries: Vec<Delivery>,
     /// Set when an entry failed half-way.
     failed: Option<EntryError>,
     /// A snapshot that is being written between entries.
@@ -228,6 +240,7 @@ impl StateMachine {
             keyspace: Keyspace::new(),
             gateways: BTreeMap::new(),
             statistics: Statistics::default(),
+            deliveries: Vec::new(),
             failed: None,
             encoding: None,
             scrub: Scrub::default(),
@@ -335,6 +348,7 @@ impl StateMachine {
             let announced = String::from(announced);
             self.gateways.insert(node, Gateway { state, announced, joined: Vec::new() });
             self.forget_waiters(node);
+            self.keyspace.pubsub.remove_node(node); // its clients were those of an earlier incarnation
         }
     }
 
@@ -344,6 +358,7 @@ impl StateMachine {
             gateway.state.retired = true;
             gateway.joined = Vec::new();
             self.forget_waiters(node);
+            self.keyspace.pubsub.remove_node(node);
         }
     }
 
@@ -390,8 +405,8 @@ impl StateMachine {
         let restarted = self.statistics.requests == 0 && parcel.sequence > 1;
         if restarted && is_planted(Canary::EntryTwice) {
             for request in entry::decode_batch(&batch).flatten() {
-                let origin =
-                    Origin { seed: rng.next(), wanted: wants, source: source(&request, 0) };
+                let source = source(&request, 0);
+                let origin = Origin { seed: rng.next(), wanted: wants, source };
                 self.request(&request, origin, &mut argv, surroundings, sink);
             }
         }
@@ -399,14 +414,24 @@ impl StateMachine {
             let position = position as u32;
             let source = source(&request, position);
             let origin = Origin { seed: rng.next(), wanted: wants, source };
-            match self.request(&request, origin, &mut argv, surroundings, sink) {
+            let handled = self.request(&request, origin, &mut argv, surroundings, sink);
+            // What a transaction subscribes to is confirmed by its reply.
+            let is_transaction = matches!(request.body, Body::Transaction(_));
+            if !is_transaction {
+                self.deliver(sink);
+            }
+            match handled {
                 Handled::Outcome(outcome) if wants => {
                     sink.reply(parcel.sequence, position, outcome);
                 }
                 Handled::Waits if wants => sink.blocked(parcel.sequence, position),
                 _ => {}
             }
+            if is_transaction {
+                self.deliver(sink);
+            }
             self.serve_waiters(rng, surroundings, sink);
+            self.deliver(sink);
         }
         if wants {
             sink.passed(parcel.sequence);
@@ -429,7 +454,7 @@ impl StateMachine {
         }
         self.statistics.requests += 1;
         let reply = match request.body {
-            Body::Command(call) => match self.call(&call, origin, argv, surroundings) {
+            Body::Command(call) => match self.call(&call, origin, argv, surroundings, sink) {
                 Blocking::Done(reply) => reply,
                 Blocking::Wait(until) => {
                     self.begin_to_wait(origin.source, usize::from(call.db), argv, until);
@@ -437,7 +462,7 @@ impl StateMachine {
                 }
             },
             Body::Transaction(transaction) => {
-                self.transaction(&transaction, origin, argv, surroundings)
+                self.transaction(&transaction, origin, argv, surroundings, sink)
             }
             Body::Unblock { client, how } => {
                 let gateway = (origin.source.node, origin.source.incarnation);
@@ -453,6 +478,7 @@ impl StateMachine {
         origin: Origin,
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
+        sink: &dyn Sink,
     ) -> Reply<'static> {
         let holds = transaction.watches().all(|watch| {
             self.holds(usize::from(watch.db), watch.key, watch.present, watch.revision)
@@ -464,7 +490,7 @@ impl StateMachine {
         let mut rng = Rng::seeded(origin.seed);
         let calls = transaction.calls().map(|call| {
             let origin = Origin { seed: rng.next(), ..origin };
-            match self.call(&call, origin, argv, surroundings) {
+            match self.call(&call, origin, argv, surroundings, sink) {
                 Blocking::Done(reply) => reply,
                 Blocking::Wait(_) => nothing_came(argv),
             }
@@ -496,6 +522,7 @@ impl StateMachine {
         origin: Origin,
         argv: &mut Vec<&'e [u8]>,
         surroundings: &mut dyn Surroundings,
+        sink: &dyn Sink,
     ) -> Blocking {
         call.argv_into(argv);
         let db = usize::from(call.db);
@@ -509,25 +536,27 @@ impl StateMachine {
         if !origin.wanted && matches!(spec.handler, Handler::Read(_)) {
             return Blocking::Done(Reply::Nil); // nobody here hears it, and it changes nothing
         }
-        let outcome = self.execute(spec.handler, db, origin.seed, argv, surroundings);
+        let run = Run { handler: spec.handler, db, seed: origin.seed, source: origin.source };
+        let outcome = self.execute(run, argv, surroundings, sink);
         outcome.unwrap_or_else(|error| Blocking::Done(Reply::Error(error)))
     }
 
     /// Runs a handler in the net.
     pub(crate) fn execute(
         &mut self,
-        handler: Handler,
-        db: usize,
-        seed: u64,
+        run: Run,
         argv: &[&[u8]],
         surroundings: &mut dyn Surroundings,
+        sink: &dyn Sink,
     ) -> Result<Blocking> {
+        let Run { handler, db, seed, source } = run;
+        let caller = Subscriber { node: source.node, client: source.client };
         let (mut outcome, now) = (None, self.stamp.time);
         let own = is_planted(Canary::SeedOfReplica).then_some(self.statistics.requests);
         let seed = seed ^ own.unwrap_or(0);
         let keyspace = &mut self.keyspace;
         let ended = surroundings.contain(&mut |engine: &mut dyn ScriptEngine| {
-            let mut txn = Txn::new(keyspace, db, now, seed, engine);
+            let mut txn = Txn::new(keyspace, db, now, (seed, caller), engine);
             outcome = Some(txn.run_blocking(handler, argv));
         });
         if !ended {
@@ -538,7 +567,27 @@ impl StateMachine {
             return Err(ReplyError::fixed(text));
         }
         self.keyspace.commit();
+        if self.keyspace.pubsub.has_published() {
+            self.gather_deliveries(sink);
+        }
         outcome.expect("the net runs its work exactly once")
+    }
+
+    /// Messages of a command that stands: for those of this node's clients who are subscribed just now.
+    fn gather_deliveries(&mut self, sink: &dyn Sink) {
+        let wanted = |(node, gateway): (&u64, &Gateway)| {
+            sink.wants(*node, gateway.state.incarnation).then_some(*node)
+        };
+        let nodes: Vec<u64> = self.gateways.iter().filter_map(wanted).collect();
+        self.keyspace.pubsub.deliver(&nodes, &mut self.deliveries);
+    }
+
+    fn deliver(&mut self, sink: &mut dyn Sink) {
+        for Delivery { node, clients, message } in self.deliveries.drain(..) {
+            for client in clients {
+                sink.message(Subscriber { node, client }, &message);
+            }
+        }
     }
 
     // ---- reads -------------------------------------------------------------------------------------------------
@@ -602,110 +651,7 @@ impl StateMachine {
         Some(self.keyspace.overdue.get()).filter(|at| *at > 0).map(UnixMillis)
     }
 
-    // ---- facts -------------------------------------------------------------------------------------------------
-
-    /// Index of the last entry applied.
-    pub const fn applied_index(&self) -> u64 {
-        self.applied
-    }
-
-    /// Stamp of the last entry applied.
-    pub const fn last_stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    /// The revision counter.
-    pub const fn revision(&self) -> u64 {
-        self.keyspace.revision
-    }
-
-    /// The cluster's identity; 0 before bootstrap.
-    pub const fn cluster_id(&self) -> u128 {
-        self.cluster_id
-    }
-
-    /// What the state knows of a gateway.
-    pub fn gateway(&self, node: u64) -> Option<GatewayState> {
-        self.gateways.get(&node).map(|gateway| gateway.state)
-    }
-
-    /// All gateways, by node id.
-    pub fn gateways(&self) -> impl Iterator<Item = (u64, GatewayState)> {
-        self.gateways.iter().map(|(node, gateway)| (*node, gateway.state))
-    }
-
-    /// Where clients find a node, `host:port`, as it said when it last started; none if it never said.
-    pub fn announced(&self, node: u64) -> Option<&str> {
-        let gateway = self.gateways.get(&node)?;
-        Some(&*gateway.announced).filter(|address| !address.is_empty())
-    }
-
-    /// The keys of a slot that live by the last stamp, `count` at the most, with the number of all of them. A cluster client
-    /// means database 0.
-    pub fn keys_of_slot(&self, slot: usize, count: usize) -> (Vec<&[u8]>, usize) {
-        let items = self.keyspace.databases[0].slot(slot).into_iter().flat_map(Slot::items);
-        let now = self.stamp.time.0;
-        let live = items.filter(|item| item.record.expires_at > now);
-        (live.clone().take(count).map(|item| item.key).collect(), live.count())
-    }
-
-    /// The earliest deadline of any key or request that waits, for the tick that the leader proposes.
-    pub fn next_deadline(&self) -> Option<UnixMillis> {
-        let firsts = self.keyspace.databases.iter().filter_map(|db| db.deadlines.first());
-        let waiter = self.keyspace.waiters.first_deadline().map(|(deadline, _)| deadline);
-        firsts.map(|deadline| deadline.at).chain(waiter).min().map(UnixMillis)
-    }
-
-    /// Order-free digest of the whole state: equal applied index means equal digest.
-    pub fn digest(&self) -> u128 {
-        let mut facts = Vec::new();
-        let mut put = |number: u128| facts.extend_from_slice(&number.to_le_bytes());
-        put(u128::from(self.stamp.time.0));
-        put(u128::from(self.stamp.seed));
-        put(self.cluster_id);
-        put(u128::from(self.level));
-        put(u128::from(self.keyspace.revision));
-        self.keyspace.hash_key.iter().for_each(|word| put(u128::from(*word)));
-        for database in &self.keyspace.databases {
-            put(database.digest());
-            put(u128::from(database.swapped_at));
-            put(u128::from(database.flushed_at));
-        }
-        for (node, gateway) in &self.gateways {
-            put(u128::from(*node));
-            put(u128::from(gateway.state.incarnation));
-            put(u128::from(gateway.state.passed));
-            put(u128::from(gateway.state.retired));
-            put(xxh3_128(gateway.announced.as_bytes()));
-            put(xxh3_128(&gateway.joined));
-        }
-        put(self.keyspace.waiters.digest());
-        put(u128::from(self.keyspace.waiters.next_number()));
-        self.keyspace.scripts().keys().for_each(|sha| put(xxh3_128(sha)));
-        xxh3_128(&facts)
-    }
-
-    /// Figures of one database, for INFO.
-    pub fn database_stats(&self, db: usize) -> DatabaseStats {
-        let Some(database) = self.keyspace.databases.get(db) else {
-            return DatabaseStats::default();
-        };
-        DatabaseStats {
-            keys: database.key_count() as u64,
-            expires: database.deadlines.count(),
-            avg_ttl_ms: database.deadlines.mean_after(self.stamp.time.0),
-        }
-    }
-
-    /// Counters since this replica was made or restored.
-    pub const fn statistics(&self) -> Statistics {
-        self.statistics
-    }
-
-    /// Deterministic estimate of the bytes that keys and values take.
-    pub fn used_bytes(&self) -> u64 {
-        self.keyspace.databases.iter().map(Database::used_bytes).sum()
-    }
+    // ---- snapshots and scrub -----------------------------------------------------------------------------------
 
     /// Begins a snapshot of the state as it is now, to be written with [`Self::step_snapshot`] while the state moves on; one that was under
     /// way is given up. Answers its index.

@@ -34,6 +34,10 @@ pub enum Reply<'a> {
     Bool(bool),
     /// A verbatim string of format `txt`; a bulk string in RESP2.
     Verbatim(Cow<'a, [u8]>),
+    /// What is told without being asked for, and what subscriptions are confirmed with; an array in RESP2.
+    Push(Vec<Self>),
+    /// One reply after the other, without a head: SUBSCRIBE confirms each channel.
+    Several(Vec<Self>),
     /// An error.
     Error(ReplyError),
 }
@@ -58,6 +62,8 @@ impl<'a> Reply<'a> {
                 pairs.into_iter().map(|(k, v)| (k.into_owned(), v.into_owned())).collect(),
             ),
             Self::Set(replies) => Reply::Set(all(replies)),
+            Self::Push(replies) => Reply::Push(all(replies)),
+            Self::Several(replies) => Reply::Several(all(replies)),
             Self::Double(value) => Reply::Double(value),
             Self::Bool(value) => Reply::Bool(value),
             Self::Verbatim(text) => Reply::Verbatim(own(text)),

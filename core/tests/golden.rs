@@ -4,7 +4,8 @@
 //! `UPDATE_GOLDENFILES=1 cargo test -p steadfast-core --test golden` writes the replies; read them before they land.
 //!
 //! `> COMMAND word…` runs a command, `name: > …` on another connection; `advance N` moves log time by N ms. A word `@x.lua`
-//! is the file of that name in `scripts/scripting`, `#x.lua` its SHA-1.
+//! is the file of that name in `scripts/scripting`, `#x.lua` its SHA-1. Messages stand where they are delivered, in front of a command's
+//! answer or behind it, as `name ← message`.
 
 mod script;
 mod world;
@@ -20,6 +21,8 @@ use steadfast_core::commands::{Handler, resolve};
 use steadfast_core::entry::{Watched, encode_tick, push_command, push_transaction};
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, WatchOutcome};
+use steadfast_core::pubsub::Subscriber;
+use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_lua::Engine;
 use world::{NO_LIMIT, NODE, Net, World};
@@ -30,6 +33,8 @@ type Queued = (u8, Vec<Vec<u8>>);
 /// What a gateway keeps per connection.
 #[derive(Default)]
 struct Connection {
+    /// Its id; 0 until it is known.
+    id: u64,
     db: u8,
     watched: Vec<Watched>,
     /// Calls queued since MULTI, and whether one of them was refused.
@@ -40,11 +45,19 @@ struct Golden {
     world: World,
     mirror: World,
     connections: BTreeMap<String, Connection>,
+    /// Messages of the last command: in front of its answer, and behind it.
+    messages: [Vec<(u64, Answer)>; 2],
 }
 
-/// Keeps one outcome.
+/// Keeps one outcome, and the messages in front of it and behind it.
 #[derive(Default)]
-struct Ear(Option<Answer>);
+struct Ear {
+    answer: Option<Answer>,
+    before: Vec<(u64, Answer)>,
+    after: Vec<(u64, Answer)>,
+    /// Requests that waited, and what they were answered.
+    served: Vec<(u64, u32, Answer)>,
+}
 
 impl Sink for Ear {
     fn wants(&self, node: u64, _incarnation: u64) -> bool {
@@ -52,17 +65,25 @@ impl Sink for Ear {
     }
 
     fn reply(&mut self, _sequence: u64, _position: u32, outcome: Outcome<'_>) {
-        self.0 = Some(match outcome {
+        self.answer = Some(match outcome {
             Outcome::Reply(reply) => Answer::of(&reply),
             Outcome::TooLate => Answer::Error(b"too late".to_vec()),
         });
     }
 
     fn blocked(&mut self, _sequence: u64, _position: u32) {
-        self.0 = Some(Answer::Simple(b"(waits)".to_vec()));
+        self.answer = Some(Answer::Simple(b"(waits)".to_vec()));
     }
 
-    fn served(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
+    fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
+        let Outcome::Reply(reply) = outcome else { panic!("what waits was not too late") };
+        self.served.push((sequence, position, Answer::of(&reply)));
+    }
+
+    fn message(&mut self, to: Subscriber, message: &Reply<'_>) {
+        let list = if self.answer.is_some() { &mut self.after } else { &mut self.before };
+        list.push((to.client, Answer::of(message)));
+    }
 
     fn passed(&mut self, _sequence: u64) {}
 }
@@ -75,7 +96,8 @@ impl Golden {
     fn new() -> Self {
         let world = || World::with(Net::around(|| Box::new(Engine::new())));
         let mirror = World { deaf: true, ..world() };
-        Self { world: world(), mirror, connections: BTreeMap::new() }
+        let messages = [Vec::new(), Vec::new()];
+        Self { world: world(), mirror, connections: BTreeMap::new(), messages }
     }
 
     /// Applies one request on both machines.
@@ -97,7 +119,8 @@ impl Golden {
             .apply(index, &payload, &mut mirror.net, &mut silent)
             .expect("it is well formed");
         self.compare();
-        ear.0.expect("every request is answered")
+        self.messages = [ear.before, ear.after];
+        ear.answer.expect("every request is answered")
     }
 
     fn compare(&self) {
@@ -109,10 +132,22 @@ impl Golden {
         assert_eq!(self.world.machine.used_bytes(), self.mirror.machine.used_bytes());
     }
 
+    /// A message, with the name of its connection.
+    fn told(&self, (client, message): &(u64, Answer)) -> String {
+        let mut all = self.connections.iter();
+        let name = all.find(|(_, connection)| connection.id == *client);
+        let name = name.map_or("", |(name, _)| name.as_str());
+        format!("{name} ← {}", message.show())
+    }
+
     /// A command of a connection, as a gateway would handle it.
     fn command(&mut self, name: &str, argv: Vec<Vec<u8>>) -> Answer {
         let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        let next = self.connections.len() as u64 + 1;
         let connection = self.connections.entry(name.to_owned()).or_default();
+        if connection.id == 0 {
+            connection.id = next;
+        }
         let upper = words.first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
         match (upper.as_slice(), &words[1..], &mut connection.queue) {
             (b"MULTI", [], Some(_)) => return error("ERR MULTI calls can not be nested"),
@@ -143,8 +178,8 @@ impl Golden {
                 return Answer::Simple(b"QUEUED".to_vec());
             }
             _ => {
-                let db = connection.db;
-                return self.plain(db, &words);
+                let (client, db) = (connection.id, connection.db);
+                return self.plain(client, db, &words);
             }
         }
         Answer::Simple(b"OK".to_vec())
@@ -170,13 +205,13 @@ impl Golden {
             return error("EXECABORT Transaction discarded because of previous errors.");
         }
         let mut batch = Vec::new();
-        push_transaction(&mut batch, 1, NO_LIMIT, &watched, &calls);
+        push_transaction(&mut batch, connection.id, NO_LIMIT, &watched, &calls);
         self.apply(&batch)
     }
 
-    fn plain(&mut self, db: u8, argv: &[&[u8]]) -> Answer {
+    fn plain(&mut self, client: u64, db: u8, argv: &[&[u8]]) -> Answer {
         let mut batch = Vec::new();
-        push_command(&mut batch, 1, NO_LIMIT, db, argv);
+        push_command(&mut batch, client, NO_LIMIT, db, argv);
         let logged = self.apply(&batch);
         let is_read = resolve(argv).is_ok_and(|spec| matches!(spec.handler, Handler::Read(_)));
         if is_read {
@@ -215,7 +250,11 @@ impl Runner for Golden {
         let unordered = is_unordered(&argv);
         let answer = self.command(context.prefix.as_deref().unwrap_or_default(), argv);
         let answer = if unordered { answer.sorted() } else { answer };
-        Ok(format!("{} → {}", command.name, answer.show()))
+        let [before, after] = std::mem::take(&mut self.messages);
+        let mut lines: Vec<String> = before.iter().map(|told| self.told(told)).collect();
+        lines.push(format!("{} → {}", command.name, answer.show()));
+        lines.extend(after.iter().map(|told| self.told(told)));
+        Ok(lines.join("\n"))
     }
 
     fn end_block(&mut self, _block: &goldenscript::Block) -> Result<String, Box<dyn Error>> {

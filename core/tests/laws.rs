@@ -63,6 +63,11 @@ fn command() -> impl Strategy<Value = Words> {
         1 => Just(vec!["SCAN".into(), "0".into()]),
         1 => Just(vec!["RANDOMKEY".into()]),
         1 => Just(vec!["NOSUCH".into(), "x".into()]),
+        2 => (key(), key()).prop_map(|(one, two)| vec!["SUBSCRIBE".into(), one.into(), two.into()]),
+        1 => key().prop_map(|key| vec!["PSUBSCRIBE".into(), format!("{key}*")]),
+        1 => key().prop_map(|key| vec!["UNSUBSCRIBE".into(), key.into()]),
+        1 => Just(vec!["PUNSUBSCRIBE".into()]),
+        2 => pair().prop_map(|(key, value)| vec!["PUBLISH".into(), key.into(), value]),
     ];
     many.prop_map(|command: Vec<String>| command.into_iter().map(String::into_bytes).collect())
 }

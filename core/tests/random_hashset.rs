@@ -261,10 +261,6 @@ impl Sink for Ear {
         self.0 = Some(Answer::of(&reply));
     }
 
-    fn blocked(&mut self, _sequence: u64, _position: u32) {}
-
-    fn served(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
-
     fn passed(&mut self, _sequence: u64) {}
 }
 

@@ -258,10 +258,6 @@ impl Sink for Ear {
         };
     }
 
-    fn blocked(&mut self, _sequence: u64, _position: u32) {}
-
-    fn served(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
-
     fn passed(&mut self, _sequence: u64) {}
 }
 

@@ -17,6 +17,20 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("OBJECT|HELP", "readonly", "what is no write is a read here"),
     ("EVAL", "write", "a script may write, and must be the same on every replica"),
     ("EVALSHA", "write", "a script may write, and must be the same on every replica"),
+    ("PSUBSCRIBE", "write", SUBSCRIPTIONS),
+    ("PUBLISH", "write", SUBSCRIPTIONS),
+    ("PUBSUB|CHANNELS", "readonly", SUBSCRIPTIONS),
+    ("PUBSUB|HELP", "readonly", "what is no write is a read here"),
+    ("PUBSUB|NUMPAT", "readonly", SUBSCRIPTIONS),
+    ("PUBSUB|NUMSUB", "readonly", SUBSCRIPTIONS),
+    ("PUBSUB|SHARDCHANNELS", "readonly", SUBSCRIPTIONS),
+    ("PUBSUB|SHARDNUMSUB", "readonly", SUBSCRIPTIONS),
+    ("PUNSUBSCRIBE", "write", SUBSCRIPTIONS),
+    ("SPUBLISH", "write", SUBSCRIPTIONS),
+    ("SSUBSCRIBE", "write", SUBSCRIPTIONS),
+    ("SUBSCRIBE", "write", SUBSCRIPTIONS),
+    ("SUNSUBSCRIBE", "write", SUBSCRIPTIONS),
+    ("UNSUBSCRIBE", "write", SUBSCRIPTIONS),
     ("SCRIPT|EXISTS", "readonly", "the cache of scripts is part of the state"),
     ("SCRIPT|FLUSH", "write", "the cache of scripts is part of the state"),
     ("SCRIPT|LOAD", "write", "the cache of scripts is part of the state"),
@@ -26,13 +40,16 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("ZREVRANK", "arity=3", "WITHSCORE came with Redis 7.2"),
 ];
 
+const SUBSCRIPTIONS: &str = "subscriptions are part of the state, and messages go by the log";
+
 /// Flags that both sides have, as Redis calls them; `@` stands before an ACL category.
-const SHARED: [(Flags, &str); 5] = [
+const SHARED: [(Flags, &str); 6] = [
     (Flags::ADMIN, "admin"),
     (Flags::DANGEROUS, "@dangerous"),
     (Flags::DENY_OOM, "denyoom"),
     (Flags::FAST, "fast"),
     (Flags::NO_SCRIPT, "noscript"),
+    (Flags::PUB_SUB, "pubsub"),
 ];
 
 fn specs() -> impl Iterator<Item = &'static CommandSpec> {

@@ -49,8 +49,7 @@ impl Sink for Nobody {
         true
     }
     fn reply(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
-    fn blocked(&mut self, _sequence: u64, _position: u32) {}
-    fn served(&mut self, _sequence: u64, _position: u32, _outcome: Outcome<'_>) {}
+
     fn passed(&mut self, _sequence: u64) {}
 }
 

@@ -106,6 +106,10 @@ pub struct ServerArgs {
     /// Clients at once at the most.
     #[arg(long, default_value_t = 10_000)]
     maxclients: usize,
+    /// Output that subscribers may leave untaken, as in Redis: pubsub, a hard limit, a soft one, and seconds for which that one may be
+    /// exceeded.
+    #[arg(long, num_args = 4, action = clap::ArgAction::Append, value_names = ["CLASS", "HARD", "SOFT", "SECONDS"])]
+    client_output_buffer_limit: Vec<String>,
     /// Bytes of log after which a snapshot is taken.
     #[arg(long, default_value = "64mb", value_parser = bytes)]
     snapshot_log_bytes: u64,
@@ -262,6 +266,9 @@ impl ServerArgs {
                 );
             }
         };
+        let output_limits = crate::output_limit::OutputLimits::default()
+            .with(&self.client_output_buffer_limit.join(" "))
+            .map_err(|why| format!("--client-output-buffer-limit: {why}"))?;
         let announced_port = self.cluster_announce_port.unwrap_or(self.port);
         let announced = self.cluster_announce_ip.map(|host| address(&host, announced_port));
         let config = Config {
@@ -283,6 +290,7 @@ impl ServerArgs {
             request_timeout,
             max_request: self.max_request as usize,
             maxclients: self.maxclients,
+            output_limits,
             requirepass: self.requirepass,
             snapshot_log_bytes: self.snapshot_log_bytes,
             segment_bytes: self.segment_bytes,

@@ -14,6 +14,8 @@ use steadfast_core::mark::{self, Mark};
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 
+use crate::output_limit::OutputLimit;
+use crate::pubsub::is_subscription;
 use crate::resp::{Protocol, encode};
 use crate::session::{Consistency, Session};
 
@@ -54,10 +56,12 @@ pub(crate) struct WaitingRead {
 
 /// An EXEC with commands that this node answers itself. They run only once the state machine has said that the transaction
 /// ran: a watched key that changed, or a refusal, must leave the connection and the node as they were.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ExecPlan {
     /// For each queued command, in order: the words of a local one, or none for one that went into the log.
     pub(crate) calls: Vec<Option<Vec<Vec<u8>>>>,
+    /// Whether the reply of the last one is all that is answered (RESET).
+    pub(crate) answers_last: bool,
 }
 
 /// One client.
@@ -66,6 +70,10 @@ pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) session: RefCell<Session>,
     pub(crate) line: RefCell<Line>,
+    /// A command that may wait for a key has been sent on; while its line is not empty it may be under way.
+    pub(crate) may_wait: Cell<bool>,
+    /// It may have subscriptions: a command that begins some has been sent on.
+    pub(crate) subscriber: Cell<bool>,
     /// Set when the connection is gone: nothing is written any more.
     pub(crate) gone: Cell<bool>,
 }
@@ -76,6 +84,8 @@ pub(crate) struct Client {
 pub(crate) struct Line {
     /// Encoded replies that may leave.
     pub(crate) output: Vec<u8>,
+    /// Bytes of it that have left.
+    pub(crate) sent: usize,
     places: VecDeque<Place>,
     /// Ticket of the first place. Tickets count all commands that took a place, ever.
     first: u64,
@@ -87,6 +97,14 @@ pub(crate) struct Line {
     paused: bool,
     /// No further command is run until the line is empty (WATCH).
     pub(crate) stalled: bool,
+    /// A command that begins or ends subscriptions is under way: until the line is empty it is not known what its client may run.
+    pub(crate) subscribing: bool,
+    /// A transaction was applied, and its reply is not filled in yet: what is told now comes behind it.
+    executing: bool,
+    /// It is told nothing more.
+    pub(crate) deaf: bool,
+    /// Since when more than the soft limit has been left untaken.
+    soft_since: Option<Duration>,
     /// Close once everything owed has left.
     pub(crate) closing: bool,
     /// More is kept for the client than it may leave untaken: the connection ends.
@@ -104,8 +122,29 @@ impl Client {
             id: session.id,
             session: RefCell::new(session),
             line: RefCell::new(Line::default()),
+            may_wait: Cell::new(false),
+            subscriber: Cell::new(false),
             gone: Cell::new(false),
         }
+    }
+}
+
+impl Client {
+    /// A command that begins or ends subscriptions has been sent on.
+    pub(crate) fn begins_subscribing(&self) {
+        self.subscriber.set(true);
+        self.line.borrow_mut().subscribing = true;
+    }
+
+    /// Whether a command has to wait until it is known what its client is subscribed to: only in RESP2, and not one that
+    /// subscribers may run in any case.
+    pub(crate) fn awaits_subscriptions(&self, argv: &[&[u8]]) -> bool {
+        let is_open = !self.line.borrow().subscribing;
+        if is_open || self.session.borrow().protocol == Protocol::Resp3 {
+            return false;
+        }
+        let spec = steadfast_core::commands::named(argv).and_then(Result::ok);
+        !spec.is_some_and(|spec| is_subscription(spec.flags))
     }
 }
 
@@ -117,6 +156,67 @@ impl Line {
         } else {
             let bytes = self.hold(protocol, reply);
             self.places.push_back(Place::Ready(bytes));
+        }
+    }
+
+    /// What its client is told without asking. It stands behind everything whose effects came before it: replies of later commands
+    /// are not known yet, so that is what is in the output.
+    pub(crate) fn push(
+        &mut self,
+        protocol: Protocol,
+        message: &Reply<'_>,
+        limit: OutputLimit,
+        now: Duration,
+    ) {
+        if self.deaf || self.overrun {
+            return;
+        }
+        if self.executing {
+            let bytes = self.hold(protocol, message);
+            self.places.push_back(Place::Ready(bytes));
+        } else {
+            encode(message, protocol, &mut self.output);
+        }
+        self.bound(limit, now);
+        self.wake();
+    }
+
+    /// Ends the connection if its client has left more untaken than it may.
+    pub(crate) fn bound(&mut self, limit: OutputLimit, now: Duration) {
+        let untaken = (self.unsent() + self.held_bytes) as u64;
+        let exceeds = |bytes: u64| bytes > 0 && untaken > bytes;
+        let mut is_over = exceeds(limit.hard_bytes);
+        if exceeds(limit.soft_bytes) {
+            let since = *self.soft_since.get_or_insert(now);
+            is_over |= now.saturating_sub(since) > limit.soft_time;
+        } else {
+            self.soft_since = None;
+        }
+        if is_over && !self.overrun {
+            self.abandon();
+            self.wake();
+        }
+    }
+
+    /// The connection ends, or is gone. Its output may be large, and is nobody's any more.
+    pub(crate) fn abandon(&mut self) {
+        self.overrun = true;
+        (self.output, self.sent) = (Vec::new(), 0);
+    }
+
+    /// Bytes that may leave and have not.
+    pub(crate) fn unsent(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Forgets what has left, if that is most of the output: a client that takes some all the time may never take the last of it.
+    pub(crate) fn forget_sent(&mut self) {
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        } else if self.sent * 2 >= self.output.len() {
+            self.output.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -135,7 +235,7 @@ impl Line {
         if !self.overrun {
             encode(reply, protocol, &mut bytes);
             self.held_bytes += bytes.len();
-            self.overrun = self.held_bytes + self.output.len() > UNTAKEN_BYTES_MAX;
+            self.overrun = self.held_bytes + self.unsent() > UNTAKEN_BYTES_MAX;
         }
         bytes
     }
@@ -154,7 +254,11 @@ impl Line {
     /// The plan of an EXEC that ran and whose local commands are still to run; its place stays in the line meanwhile.
     pub(crate) fn take_plan(&mut self, ticket: u64) -> Option<Box<ExecPlan>> {
         match self.place(ticket)? {
-            Place::Batched { exec, .. } => exec.take(),
+            Place::Batched { exec, .. } => {
+                let plan = exec.take();
+                self.executing = plan.is_some();
+                plan
+            }
             Place::Ready(_) | Place::Read(_) => None,
         }
     }
@@ -177,6 +281,7 @@ impl Line {
                 (read.protocol, read.watch)
             }
         };
+        self.executing = false;
         if at == 0 {
             self.places.pop_front();
             self.first += 1;
@@ -188,7 +293,7 @@ impl Line {
                 *place = Place::Ready(bytes);
             }
         }
-        self.overrun |= self.output.len() + self.held_bytes > UNTAKEN_BYTES_MAX;
+        self.overrun |= self.unsent() + self.held_bytes > UNTAKEN_BYTES_MAX;
         watch && matches!(reply, Reply::Error(_))
     }
 
@@ -206,7 +311,7 @@ impl Line {
             self.first += 1;
         }
         if self.places.is_empty() {
-            self.stalled = false;
+            (self.stalled, self.subscribing) = (false, false);
         }
     }
 
@@ -226,7 +331,7 @@ impl Line {
         if read.index.is_none_or(|index| index > applied) {
             return false;
         }
-        if self.output.len() >= OUTPUT_BYTES_PAUSE && !is_planted(Canary::OutputUnbounded) {
+        if self.unsent() >= OUTPUT_BYTES_PAUSE && !is_planted(Canary::OutputUnbounded) {
             self.paused = true;
             mark::reached(Mark::OutputPaused);
             return false;
@@ -249,7 +354,7 @@ impl Line {
 
     /// Whether reads were held up by output that has left since: they are to be run again.
     pub(crate) fn resumes(&mut self) -> bool {
-        self.output.len() < OUTPUT_BYTES_PAUSE && std::mem::take(&mut self.paused)
+        self.unsent() < OUTPUT_BYTES_PAUSE && std::mem::take(&mut self.paused)
     }
 
     /// Whether the ticket stands for a read that has not run. It may have run, or gone into a batch.
@@ -313,7 +418,7 @@ impl Line {
         !self.stalled
             && !self.closing
             && self.places.len() < LINE_PLACES_MAX
-            && (self.output.len() < OUTPUT_BYTES_PAUSE || is_planted(Canary::OutputUnbounded))
+            && (self.unsent() < OUTPUT_BYTES_PAUSE || is_planted(Canary::OutputUnbounded))
     }
 
     /// Remembers whom to wake when output can leave or input may be run again.
@@ -347,7 +452,14 @@ impl ExecPlan {
         };
         let replies =
             self.calls.into_iter().map(|call| call.map_or_else(&mut next, |argv| run(&argv)));
-        Reply::Array(replies.collect())
+        let mut replies: Vec<Reply<'static>> = replies.collect();
+        match replies.pop() {
+            Some(last) if self.answers_last => last,
+            last => {
+                replies.extend(last);
+                Reply::Array(replies)
+            }
+        }
     }
 }
 
@@ -383,6 +495,81 @@ mod tests {
         let (watch, other) = (place(true), place(false));
         let refusal = Reply::Error(crate::refusal::read_timed_out());
         assert!(line.fill(watch, &refusal) && !line.fill(other, &refusal));
+    }
+
+    const NO_LIMIT: OutputLimit =
+        OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_time: Duration::ZERO };
+
+    fn tell(line: &mut Line, text: &'static str, limit: OutputLimit, now: u64) {
+        let message = Reply::Push(vec![Reply::bulk(text.as_bytes())]);
+        line.push(Protocol::Resp2, &message, limit, Duration::from_secs(now));
+    }
+
+    /// A message is in front of replies that are not known yet, and behind that of a transaction that was applied already.
+    #[test]
+    fn messages_stand_where_they_were_published() {
+        let mut line = Line::default();
+        let write = line.stand(batched());
+        line.answer(Protocol::Resp2, &Reply::Ok);
+        tell(&mut line, "a", NO_LIMIT, 0);
+        assert!(!line.fill(write, &Reply::Int(1)));
+        assert_eq!(line.output, b"*1\r\n$1\r\na\r\n:1\r\n+OK\r\n");
+        line.output.clear();
+        let plan = Some(Box::new(ExecPlan::default()));
+        let exec = line.stand(Place::Batched { protocol: Protocol::Resp2, exec: plan });
+        tell(&mut line, "b", NO_LIMIT, 0);
+        assert!(line.take_plan(exec).is_some());
+        tell(&mut line, "c", NO_LIMIT, 0);
+        line.fill(exec, &Reply::Int(2));
+        tell(&mut line, "d", NO_LIMIT, 0);
+        let expected = b"*1\r\n$1\r\nb\r\n:2\r\n*1\r\n$1\r\nc\r\n*1\r\n$1\r\nd\r\n";
+        assert_eq!(line.output, expected);
+    }
+
+    /// The hard limit ends a connection at once, the soft one when it has been exceeded without a break for its time. What has left
+    /// does not count.
+    #[test]
+    fn untaken_messages_end_the_connection() {
+        let hard = OutputLimit { hard_bytes: 25, ..NO_LIMIT };
+        let mut line = Line::default();
+        for now in 0..2 {
+            tell(&mut line, "12345", hard, now); // 15 bytes
+            line.sent += 15;
+            assert!(!line.overrun);
+        }
+        tell(&mut line, "12345", hard, 2);
+        tell(&mut line, "12345", hard, 2);
+        assert!(line.overrun && line.output.is_empty());
+        tell(&mut line, "12345", hard, 3);
+        assert!(line.output.is_empty(), "it is told nothing more");
+
+        let soft = OutputLimit { soft_bytes: 25, soft_time: Duration::from_secs(60), ..NO_LIMIT };
+        let mut line = Line::default();
+        let at = Duration::from_secs;
+        tell(&mut line, "12345", soft, 0);
+        tell(&mut line, "12345", soft, 1);
+        line.bound(soft, at(61));
+        line.sent = 10;
+        line.bound(soft, at(62));
+        line.sent = 0;
+        line.bound(soft, at(63));
+        line.bound(soft, at(123));
+        assert!(!line.overrun, "60 seconds are allowed, and a break begins them anew");
+        line.bound(soft, at(124));
+        assert!(line.overrun);
+    }
+
+    /// A client that takes some all the time, and never all, does not make its output grow.
+    #[test]
+    fn what_has_left_is_forgotten() {
+        let mut line = Line::default();
+        for now in 0..1000 {
+            tell(&mut line, "12345", NO_LIMIT, now);
+            line.sent += if now == 0 { 5 } else { 15 };
+            line.forget_sent();
+            assert_eq!(line.unsent(), 10);
+        }
+        assert!(line.output.len() < 50);
     }
 
     /// Reads stop at full output, and go on when it has left.
@@ -488,7 +675,10 @@ mod tests {
         let mut line = Line::default();
         let exec = |line: &mut Line| {
             let local = |word: &[u8]| Some(vec![word.to_vec()]);
-            let plan = ExecPlan { calls: vec![None, local(b"one"), None, local(b"two")] };
+            let plan = ExecPlan {
+                calls: vec![None, local(b"one"), None, local(b"two")],
+                ..ExecPlan::default()
+            };
             line.stand(Place::Batched { protocol: Protocol::Resp2, exec: Some(Box::new(plan)) })
         };
         let ran = exec(&mut line);

@@ -26,6 +26,10 @@ pub fn run(args: &CliArgs) -> ExitCode {
     }
     let argv: Vec<Vec<u8>> = args.command.iter().map(|word| word.clone().into_bytes()).collect();
     match session.call(&argv) {
+        Ok(reply) if listens(&argv) => {
+            print(&reply, people);
+            session.listen(people)
+        }
         Ok(reply) => {
             print(&reply, people);
             ExitCode::from(u8::from(matches!(reply, Reply::Error(_))))
@@ -77,6 +81,10 @@ impl Connection {
             request.extend_from_slice(b"\r\n");
         }
         self.stream.write_all(&request)?;
+        self.receive()
+    }
+
+    fn receive(&mut self) -> io::Result<Reply<'static>> {
         loop {
             match read_reply(&self.input) {
                 Ok(Some((reply, consumed))) => {
@@ -94,6 +102,19 @@ impl Connection {
                 return Err(io::Error::other("Server closed the connection"));
             }
             self.input.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        }
+    }
+
+    /// Prints what comes until the connection ends: as with redis-cli, it is left by ending the tool.
+    fn listen(&mut self, people: bool) -> ExitCode {
+        loop {
+            match self.receive() {
+                Ok(reply) => print(&reply, people),
+                Err(error) => {
+                    eprintln!("Error: {error}");
+                    return ExitCode::FAILURE;
+                }
+            }
         }
     }
 
@@ -125,6 +146,10 @@ impl Connection {
                 Some(_) => {}
             }
             match self.call(&argv) {
+                Ok(reply) if listens(&argv) => {
+                    print(&reply, people);
+                    return self.listen(people);
+                }
                 Ok(reply) => print(&reply, people),
                 Err(error) => {
                     eprintln!("Error: {error}");
@@ -135,6 +160,12 @@ impl Connection {
     }
 }
 
+/// Whether messages follow what a command answers.
+fn listens(argv: &[Vec<u8>]) -> bool {
+    let name = argv.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    [&b"SUBSCRIBE"[..], b"PSUBSCRIBE", b"SSUBSCRIBE"].contains(&&*name) && argv.len() > 1
+}
+
 fn print(reply: &Reply<'_>, people: bool) {
     let mut out = Vec::new();
     if people {
@@ -142,7 +173,8 @@ fn print(reply: &Reply<'_>, people: bool) {
     } else {
         raw(reply, &mut out);
     }
-    let _ = io::stdout().write_all(&out); // a closed pipe ends the tool soon enough
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(&out).and_then(|()| stdout.flush()); // a closed pipe ends the tool soon enough
 }
 
 /// As redis-cli prints to a pipe.
@@ -157,7 +189,10 @@ fn raw(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::Double(value) => out.extend_from_slice(print_double(*value).as_bytes()),
         Reply::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Reply::Error(error) => out.extend_from_slice(error.text()),
-        Reply::Array(replies) | Reply::Set(replies) => {
+        Reply::Array(replies)
+        | Reply::Set(replies)
+        | Reply::Push(replies)
+        | Reply::Several(replies) => {
             return replies.iter().for_each(|reply| raw(reply, out));
         }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
@@ -185,7 +220,10 @@ fn pretty(reply: &Reply<'_>, indent: &str, out: &mut Vec<u8>) {
         Reply::Array(replies) | Reply::Set(replies) if replies.is_empty() => {
             "(empty array)".to_owned()
         }
-        Reply::Array(replies) | Reply::Set(replies) => return list(replies.iter(), indent, out),
+        Reply::Array(replies)
+        | Reply::Set(replies)
+        | Reply::Push(replies)
+        | Reply::Several(replies) => return list(replies.iter(), indent, out),
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             return list(pairs.iter().flat_map(|(key, value)| [key, value]), indent, out);
         }

@@ -11,6 +11,7 @@ use steadfast_replication::formation::Member;
 use steadfast_replication::gateway::{CHANNEL_MESSAGES_MAX, PARCEL_BYTES_MAX};
 use steadfast_replication::storage::{Fsync, LogConfig};
 
+use crate::output_limit::OutputLimits;
 use crate::resp::Limits;
 
 /// Bytes of one request, whatever the flags say: its parts must fit into the way to replication, which is never waited for.
@@ -49,6 +50,8 @@ pub struct Config {
     pub proto_max_bulk_len: usize,
     /// Clients at once.
     pub maxclients: usize,
+    /// Output that clients may leave untaken, by class.
+    pub output_limits: OutputLimits,
     /// Password of the default user; empty for none.
     pub requirepass: String,
     /// Bytes of log after which a snapshot is taken.
@@ -87,6 +90,7 @@ impl Default for Config {
             max_request: 1 << 30,
             proto_max_bulk_len: 512 << 20,
             maxclients: 10_000,
+            output_limits: OutputLimits::default(),
             requirepass: String::new(),
             snapshot_log_bytes: 64 << 20,
             snapshot_step_bytes: 128 << 10,
@@ -244,7 +248,7 @@ impl Config {
     }
 
     /// Every setting with its value, as CONFIG GET names them; sorted.
-    fn all(&self) -> [(&'static str, String); 32] {
+    fn all(&self) -> [(&'static str, String); 33] {
         let file =
             |of: fn(&TlsFiles) -> &String| self.tls.as_ref().map(of).cloned().unwrap_or_default();
         let fsync = match self.appendfsync {
@@ -259,6 +263,7 @@ impl Config {
             ("appendfsync", fsync.to_owned()),
             ("appendonly", "yes".to_owned()),
             ("bind", self.bind.clone()),
+            ("client-output-buffer-limit", self.output_limits.show()),
             ("cluster", cluster.join(",")),
             ("cluster-enabled", "yes".to_owned()),
             ("databases", "16".to_owned()),
@@ -327,6 +332,9 @@ impl Config {
             parse_memory(text).ok_or_else(|| failed("argument must be a memory value"))
         };
         match name.as_str() {
+            "client-output-buffer-limit" => {
+                self.output_limits = self.output_limits.with(&value).map_err(failed)?;
+            }
             "maxclients" => self.maxclients = number(1, u64::from(u32::MAX))? as usize,
             "proto-max-bulk-len" => {
                 let bytes = memory(&value)?;

@@ -25,6 +25,8 @@ use crate::shell::SharedShell;
 const READ_BYTES: usize = 16 * 1024;
 /// Output up to this length waits for the end of the turn.
 const OUTPUT_BYTES_HELD: usize = 16 * 1024;
+/// Input that is taken from a client while a command of it may wait for a key.
+const WAITING_INPUT_MAX: usize = 1 << 20;
 /// Arguments of a command that are looked at without allocating.
 const ARGUMENTS_INLINE: usize = 8;
 
@@ -39,7 +41,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin, C: Clock>(
         Ok(client) => client,
         Err(refusal) => return refuse(stream, &refusal).await,
     };
-    let mut connection = Connection { shell, client, stream, reader: None, sent: 0, ended: false };
+    let mut connection = Connection { shell, client, stream, reader: None, ended: false };
     poll_fn(|context| connection.poll(context)).await;
 }
 
@@ -58,8 +60,6 @@ struct Connection<S, C: Clock> {
     stream: S,
     /// Input that has not been run; none while there is none.
     reader: Option<Box<Reader>>,
-    /// Bytes of the client's output that have been written.
-    sent: usize,
     /// The peer sends nothing more.
     ended: bool,
 }
@@ -136,6 +136,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             if (closing || self.ended && !held_up) && !owed && drained {
                 return Poll::Ready(());
             }
+            if owed && self.client.may_wait.get() {
+                match self.read_waiting(context) {
+                    Poll::Ready(true) => continue,
+                    Poll::Ready(false) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
+            }
             if !open || self.ended {
                 self.rest();
                 return Poll::Pending; // output that can leave, or a reply that fills the line, wakes this task
@@ -173,9 +180,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
                 Decoded::NeedMore => return false,
                 Decoded::Command { consumed } => {
                     let source = reader.decoder.unquoted().unwrap_or(rest);
-                    with_argv(source, reader.decoder.argv(), |argv| {
-                        shell.dispatch(&self.client, argv);
+                    let ran = with_argv(source, reader.decoder.argv(), |argv| {
+                        !self.client.awaits_subscriptions(argv) && {
+                            shell.dispatch(&self.client, argv);
+                            true
+                        }
                     });
+                    if !ran {
+                        self.client.line.borrow_mut().stalled = true; // it is decoded again
+                        break;
+                    }
                     reader.start += consumed;
                 }
                 Decoded::Error(text) => {
@@ -201,18 +215,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), ()> {
         let mut line = self.client.line.borrow_mut();
-        while self.sent < line.output.len() {
-            let rest = line.output.get(self.sent..).unwrap_or_default();
+        while line.unsent() > 0 {
+            let rest = line.output.get(line.sent..).unwrap_or_default();
             match Pin::new(&mut self.stream).poll_write(context, rest) {
                 Poll::Ready(Ok(0) | Err(_)) => return Err(()),
-                Poll::Ready(Ok(written)) => self.sent += written,
-                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(written)) => line.sent += written,
+                Poll::Pending => {
+                    line.forget_sent();
+                    return Ok(());
+                }
             }
         }
-        line.output.clear();
+        line.forget_sent();
         line.output.shrink_to(READ_BYTES);
-        self.sent = 0;
         Ok(())
+    }
+
+    /// Reads what comes while a command may wait for a key, and runs none of it: to see the end of a client that would be served for nothing.
+    /// False at that end.
+    fn read_waiting(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.ended {
+            return Poll::Ready(false);
+        }
+        let unread = self.reader.as_ref().map_or(0, |reader| reader.filled - reader.start);
+        if unread >= WAITING_INPUT_MAX {
+            return Poll::Pending;
+        }
+        self.read(context).map(|read| read.unwrap_or(false))
     }
 
     /// Reads once; false at the end of the stream.
@@ -293,7 +322,7 @@ mod tests {
         let client = shell.borrow_mut().admit(ends).expect("there is room");
         let (stream, peer) = duplex(1 << 20);
         let shell = Rc::clone(shell);
-        (Connection { shell, client, stream, reader: None, sent: 0, ended: false }, peer)
+        (Connection { shell, client, stream, reader: None, ended: false }, peer)
     }
 
     /// Whether the task asked to run again.

@@ -15,6 +15,7 @@ use steadfast_replication::ports::Clock;
 
 use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::commands::{Found, LocalHandler, LocalOutcome, find, selected_database};
+use crate::pubsub::{is_for_subscribers, is_subscription, pong};
 use crate::refusal;
 use crate::resp::Protocol;
 use crate::session::{Consistency, QueuedCall};
@@ -25,12 +26,16 @@ use crate::surroundings::contain_read;
 const MAKES_ROOM: [&str; 4] = ["DEL", "UNLINK", "FLUSHDB", "FLUSHALL"];
 
 /// What the gate has to know of the session, read once.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 struct Facts {
     protocol: Protocol,
     db: usize,
     consistency: Consistency,
     in_multi: bool,
     authenticated: bool,
+    /// Whether it speaks RESP2 and has subscriptions.
+    only_listens: bool,
+    at_sentinel: bool,
 }
 
 impl<C: Clock> Shell<C> {
@@ -40,6 +45,7 @@ impl<C: Clock> Shell<C> {
             return; // an empty multibulk is no command, and is owed no reply
         }
         self.figures.command_received();
+        let only_listens = self.only_listens(client);
         let facts = {
             let session = client.session.borrow();
             Facts {
@@ -48,19 +54,24 @@ impl<C: Clock> Shell<C> {
                 consistency: session.consistency,
                 in_multi: session.multi.is_some(),
                 authenticated: session.authenticated,
+                only_listens,
+                at_sentinel: session.ends.at_sentinel,
             }
         };
         let answered = find(argv).and_then(|found| {
-            client.session.borrow_mut().last_command = match found {
-                Found::Core(spec) => spec.name,
-                Found::Local(spec) => spec.name,
-            };
+            client.session.borrow_mut().last_command = found.name();
             self.admit_command(&facts, found)?;
             Ok(found)
         });
         match answered {
+            Ok(found) if facts.at_sentinel && is_subscription(found.flags()) => {
+                listen(client, &facts, found, argv);
+            }
             Ok(found) if facts.in_multi && !leaves_multi(found) => {
                 queue(client, &facts, found, argv, self.config.max_request);
+            }
+            Ok(Found::Core(spec)) if only_listens && spec.name == "PING" => {
+                answer(client, &facts, &pong(argv));
             }
             Ok(Found::Core(spec)) => self.route(client, &facts, spec, argv),
             Ok(Found::Local(spec)) => self.run_local(client, &facts, spec, argv),
@@ -96,6 +107,9 @@ impl<C: Clock> Shell<C> {
             mark::reached(Mark::RefusedLoading);
             return Err(refusal::loading(&self.status.waiting()));
         }
+        if facts.only_listens && !is_for_subscribers(found.name(), flags) {
+            return Err(refusal::only_listens(found.name()));
+        }
         if let Found::Core(spec) = found
             && spec.is_write()
         {
@@ -124,6 +138,13 @@ impl<C: Clock> Shell<C> {
                 self.submit(client, place, |batch, latest| {
                     entry::push_command(batch, id, latest, db, argv);
                 });
+                if is_subscription(spec.flags) {
+                    client.begins_subscribing();
+                }
+                if matches!(spec.handler, Handler::Block { .. }) {
+                    client.may_wait.set(true);
+                    client.line.borrow_mut().stalled = true; // what follows must not overtake it
+                }
                 if is_planted(Canary::AnswersAhead) && spec.name == "SET" && argv.len() == 3 {
                     client.line.borrow_mut().fill_last(&Reply::Ok);
                 }
@@ -157,6 +178,11 @@ impl<C: Clock> Shell<C> {
         argv: &[&[u8]],
     ) {
         match spec.handler {
+            LocalHandler::Plain(_)
+                if spec.name == "RESET" && client.subscriber.get() && !facts.at_sentinel =>
+            {
+                self.reset_subscriber(client, facts.protocol);
+            }
             LocalHandler::Plain(_) => {
                 let (reply, close) = self.call_local(client, spec, argv);
                 let protocol = client.session.borrow().protocol; // HELLO answers in the new one
@@ -187,6 +213,10 @@ impl<C: Clock> Shell<C> {
                 line.stalled = !line.is_empty() && !is_planted(Canary::WatchNotAwaited);
             }
             LocalHandler::Exec => self.exec(client, facts),
+            LocalHandler::Unblock => {
+                let place = Place::Batched { protocol: facts.protocol, exec: None };
+                self.unblock(client, place, argv);
+            }
         }
     }
 
@@ -234,7 +264,8 @@ impl<C: Clock> Shell<C> {
             return answer(client, facts, &Reply::Error(error)); // the disk has filled up since it was queued, say
         }
         let mut db = facts.db; // a SELECT moves the commands behind it, though it has not run
-        let (mut calls, mut plan) = (Vec::new(), ExecPlan { calls: Vec::new() });
+        let (mut calls, mut plan) = (Vec::new(), ExecPlan::default());
+        let subscribes = multi.calls.iter().any(|call| call.subscribes);
         for call in multi.calls {
             if call.local {
                 db = selected_database(&call.argv).unwrap_or(db);
@@ -256,6 +287,9 @@ impl<C: Clock> Shell<C> {
         });
         if has_local {
             client.line.borrow_mut().stalled = true; // what follows must see what they change
+        }
+        if subscribes {
+            client.begins_subscribing();
         }
     }
 
@@ -289,6 +323,17 @@ impl<C: Clock> Shell<C> {
     }
 }
 
+/// SUBSCRIBE and the like at the sentinel's port.
+fn listen(client: &Rc<Client>, facts: &Facts, found: Found, argv: &[&[u8]]) {
+    client.subscriber.set(true);
+    let told = client.session.borrow_mut().events.change(found.name(), argv);
+    let reply = told.filter(|_| !facts.in_multi).unwrap_or_else(|| {
+        client.session.borrow_mut().fail_multi();
+        Reply::Error(refusal::NOT_AT_SENTINEL)
+    });
+    answer(client, facts, &reply);
+}
+
 fn is_exec(name: &&[u8]) -> bool {
     name.eq_ignore_ascii_case(b"EXEC")
 }
@@ -298,7 +343,7 @@ fn leaves_multi(found: Found) -> bool {
     match found {
         Found::Core(_) => false,
         Found::Local(spec) => {
-            !matches!(spec.handler, LocalHandler::Plain(_))
+            !matches!(spec.handler, LocalHandler::Plain(_) | LocalHandler::Unblock)
                 || ["QUIT", "RESET"].contains(&spec.name)
         }
     }
@@ -324,7 +369,9 @@ fn queue(client: &Rc<Client>, facts: &Facts, found: Found, argv: &[&[u8]], bytes
         Reply::Error(refusal::NOT_IN_MULTI)
     } else {
         let argv = argv.iter().map(|word| word.to_vec()).collect();
-        session.queue(QueuedCall { local: matches!(found, Found::Local(_)), argv }, bytes_max)
+        let (local, subscribes) =
+            (matches!(found, Found::Local(_)), is_subscription(found.flags()));
+        session.queue(QueuedCall { local, subscribes, argv }, bytes_max)
     };
     drop(session);
     answer(client, facts, &reply);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
+use steadfast_core::pubsub::Counts;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{Intake, MembershipChange, Status};
 use steadfast_replication::ports::Clock;
@@ -38,7 +39,9 @@ impl<C: Clock> Shell<C> {
 
     /// A connection is gone. What it has under way goes on; nobody hears of it.
     pub(crate) fn dismiss(&mut self, id: u64) {
-        self.clients.remove(&id);
+        let Some(client) = self.clients.remove(&id) else { return };
+        client.line.borrow_mut().abandon();
+        self.leave(&client);
     }
 }
 
@@ -57,6 +60,10 @@ impl<C: Clock> NodeFacts for Shell<C> {
 
     fn status(&self) -> &Status {
         &self.status
+    }
+
+    fn blocked_count(&self) -> usize {
+        self.waiting.len()
     }
 
     fn node_id(&self) -> u64 {
@@ -86,11 +93,13 @@ impl<C: Clock> NodeFacts for Shell<C> {
     fn other_clients(&self) -> Vec<String> {
         let now = self.clock.wall_ms();
         // The one that asks is in use, and adds itself.
-        let lines = self
-            .clients
-            .values()
-            .filter_map(|client| client.session.try_borrow().ok().map(|session| session.line(now)));
-        lines.collect()
+        let line = |session: &Session| session.line(now, self.counts_of(session));
+        let all = self.clients.values();
+        all.filter_map(|client| client.session.try_borrow().ok().map(|it| line(&it))).collect()
+    }
+
+    fn subscriptions_of(&self, session: &Session) -> Counts {
+        self.counts_of(session)
     }
 
     fn client_count(&self) -> usize {

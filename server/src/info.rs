@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use steadfast_core::pubsub::Kind;
 use steadfast_replication::gateway::{KnownMember, Role};
 
 use crate::commands::NodeFacts;
@@ -58,7 +59,12 @@ fn server(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
 
 fn clients(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
     write!(out, "connected_clients:{}\r\n", node.client_count())?;
-    write!(out, "maxclients:{}\r\nblocked_clients:0\r\n", node.config().maxclients)
+    write!(
+        out,
+        "maxclients:{}\r\nblocked_clients:{}\r\n",
+        node.config().maxclients,
+        node.blocked_count()
+    )
 }
 
 fn memory(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
@@ -103,6 +109,14 @@ fn stats(node: &dyn NodeFacts, out: &mut String) -> std::fmt::Result {
         machine.too_late,
         machine.contained_panics,
         node.scrub_rounds()
+    )?;
+    let names = |kind| node.machine().subscribed_names(kind);
+    write!(
+        out,
+        "pubsub_channels:{}\r\npubsub_patterns:{}\r\npubsubshard_channels:{}\r\n",
+        names(Kind::Channel),
+        names(Kind::Pattern),
+        names(Kind::Shard)
     )
 }
 

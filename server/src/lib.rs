@@ -13,6 +13,7 @@ mod session;
 pub mod surroundings;
 
 mod batch;
+mod blocking;
 mod client;
 mod connection;
 mod discovery;
@@ -20,6 +21,8 @@ mod dispatch;
 mod facts;
 mod figures;
 mod info;
+mod output_limit;
+mod pubsub;
 mod reads;
 mod refusal;
 mod run;

@@ -82,6 +82,10 @@ pub(crate) const WATCH_IN_MULTI: ReplyError =
 /// A command that can't be queued.
 pub(crate) const NOT_IN_MULTI: ReplyError =
     ReplyError::fixed("ERR Command not allowed inside a transaction");
+/// Subscriptions at the port of the sentinel that it has none of.
+pub(crate) const NOT_AT_SENTINEL: ReplyError = ReplyError::fixed(
+    "ERR at this port there are events of the sentinel alone, without shard channels and transactions; nothing was subscribed to",
+);
 /// EXEC alone.
 pub(crate) const EXEC_WITHOUT_MULTI: ReplyError = ReplyError::fixed("ERR EXEC without MULTI");
 /// DISCARD alone.
@@ -107,6 +111,14 @@ pub(crate) fn exec_aborted_by(error: &ReplyError) -> ReplyError {
     let text = String::from_utf8_lossy(error.text());
     let reason = text.strip_prefix("ERR ").unwrap_or(&text);
     ReplyError::made(format!("EXECABORT Transaction discarded because of: {reason}"))
+}
+
+/// A RESP2 client with subscriptions runs another command.
+pub(crate) fn only_listens(name: &str) -> ReplyError {
+    let name = name.to_ascii_lowercase();
+    ReplyError::made(format!(
+        "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    ))
 }
 
 /// No password was given yet.

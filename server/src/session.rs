@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::entry::Watched;
+use steadfast_core::pubsub::Counts;
 use steadfast_core::reply::Reply;
 
+use crate::pubsub::Events;
 use crate::refusal;
 use crate::resp::Protocol;
 
@@ -60,10 +62,14 @@ pub struct Session {
     pub created_ms: u64,
     /// Name of the last command.
     pub last_command: &'static str,
+    /// What it listens to at the sentinel's port.
+    pub events: Events,
     /// An open transaction.
     pub multi: Option<Multi>,
     /// Preconditions of the next EXEC.
     pub watched: Vec<Watched>,
+    /// A command of it waits for a key.
+    pub blocked: bool,
     /// A WATCH could not be carried out: the next EXEC refuses.
     pub watch_refused: bool,
 }
@@ -84,6 +90,8 @@ pub struct Multi {
 pub struct QueuedCall {
     /// Whether this node answers it.
     pub local: bool,
+    /// Whether it begins or ends subscriptions.
+    pub subscribes: bool,
     /// Its words.
     pub argv: Vec<Vec<u8>>,
 }
@@ -103,8 +111,10 @@ impl Session {
             ends,
             created_ms,
             last_command: "NULL",
+            events: Events::default(),
             multi: None,
             watched: Vec::new(),
+            blocked: false,
             watch_refused: false,
         }
     }
@@ -176,19 +186,29 @@ impl Session {
         (self.library, self.library_version) = (old.library, old.library_version);
     }
 
-    /// One line of CLIENT LIST.
-    pub fn line(&self, now_ms: u64) -> String {
+    fn flags(&self, subscribed: bool) -> String {
+        let all = [(subscribed, 'P'), (self.multi.is_some(), 'x'), (self.blocked, 'b')];
+        let flags: String =
+            all.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
+        if flags.is_empty() { "N".to_owned() } else { flags }
+    }
+
+    /// One line of CLIENT LIST; `subscriptions` is what the state says that it is subscribed to.
+    pub fn line(&self, now_ms: u64, subscriptions: Counts) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         format!(
-            "id={} addr={} laddr={} fd=0 name={} age={} idle=0 flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} cmd={} \
+            "id={} addr={} laddr={} fd=0 name={} age={} idle=0 flags={} db={} sub={} psub={} ssub={} multi={} watch={} cmd={} \
              user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
             self.id,
             self.ends.client,
             self.ends.own.map(|own| own.to_string()).unwrap_or_default(),
             text(&self.name),
             now_ms.saturating_sub(self.created_ms) / 1000,
-            if self.multi.is_some() { "x" } else { "N" },
+            self.flags(!subscriptions.is_empty()),
             self.db,
+            subscriptions.channels,
+            subscriptions.patterns,
+            subscriptions.shards,
             self.multi.as_ref().map_or(-1, |multi| multi.calls.len() as i64),
             self.watched.len(),
             self.last_command.to_ascii_lowercase(),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use steadfast_core::canary::{Canary, is_planted};
 use steadfast_core::machine::{Outcome, ReadOutcome, Sink, StateMachine, WatchOutcome};
 use steadfast_core::mark::{self, Mark};
+use steadfast_core::pubsub::Subscriber;
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{
@@ -23,9 +24,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::batch::{Batches, Origin};
+use crate::blocking::Waiting;
 use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::config::Config;
 use crate::connection::Reader;
+use crate::output_limit::OutputLimit;
+use crate::pubsub::LEAVES;
 use crate::reads::Rounds;
 use crate::refusal;
 use crate::run::Observer;
@@ -49,8 +53,6 @@ const RECLAIM_UNITS: usize = 4096;
 pub(crate) type SharedShell<C> = Rc<RefCell<Shell<C>>>;
 /// Who is owed the reply of a request: a client, and the ticket of its place in the line.
 pub(crate) type Owner = (Rc<Client>, u64);
-/// Who is owed the replies of requests that wait for a key, by the place that they had: (sequence, position).
-pub(crate) type Waiting = BTreeMap<(u64, u32), Owner>;
 
 /// What the tasks around the shell wait for.
 #[derive(Clone, Default)]
@@ -85,7 +87,7 @@ pub(crate) struct Shell<C> {
     /// Who is owed the reply of a request that waits for a key.
     pub(crate) waiting: Waiting,
     /// Clients whose line may have come to a read while replies were filled in.
-    stirred: Vec<Rc<Client>>,
+    pub(crate) stirred: Vec<Rc<Client>>,
     /// Transactions that were applied this turn and hold local commands, which need the whole shell to run.
     executed: Vec<Executed>,
     /// Applied index at which a tick was last asked for.
@@ -93,6 +95,8 @@ pub(crate) struct Shell<C> {
     /// Whether this incarnation is registered in the state: from then on clients are served.
     pub(crate) serving: bool,
     pub(crate) closing: bool,
+    /// Who was last known to lead; 0 before anybody was.
+    pub(crate) known_leader: u64,
     /// A client said SHUTDOWN.
     pub(crate) shutdown_asked: bool,
     /// A client said BGSAVE, and no snapshot has begun since.
@@ -144,6 +148,7 @@ impl<C: Clock> Shell<C> {
             tick_asked_at: None,
             serving: false,
             closing: false,
+            known_leader: 0,
             shutdown_asked: false,
             save_asked: false,
             snapshot: None,
@@ -382,7 +387,10 @@ impl<C: Clock> Shell<C> {
             Outlet::Restore { index, chunks } => self.restore(index, &chunks),
             Outlet::ReadIndex { round, index } => self.confirm_round(round, index),
             Outlet::TakeSnapshot { pieces } => self.begin_snapshot(pieces),
-            Outlet::StatusChanged => self.wakes.flush.notify_one(),
+            Outlet::StatusChanged => {
+                self.watch_leader();
+                self.wakes.flush.notify_one();
+            }
             Outlet::Fatal(text) => self.stop(Err(text)),
             Outlet::Stopped => self.stop(Ok(())),
         }
@@ -396,6 +404,9 @@ impl<C: Clock> Shell<C> {
             origin: self.origin,
             stirred: &mut self.stirred,
             executed: &mut self.executed,
+            clients: &self.clients,
+            limit: self.config.output_limits.pubsub,
+            now: self.clock.monotonic(),
         };
         for entry in entries {
             #[cfg(feature = "canaries")]
@@ -431,6 +442,9 @@ impl<C: Clock> Shell<C> {
         let own = self.machine.gateway(self.origin.node);
         let own = own.filter(|gateway| gateway.incarnation == self.origin.incarnation);
         self.serving |= own.is_some();
+        if own.is_some_and(|gateway| gateway.retired) {
+            self.close_subscribers(None);
+        }
         let passed = own.map_or(0, |gateway| gateway.passed);
         self.send(Intake::Applied { index, passed, registered: own.is_some() });
 
@@ -490,8 +504,9 @@ impl<C: Clock> Shell<C> {
         };
         match restored {
             Ok(machine) if machine.applied_index() == index => {
-                self.machine = machine;
+                let before = std::mem::replace(&mut self.machine, machine);
                 self.snapshot = None; // it was one of the state before
+                self.close_subscribers(Some(&before)); // what was published meanwhile never comes by here
             }
             Ok(machine) => {
                 let found = machine.applied_index();
@@ -517,6 +532,7 @@ impl<C: Clock> Shell<C> {
         let passed = own
             .filter(|own| own.incarnation == self.origin.incarnation)
             .map_or(0, |own| own.passed);
+        self.wait_as_restored();
         let stirred = &mut self.stirred;
         self.batches.passed(passed, |(client, ticket)| {
             mark::reached(Mark::ReplyLost);
@@ -531,7 +547,12 @@ impl<C: Clock> Shell<C> {
         let now = self.clock.monotonic();
         let no_leader = self.status.leader_id() == 0;
         let stirred = &mut self.stirred;
+        let mut leaving = Vec::new();
         self.batches.refuse_waiting(now, |(client, ticket)| {
+            if ticket == LEAVES {
+                leaving.push(client);
+                return;
+            }
             mark::reached(if no_leader { Mark::RefusedNoQuorum } else { Mark::RefusedBusy });
             let refusal = if no_leader { refusal::no_quorum() } else { refusal::too_busy() };
             fill(stirred, &client, ticket, &Reply::Error(refusal));
@@ -542,6 +563,7 @@ impl<C: Clock> Shell<C> {
             let refusal = if definite { refusal::no_quorum() } else { refusal::unknown_outcome() };
             fill(stirred, &client, ticket, &Reply::Error(refusal));
         });
+        self.leave_again(&leaving);
         self.refuse_reads(now, &Reply::Error(refusal::read_timed_out()));
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
@@ -558,7 +580,9 @@ impl<C: Clock> Shell<C> {
         if now >= self.idle_looked + IDLE_LOOK {
             self.idle_looked = now;
             self.clients.values().for_each(|client| client.line.borrow_mut().rest_if_idle());
+            self.bound_subscribers();
         }
+        self.watch_leader();
         self.close_log();
     }
 
@@ -566,6 +590,9 @@ impl<C: Clock> Shell<C> {
 
     /// Runs no further command; what is under way is finished, then the log is closed.
     pub(crate) fn begin_shutdown(&mut self) {
+        if !self.closing {
+            self.leave_all();
+        }
         self.closing = true;
         self.close_log();
     }
@@ -623,7 +650,12 @@ impl<C: Clock> Shell<C> {
 }
 
 /// Fills a place in a client's line and wakes its connection.
-fn fill(stirred: &mut Vec<Rc<Client>>, client: &Rc<Client>, ticket: u64, reply: &Reply<'_>) {
+pub(crate) fn fill(
+    stirred: &mut Vec<Rc<Client>>,
+    client: &Rc<Client>,
+    ticket: u64,
+    reply: &Reply<'_>,
+) {
     let mut line = client.line.borrow_mut();
     if line.fill(ticket, reply) {
         client.session.borrow_mut().watch_refused = true;
@@ -648,6 +680,10 @@ struct Replies<'a> {
     origin: Origin,
     stirred: &'a mut Vec<Rc<Client>>,
     executed: &'a mut Vec<Executed>,
+    clients: &'a BTreeMap<u64, Rc<Client>>,
+    /// Of subscribers' output.
+    limit: OutputLimit,
+    now: Duration,
 }
 
 impl Sink for Replies<'_> {
@@ -674,14 +710,23 @@ impl Sink for Replies<'_> {
 
     fn blocked(&mut self, sequence: u64, position: u32) {
         if let Some(owner) = self.batches.settle(sequence, position) {
+            owner.0.session.borrow_mut().blocked = true;
             self.waiting.insert((sequence, position), owner);
         }
     }
 
     fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
         let Some((client, ticket)) = self.waiting.remove(&(sequence, position)) else { return };
+        client.session.borrow_mut().blocked = false;
         if let Outcome::Reply(reply) = outcome {
             fill(self.stirred, &client, ticket, &reply);
+        }
+    }
+
+    fn message(&mut self, to: Subscriber, message: &Reply<'_>) {
+        if let Some(client) = self.clients.get(&to.client) {
+            let protocol = client.session.borrow().protocol;
+            client.line.borrow_mut().push(protocol, message, self.limit, self.now);
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use steadfast_core::commands::{self, Arity, CommandSpec, Docs, Group, Handler};
+use steadfast_core::commands::{self, Arity, CommandSpec, Docs, Group};
 use steadfast_server::commands::{self as local, LocalHandler};
 
 const HEAD: &str = "\
@@ -66,6 +66,20 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("OBJECT|FREQ", "accesses are not counted: it is refused, as under any policy but LFU"),
     ("OBJECT|IDLETIME", "there is no access time: it is 0"),
     ("OBJECT|REFCOUNT", "is 1"),
+    ("PING", "inside MULTI it answers a subscriber as everybody"),
+    ("PSUBSCRIBE", SUBSCRIPTIONS),
+    (
+        "PUBLISH",
+        "counts the receivers in the whole cluster; what a transaction sends to its own connection comes behind EXEC's reply",
+    ),
+    ("PUBSUB|CHANNELS", WHOLE_CLUSTER),
+    ("PUBSUB|NUMPAT", WHOLE_CLUSTER),
+    ("PUBSUB|NUMSUB", WHOLE_CLUSTER),
+    ("PUBSUB|SHARDCHANNELS", WHOLE_CLUSTER),
+    ("PUBSUB|SHARDNUMSUB", WHOLE_CLUSTER),
+    ("SPUBLISH", "as PUBLISH; every node serves every shard channel"),
+    ("SSUBSCRIBE", "every node serves every shard channel"),
+    ("SUBSCRIBE", SUBSCRIPTIONS),
     ("SCAN", "in another order, which is the same on every node"),
     ("SCRIPT|FLUSH", "SYNC and ASYNC are the same"),
     (
@@ -100,6 +114,11 @@ const OWN: &str =
 
 const MEMBERS: &str = "is of this server; answers OK if it is so, or else a ticket; `steadfast cluster` finds the leader and waits until \
     it is done";
+
+const SUBSCRIPTIONS: &str =
+    "goes through the log; at `--sentinel-port` to events of the sentinel (`+switch-master`)";
+
+const WHOLE_CLUSTER: &str = "of the whole cluster";
 
 const SCRIPTS: &str = "is stopped by a budget of instructions and memory, and then writes nothing, instead of by time; no `cjson`, \
     `cmsgpack`, `struct` and `bit`; `redis.setresp` and `redis.set_repl` have no effect; node commands (SELECT, TIME, INFO) can't be \
@@ -149,6 +168,7 @@ fn page() -> String {
         (Group::Set, "Sets"),
         (Group::SortedSet, "Sorted sets"),
         (Group::Generic, "Keys"),
+        (Group::PubSub, "Publish and subscribe"),
         (Group::Scripting, "Scripts"),
         (Group::Transactions, "Transactions"),
         (Group::Connection, "Connections"),

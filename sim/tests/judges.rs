@@ -46,10 +46,6 @@ impl Sink for Replies {
         }
     }
 
-    fn blocked(&mut self, _sequence: u64, _position: u32) {}
-
-    fn served(&mut self, _sequence: u64, _position: u32, _outcome: Applied<'_>) {}
-
     fn passed(&mut self, _sequence: u64) {}
 }
 

@@ -32,7 +32,9 @@ fn value(answer: Answer) -> Value {
         Answer::Int(number) => Value::Int(number),
         Answer::Bulk(bytes) => Value::Bulk(bytes),
         Answer::Nil | Answer::NilArray => Value::Nil,
-        Answer::Array(items) => Value::Array(items.into_iter().map(value).collect()),
+        Answer::Array(items) | Answer::Several(items) => {
+            Value::Array(items.into_iter().map(value).collect())
+        }
     }
 }
 

@@ -22,7 +22,10 @@ pub(crate) fn to_lua(lua: &Lua, reply: &Reply<'_>) -> mlua::Result<Value> {
         Reply::Nil | Reply::NilArray => Value::Boolean(false),
         Reply::Double(value) => string(print_double(*value).as_bytes())?,
         Reply::Bool(value) => Value::Number(f64::from(u8::from(*value))),
-        Reply::Array(replies) | Reply::Set(replies) => {
+        Reply::Array(replies)
+        | Reply::Set(replies)
+        | Reply::Push(replies)
+        | Reply::Several(replies) => {
             let table = lua.create_table_with_capacity(replies.len(), 0)?;
             for reply in replies {
                 table.raw_push(to_lua(lua, reply)?)?;

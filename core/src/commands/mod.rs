@@ -18,6 +18,7 @@ mod list;
 mod list_blocking;
 mod lookup;
 mod object;
+mod pubsub;
 mod random;
 mod scan;
 mod scripting;
@@ -44,6 +45,8 @@ pub enum Group {
     Hash,
     /// `list`
     List,
+    /// `pubsub`
+    PubSub,
     /// `scripting`
     Scripting,
     /// `sentinel`
@@ -129,6 +132,8 @@ impl Flags {
     pub const NO_AUTH: Self = Self(1 << 7);
     /// May wait for a key.
     pub const BLOCKING: Self = Self(1 << 8);
+    /// About channels and messages.
+    pub const PUB_SUB: Self = Self(1 << 9);
 
     /// Both sets of flags.
     #[must_use]
@@ -215,6 +220,7 @@ pub const FAMILIES: &[Family] = &[
     list::FAMILY,
     list_blocking::FAMILY,
     object::FAMILY,
+    pubsub::FAMILY,
     scripting::FAMILY,
     set::FAMILY,
     sort::FAMILY,

@@ -13,6 +13,7 @@ use crate::canary::{Canary, is_planted};
 use crate::hash::SLOTS;
 use crate::keyspace::ScriptSha;
 use crate::machine::{Gateway, GatewayState, StateMachine};
+use crate::pubsub::{Kind, Subscriber};
 use crate::record::{NEVER, Record, Value, tag};
 use crate::script::sha1_hex;
 use crate::stamp::{Stamp, UnixMillis};
@@ -118,13 +119,14 @@ pub(crate) fn decode(
                 machine.keyspace.add_script(sha, body.0);
             }
             4 => database_section(machine, &mut body)?,
+            8 => subscription_section(machine, &mut body)?,
             5 => cut = slot_section(machine, &mut body)?,
             7 => cut = more_section(machine, cut, body.0)?,
-            8 => {
+            9 => {
                 machine.keyspace.waiters.set_next_number(body.u64()?);
                 body.end()?;
             }
-            9 => waiter_section(machine, &mut body)?,
+            10 => waiter_section(machine, &mut body)?,
             6 => {
                 let digest = body.number(16)?;
                 body.end()?;
@@ -212,6 +214,24 @@ fn database_section(machine: &mut StateMachine, body: &mut Body<'_>) -> Result<(
     let database = &mut machine.keyspace.databases[db];
     (database.swapped_at, database.flushed_at) = (body.u64()?, body.u64()?);
     body.end()
+}
+
+fn subscription_section(
+    machine: &mut StateMachine,
+    body: &mut Body<'_>,
+) -> Result<(), SnapshotError> {
+    let kind = body.number(1)? as usize;
+    let kind = Kind::ALL.get(kind).copied();
+    let kind = kind.ok_or(SnapshotError::Damaged("a subscription of unknown kind"))?;
+    let length = body.number(4)? as usize;
+    let name = body.take(length)?;
+    while !body.0.is_empty() {
+        let who = Subscriber { node: body.u64()?, client: body.u64()? };
+        if machine.keyspace.pubsub.add(kind, name, who).is_none() {
+            return Err(SnapshotError::Damaged("a subscription twice"));
+        }
+    }
+    Ok(())
 }
 
 /// An item whose value goes on in the next section.

@@ -15,11 +15,15 @@ use crate::hash::SLOTS;
 use crate::keyspace::{Database, Keyspace};
 use crate::machine::StateMachine;
 use crate::mark::{self, Mark};
+use crate::pubsub::Piece;
 use crate::record::{Content, Item, ItemRef};
 use crate::scrub::Decay;
 
 /// Slots without a key that cost as much as a byte written.
 const SLOTS_PER_BYTE: usize = 4;
+
+/// Clients of one name in a section.
+const SUBSCRIBERS_MAX: usize = 8192;
 
 /// A snapshot that is being written.
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub(crate) struct Encoding {
     /// What is small, encoded at the start.
     front: Vec<u8>,
     scripts: vec::IntoIter<Arc<[u8]>>,
+    subscriptions: vec::IntoIter<Piece>,
     cursor: Cursor,
     digest: u128,
     /// The digests that the databases had, and the sum of what was written of the one under way.
@@ -75,6 +80,7 @@ impl Encoding {
         Self {
             front: front(machine),
             scripts: scripts.into_iter(),
+            subscriptions: machine.keyspace.pubsub.pieces(SUBSCRIBERS_MAX).into_iter(),
             cursor: Cursor::default(),
             digest: machine.digest(),
             digests: machine.keyspace.databases.iter().map(Database::digest).collect(),
@@ -114,6 +120,11 @@ impl Encoding {
             && let Some(script) = self.scripts.next()
         {
             section(&mut out, 3, |body| body.extend_from_slice(&script));
+        }
+        while out.len() < budget
+            && let Some(piece) = self.subscriptions.next()
+        {
+            section(&mut out, 8, |body| put_subscription(body, &piece));
         }
         let mut spent = 0;
         while self.cursor.db < DATABASES && out.len() + spent / SLOTS_PER_BYTE < budget {
@@ -241,10 +252,10 @@ fn front(machine: &StateMachine) -> Vec<u8> {
     }
     let waiters = &keyspace.waiters;
     if !is_planted(Canary::SnapshotLacksWaiters) {
-        section(&mut out, 8, |body| put(body, &[waiters.next_number()]));
+        section(&mut out, 9, |body| put(body, &[waiters.next_number()]));
         for (number, waiter) in waiters.iter() {
             mark::reached(Mark::SnapshotWithWaiters);
-            section(&mut out, 9, |body| waiter.encode(number, body));
+            section(&mut out, 10, |body| waiter.encode(number, body));
         }
     }
     for (db, database) in keyspace.databases.iter().enumerate() {
@@ -254,6 +265,13 @@ fn front(machine: &StateMachine) -> Vec<u8> {
         });
     }
     out
+}
+
+fn put_subscription(body: &mut Vec<u8>, piece: &Piece) {
+    body.push(piece.kind as u8);
+    body.extend_from_slice(&(piece.name.len() as u32).to_le_bytes());
+    body.extend_from_slice(&piece.name);
+    piece.subscribers.iter().for_each(|who| put(body, &[who.node, who.client]));
 }
 
 /// What stands in front of an item's value.

@@ -12,15 +12,16 @@
 //!               length u32 · [number of the first element i64] · key · value)*
 //!   6 end       digest u128
 //!   7 more      bytes
-//!   8 waiters   number of the next one u64
-//!   9 waiter    number u64 · node u64 · incarnation u64 · sequence u64 · client u64 · position u32 · deadline u64 · db u8 · keys · words,
+//!   8 subscription  kind u8 (0 channel, 1 pattern, 2 shard channel) · name length u32 · name · (node u64 · client u64)*
+//!   9 waiters   number of the next one u64
+//!  10 waiter    number u64 · node u64 · incarnation u64 · sequence u64 · client u64 · position u32 · deadline u64 · db u8 · keys · words,
 //!               both as count u32 · (length u32 · bytes)*
 //! ```
 //!
 //! `type` says in which form a value is as well (`record::tag`). One that is a tree has `length` entries, each with its own length (7 bits a byte)
 //! in front, and a list says how its first element is numbered; any other has `length` bytes. A value longer than its section goes on in
 //! sections of kind 7 right behind, wherever it was cut. A slot may have several sections, in order; all sections of kind 4 come before
-//! the first of kind 5.
+//! the first of kind 5. So may a name have several of kind 8.
 //!
 //! All integers are little-endian. Decoding trusts nothing, never panics, and never reserves more than the input holds.
 

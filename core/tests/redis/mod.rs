@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::script::Answer;
 
 /// What `table.rs` compares besides arity and keys: flags, and with `@` an ACL category.
-const FLAGS: [&str; 7] =
-    ["@dangerous", "admin", "denyoom", "fast", "noscript", "readonly", "write"];
+const FLAGS: [&str; 8] =
+    ["@dangerous", "admin", "denyoom", "fast", "noscript", "pubsub", "readonly", "write"];
 
 /// A Redis that ends with the test.
 pub struct Redis {
@@ -107,7 +107,7 @@ impl Wire {
         let flags: Vec<&str> = FLAGS.into_iter().filter(has).collect();
         let [arity, first, last, step] = [arity, first, last, step].map(Answer::show);
         let line = format!("{name} arity={arity} keys={first},{last},{step} {}", flags.join(" "));
-        Ok(line.trim_end().to_owned())
+        Ok(line.trim_end().to_owned()) // one may have no flags
     }
 
     fn answer(&mut self) -> Result<Answer, Box<dyn Error>> {

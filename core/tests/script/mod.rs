@@ -134,6 +134,8 @@ pub enum Answer {
     Nil,
     NilArray,
     Array(Vec<Self>),
+    /// One after the other, as SUBSCRIBE answers several channels.
+    Several(Vec<Self>),
 }
 
 impl Answer {
@@ -148,7 +150,8 @@ impl Answer {
             Reply::Bulk(bytes) | Reply::Verbatim(bytes) => Self::Bulk(bytes.to_vec()),
             Reply::Nil => Self::Nil,
             Reply::NilArray => Self::NilArray,
-            Reply::Array(items) | Reply::Set(items) => Self::Array(all(items)),
+            Reply::Several(items) => Self::Several(all(items)),
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => Self::Array(all(items)),
             Reply::Map(pairs) | Reply::Pairs(pairs) => Self::Array(
                 pairs.iter().flat_map(|(key, value)| [Self::of(key), Self::of(value)]).collect(),
             ),
@@ -166,6 +169,7 @@ impl Answer {
             Self::Bulk(bytes) => quote(bytes),
             Self::Nil => "nil".to_owned(),
             Self::NilArray => "nil array".to_owned(),
+            Self::Several(items) => items.iter().map(Self::show).collect::<Vec<_>>().join(" then "),
             Self::Array(items) => {
                 format!("[{}]", items.iter().map(Self::show).collect::<Vec<_>>().join(", "))
             }

@@ -11,12 +11,15 @@ use steadfast_core::entry::{
 };
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::{Applied, Outcome, ReadOutcome, Sink, StateMachine};
+use steadfast_core::pubsub::Subscriber;
 use steadfast_core::reply::Reply;
 use steadfast_core::script::{ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost, Surroundings};
 use steadfast_core::stamp::{Stamp, UnixMillis};
 
 /// The node whose gateway the tests drive.
 pub const NODE: u64 = 1;
+/// The client that all of its requests are of, unless a test says otherwise.
+pub const CLIENT: u64 = 7;
 /// Log time of the bootstrap.
 pub const START: u64 = 1_700_000_000_000;
 /// A `latest` that never comes.
@@ -108,6 +111,8 @@ pub struct Heard {
     pub deaf: bool,
     pub outcomes: Vec<(u64, u32, String)>,
     pub passed: Vec<u64>,
+    /// To which client which message went, after how many outcomes.
+    pub messages: Vec<(u64, String, usize)>,
     /// Requests that began to wait.
     pub blocked: Vec<(u64, u32)>,
     /// What such were answered later, in order.
@@ -136,6 +141,11 @@ impl Sink for Heard {
 
     fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
         self.served.push((sequence, position, in_words(&outcome)));
+    }
+
+    fn message(&mut self, to: Subscriber, message: &Reply<'_>) {
+        assert!(to.node == NODE && !self.deaf, "nobody here wants it");
+        self.messages.push((to.client, show(message), self.outcomes.len()));
     }
 
     fn passed(&mut self, sequence: u64) {
@@ -168,6 +178,10 @@ pub fn show(reply: &Reply<'_>) -> String {
         Reply::Array(replies) => {
             format!("[{}]", replies.iter().map(show).collect::<Vec<_>>().join(" "))
         }
+        Reply::Push(replies) => {
+            format!(">[{}]", replies.iter().map(show).collect::<Vec<_>>().join(" "))
+        }
+        Reply::Several(replies) => replies.iter().map(show).collect::<Vec<_>>().join(" "),
         other => format!("{other:?}"),
     }
 }
@@ -184,12 +198,17 @@ pub fn words(line: &str) -> Words {
     line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// A batch of commands in one database.
+/// A batch of commands in one database, all of one client.
 pub fn batch(db: u8, commands: &[Words]) -> Vec<u8> {
+    batch_of(CLIENT, db, commands)
+}
+
+/// The same of the client of this id.
+pub fn batch_of(client: u64, db: u8, commands: &[Words]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for command in commands {
         let argv: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-        push_command(&mut bytes, 7, NO_LIMIT, db, &argv);
+        push_command(&mut bytes, client, NO_LIMIT, db, &argv);
     }
     bytes
 }
@@ -285,6 +304,12 @@ impl World {
         self.entry(&[parcel])
     }
 
+    /// Applies one command of a client.
+    pub fn run_as(&mut self, client: u64, line: &str) -> Heard {
+        let parcel = self.parcel(&batch_of(client, 0, &[words(line)]));
+        self.entry(&[parcel])
+    }
+
     /// Applies one command in database 0 and answers its reply in words.
     pub fn say(&mut self, line: &str) -> String {
         let heard = self.run(0, &[words(line)]);
@@ -301,7 +326,7 @@ impl World {
     /// Applies a transaction.
     pub fn exec(&mut self, watched: &[Watched], calls: &[(u8, Words)]) -> String {
         let mut bytes = Vec::new();
-        push_transaction(&mut bytes, 7, NO_LIMIT, watched, calls);
+        push_transaction(&mut bytes, CLIENT, NO_LIMIT, watched, calls);
         let parcel = self.parcel(&bytes);
         let heard = self.entry(&[parcel]);
         heard.words().first().expect("every request is answered").to_string()

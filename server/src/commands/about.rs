@@ -116,9 +116,10 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
         (Flags::ADMIN, "admin"),
         (Flags::STALE, "stale"),
         (Flags::NO_AUTH, "no_auth"),
+        (Flags::PUB_SUB, "pubsub"),
     ];
     // To Redis, what touches no key by itself neither reads nor writes.
-    let touches_keys = !matches!(group, Group::Connection | Group::Scripting);
+    let touches_keys = !matches!(group, Group::Connection | Group::PubSub | Group::Scripting);
     let mut flags = match write {
         Some(true) if touches_keys => vec!["write"],
         Some(false) if touches_keys => vec!["readonly"],
@@ -142,6 +143,7 @@ fn facts<H>(group: Group, spec: &CommandSpec<H>, write: Option<bool>) -> Facts {
             Group::Generic => "generic",
             Group::Hash => "hash",
             Group::List => "list",
+            Group::PubSub => "pubsub",
             Group::Scripting => "scripting",
             Group::Sentinel => "sentinel",
             Group::Server => "server",
@@ -161,8 +163,9 @@ fn categories(group: Group, flags: Flags, write: Option<bool>) -> Vec<&'static s
         (Group::Generic, _) | (Group::Cluster | Group::Sentinel | Group::Server, Some(_)) => {
             vec!["@keyspace"]
         }
+        (Group::PubSub, _) if flags.has(Flags::PUB_SUB) => vec!["@pubsub"],
         (Group::Scripting, _) => vec!["@scripting"],
-        (Group::Cluster | Group::Sentinel | Group::Server, None) => Vec::new(),
+        (Group::Cluster | Group::Sentinel | Group::Server, None) | (Group::PubSub, _) => Vec::new(),
         (Group::Hash, _) => vec!["@hash"],
         (Group::List, _) => vec!["@list"],
         (Group::Set, _) => vec!["@set"],

@@ -152,6 +152,19 @@ pub(super) const FAMILY: Family<LocalHandler> = Family {
             },
         },
         CommandSpec {
+            name: "CLIENT|UNBLOCK",
+            arity: Arity::AtLeast(3),
+            keys: Keys::None,
+            flags: Flags::ADMIN.and(Flags::DANGEROUS).and(Flags::NO_MULTI),
+            handler: LocalHandler::Unblock,
+            docs: Docs {
+                summary: "Unblocks a client blocked by a blocking command from a different connection.",
+                syntax: "client-id [TIMEOUT | ERROR]",
+                since: "5.0.0",
+                complexity: "O(log N) where N is the number of client connections",
+            },
+        },
+        CommandSpec {
             name: "HELLO",
             arity: Arity::AtLeast(1),
             keys: Keys::None,
@@ -260,12 +273,13 @@ fn client_id(session: &mut Session, _: &mut dyn NodeFacts, _: &[&[u8]]) -> Local
 }
 
 fn client_info(session: &mut Session, node: &mut dyn NodeFacts, _: &[&[u8]]) -> LocalOutcome {
-    LocalOutcome::Reply(Reply::Verbatim(session.line(node.wall_ms()).into_bytes().into()))
+    let line = session.line(node.wall_ms(), node.subscriptions_of(session));
+    LocalOutcome::Reply(Reply::Verbatim(line.into_bytes().into()))
 }
 
 fn client_list(session: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) -> LocalOutcome {
     let mut lines = node.other_clients();
-    lines.push(session.line(node.wall_ms()));
+    lines.push(session.line(node.wall_ms(), node.subscriptions_of(session)));
     let id_of = |line: &String| -> Option<i64> {
         line.strip_prefix("id=")?.split(' ').next().and_then(|id| id.parse().ok())
     };
@@ -274,6 +288,7 @@ fn client_list(session: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) 
         let kept = lines.into_iter().filter(|line| match &wanted {
             Wanted::All => true,
             Wanted::None => false,
+            Wanted::Subscribers(wanted) => line.contains(" flags=P") == *wanted,
             Wanted::Ids(ids) => id_of(line).is_some_and(|id| ids.contains(&id)),
         });
         Reply::Verbatim(kept.collect::<String>().into_bytes().into())
@@ -285,16 +300,19 @@ fn client_list(session: &mut Session, node: &mut dyn NodeFacts, argv: &[&[u8]]) 
 enum Wanted {
     All,
     None,
+    /// Those with subscriptions, or all others.
+    Subscribers(bool),
     Ids(Vec<i64>),
 }
 
-/// TYPE or ID: there are none but normal clients.
+/// TYPE or ID: there are none but normal clients and subscribers.
 fn wanted_clients(filter: &[&[u8]]) -> Result<Wanted> {
     let Some((kind, words)) = filter.split_first() else { return Ok(Wanted::All) };
     match (kind.to_ascii_uppercase().as_slice(), words) {
         (b"TYPE", [name]) => match name.to_ascii_lowercase().as_slice() {
-            b"normal" => Ok(Wanted::All),
-            b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Wanted::None),
+            b"normal" => Ok(Wanted::Subscribers(false)),
+            b"pubsub" => Ok(Wanted::Subscribers(true)),
+            b"master" | b"replica" | b"slave" => Ok(Wanted::None),
             _ => Err(ReplyError::made([b"ERR Unknown client type '", *name, b"'"].concat())),
         },
         (b"ID", [_, ..]) => {

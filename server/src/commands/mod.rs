@@ -17,6 +17,7 @@ use steadfast_core::commands::{
 };
 use steadfast_core::error::ReplyError;
 use steadfast_core::machine::StateMachine;
+use steadfast_core::pubsub::Counts;
 use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::gateway::{MembershipChange, Status};
@@ -37,6 +38,8 @@ pub enum LocalHandler {
     Discard,
     /// WATCH
     Watch,
+    /// CLIENT UNBLOCK, which the state answers
+    Unblock,
 }
 
 /// What a node-local command answers.
@@ -66,6 +69,8 @@ pub trait NodeFacts {
     fn status(&self) -> &Status;
     /// Own id.
     fn node_id(&self) -> u64;
+    /// Clients of this node that wait for a key.
+    fn blocked_count(&self) -> usize;
     /// Whether clients' commands are taken; before that they are answered `LOADING`.
     fn is_serving(&self) -> bool;
     /// Whether reads are answered from a leader's lease now.
@@ -78,6 +83,8 @@ pub trait NodeFacts {
     fn uptime_seconds(&self) -> u64;
     /// One line per client but the one that asks.
     fn other_clients(&self) -> Vec<String>;
+    /// How much a client is subscribed to.
+    fn subscriptions_of(&self, session: &Session) -> Counts;
     /// Clients connected.
     fn client_count(&self) -> usize;
     /// Connections received, connections rejected, commands received.
@@ -194,7 +201,14 @@ impl Found {
         }
     }
 
-    pub(crate) fn flags(self) -> Flags {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Core(spec) => spec.name,
+            Self::Local(spec) => spec.name,
+        }
+    }
+
+    pub(crate) const fn flags(self) -> Flags {
         match self {
             Self::Core(spec) => spec.flags,
             Self::Local(spec) => spec.flags,

@@ -18,6 +18,8 @@ pub fn encode(reply: &Reply<'_>, protocol: Protocol, out: &mut Vec<u8>) {
         Reply::NilArray => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" }),
         Reply::Array(replies) => all(replies, b'*', protocol, out),
         Reply::Set(replies) => all(replies, if resp3 { b'~' } else { b'*' }, protocol, out),
+        Reply::Push(replies) => all(replies, if resp3 { b'>' } else { b'*' }, protocol, out),
+        Reply::Several(replies) => replies.iter().for_each(|reply| encode(reply, protocol, out)),
         Reply::Map(pairs) => {
             let (mark, count) = if resp3 { (b'%', pairs.len()) } else { (b'*', pairs.len() * 2) };
             head(out, mark, count as i64);

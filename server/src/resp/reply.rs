@@ -93,6 +93,10 @@ impl<'a> Cursor<'a> {
                 let count = Self::length(rest)?.ok_or(Stop::Broken)?;
                 Reply::Set(self.replies(count, depth)?)
             }
+            b'>' => {
+                let count = Self::length(rest)?.ok_or(Stop::Broken)?;
+                Reply::Push(self.replies(count, depth)?)
+            }
             b'%' => {
                 let count = Self::length(rest)?.ok_or(Stop::Broken)?;
                 let mut flat =
@@ -132,6 +136,7 @@ mod tests {
             Reply::Nil,
             Reply::Map(vec![(Reply::bulk(b"k"), Reply::Double(1.5))]),
             Reply::Set(vec![Reply::Bool(true)]),
+            Reply::Push(vec![Reply::bulk(b"message"), Reply::bulk(b"c"), Reply::bulk(b"m")]),
             Reply::Verbatim(b"text".to_vec().into()),
             Reply::Error(ReplyError::SYNTAX),
         ]);

@@ -286,6 +286,10 @@ pub(crate) fn words(reply: &Reply<'_>) -> String {
         Reply::Ok => "OK".to_owned(),
         Reply::Bulk(text) | Reply::Status(text) => String::from_utf8_lossy(text).into_owned(),
         Reply::Int(number) => number.to_string(),
+        Reply::Push(items) => {
+            format!(">[{}]", items.iter().map(words).collect::<Vec<_>>().join(" "))
+        }
+        Reply::Error(error) => format!("-{}", String::from_utf8_lossy(error.text())),
         Reply::Array(items) => {
             format!("[{}]", items.iter().map(words).collect::<Vec<_>>().join(" "))
         }

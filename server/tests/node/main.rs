@@ -10,6 +10,7 @@ mod harness;
 mod input;
 mod leadership;
 mod pipelines;
+mod pubsub;
 mod snapshots;
 mod three_nodes;
 mod tls;
