@@ -7,7 +7,7 @@ mod bound;
 mod combine;
 mod member;
 mod pick;
-mod pop;
+pub(super) mod pop;
 mod range;
 
 pub(super) const FAMILY: Family = Family {
