@@ -32,7 +32,7 @@ pub enum Blocking {
     Wait(Option<UnixMillis>),
 }
 
-/// What a command that waits is answered when nothing came.
+/// What a command answers that finds nothing where it can't wait: in a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NothingCame {
     /// `$-1`
@@ -161,12 +161,10 @@ impl StateMachine {
 
     fn end_waiter(&mut self, number: u64, how: Unblock, sink: &mut dyn Sink) {
         let Some(waiter) = self.keyspace.waiters.remove(number) else { return };
-        let argv: Vec<&[u8]> = waiter.argv.iter().map(|word| &**word).collect();
-        let reply = match (how, resolve(&argv).map(|spec| spec.handler)) {
-            (Unblock::Gone, _) => return,
-            (Unblock::Error, _) => Reply::Error(UNBLOCKED),
-            (Unblock::Timeout, Ok(Handler::Block { nothing, .. })) => nothing.reply(),
-            (Unblock::Timeout, _) => Reply::Nil,
+        let reply = match how {
+            Unblock::Gone => return,
+            Unblock::Error => Reply::Error(UNBLOCKED),
+            Unblock::Timeout => Reply::NilArray, // whatever it answers where it can't wait
         };
         answer(waiter.source, reply, sink);
     }

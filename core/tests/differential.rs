@@ -6,7 +6,7 @@
 mod redis;
 mod script;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -15,12 +15,29 @@ use std::time::Duration;
 
 use goldenscript::{Command, Context, Runner};
 use redis::{Redis, Wire};
-use script::{is_unordered, scripts, split, unroll};
+use script::{Answer, is_unordered, scripts, split, unroll};
 use steadfast_core::commands::FAMILIES;
 
 struct Differential<'a> {
     redis: &'a mut Redis,
     connections: BTreeMap<String, Wire>,
+    /// Connections that wait.
+    waiting: BTreeSet<String>,
+}
+
+impl Differential<'_> {
+    /// A line for each connection that has waited and is answered now.
+    fn served(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for name in self.waiting.clone() {
+            let wire = self.connections.get_mut(&name);
+            if let Some(answer) = wire.and_then(Wire::waited) {
+                self.waiting.remove(&name);
+                lines.push(format!("{name} ← {}", answer.show()));
+            }
+        }
+        lines
+    }
 }
 
 impl Runner for Differential<'_> {
@@ -31,15 +48,24 @@ impl Runner for Differential<'_> {
             let millis =
                 command.consume_args().next_pos().ok_or("advance by how much?")?.parse()?;
             std::thread::sleep(Duration::from_millis(millis));
-            return Ok(String::new());
+            return Ok(self.served().join("\n"));
         }
         let name = context.prefix.clone().unwrap_or_default();
         let redis = &mut *self.redis;
-        let wire = self.connections.entry(name).or_insert_with(|| redis.connect());
+        let wire = self.connections.entry(name.clone()).or_insert_with(|| redis.connect());
         let argv = split(&unroll(&command.name));
-        let answer = wire.ask(&argv)?;
+        let may_wait =
+            steadfast_core::commands::resolve(&argv.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                .is_ok_and(|spec| spec.flags.has(steadfast_core::commands::Flags::BLOCKING));
+        let answer = if may_wait { wire.ask_to_wait(&argv)? } else { Some(wire.ask(&argv)?) };
+        let answer = answer.unwrap_or_else(|| {
+            self.waiting.insert(name);
+            Answer::Simple(b"(waits)".to_vec())
+        });
         let answer = if is_unordered(&argv) { answer.sorted() } else { answer };
-        Ok(format!("{} → {}", command.name, answer.show()))
+        let mut lines = vec![format!("{} → {}", command.name, answer.show())];
+        lines.extend(self.served());
+        Ok(lines.join("\n"))
     }
 }
 
@@ -56,13 +82,17 @@ fn redis_answers_the_same() {
         }
         redis.connect().ask(&[b"FLUSHALL".to_vec()]).expect("Redis answers");
         redis.connect().ask(&[b"SCRIPT".to_vec(), b"FLUSH".to_vec()]).expect("Redis answers");
-        let mut runner = Differential { redis: &mut redis, connections: BTreeMap::new() };
+        let mut runner = Differential {
+            redis: &mut redis,
+            connections: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+        };
         let theirs = goldenscript::generate(&mut runner, &ours).expect("the script runs");
         compared += 1;
         for (our, their) in ours.lines().zip(theirs.lines()).filter(|(our, their)| our != their) {
             differences.push(format!("{}\n  ours:   {our}\n  theirs: {their}", path.display()));
         }
-        assert_eq!(ours.lines().count(), theirs.lines().count(), "{}", path.display());
+        assert_eq!(ours.lines().count(), theirs.lines().count(), "{}:\n{theirs}", path.display());
     }
     assert!(compared > 10, "most scripts are compared");
     assert!(differences.is_empty(), "{}", differences.join("\n"));

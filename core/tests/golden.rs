@@ -5,7 +5,7 @@
 //!
 //! `> COMMAND word…` runs a command, `name: > …` on another connection; `advance N` moves log time by N ms. A word `@x.lua`
 //! is the file of that name in `scripts/scripting`, `#x.lua` its SHA-1. Messages stand where they are delivered, in front of a command's
-//! answer or behind it, as `name ← message`.
+//! answer or behind it, as `name ← message`; so does what a command is answered that has waited.
 
 mod script;
 mod world;
@@ -47,6 +47,8 @@ struct Golden {
     connections: BTreeMap<String, Connection>,
     /// Messages of the last command: in front of its answer, and behind it.
     messages: [Vec<(u64, Answer)>; 2],
+    /// Whose requests wait.
+    waiting: BTreeMap<(u64, u32), u64>,
 }
 
 /// Keeps one outcome, and the messages in front of it and behind it.
@@ -57,6 +59,7 @@ struct Ear {
     after: Vec<(u64, Answer)>,
     /// Requests that waited, and what they were answered.
     served: Vec<(u64, u32, Answer)>,
+    blocked: Option<(u64, u32)>,
 }
 
 impl Sink for Ear {
@@ -71,7 +74,8 @@ impl Sink for Ear {
         });
     }
 
-    fn blocked(&mut self, _sequence: u64, _position: u32) {
+    fn blocked(&mut self, sequence: u64, position: u32) {
+        self.blocked = Some((sequence, position));
         self.answer = Some(Answer::Simple(b"(waits)".to_vec()));
     }
 
@@ -97,18 +101,41 @@ impl Golden {
         let world = || World::with(Net::around(|| Box::new(Engine::new())));
         let mirror = World { deaf: true, ..world() };
         let messages = [Vec::new(), Vec::new()];
-        Self { world: world(), mirror, connections: BTreeMap::new(), messages }
+        let (connections, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Self { world: world(), mirror, connections, messages, waiting }
     }
 
-    /// Applies one request on both machines.
-    fn apply(&mut self, batch: &[u8]) -> Answer {
+    /// Applies one request of a client on both machines.
+    fn apply(&mut self, client: u64, batch: &[u8]) -> Answer {
         let parcel = self.world.parcel(batch);
+        let ear = self.entry(&parcel);
+        if let Some(place) = ear.blocked {
+            self.waiting.insert(place, client);
+        }
+        self.messages = [ear.before, ear.after];
+        self.hear_served(ear.served);
+        ear.answer.expect("every request is answered, or waits")
+    }
+
+    /// What those who waited were answered stands behind everything, by the names of their connections.
+    fn hear_served(&mut self, served: Vec<(u64, u32, Answer)>) {
+        let told = served.into_iter().map(|(sequence, position, answer)| {
+            let client = self.waiting.remove(&(sequence, position));
+            (client.expect("who is served has waited"), answer)
+        });
+        let mut told: Vec<(u64, Answer)> = told.collect();
+        told.sort_by_key(|told| self.told(told));
+        self.messages[1].extend(told);
+    }
+
+    /// Applies an entry of one operation.
+    fn entry(&mut self, op: &[u8]) -> Ear {
         let index = self.world.machine.applied_index() + 1;
         let stamp = steadfast_core::stamp::Stamp {
             time: UnixMillis(self.world.now),
             seed: self.world.now.wrapping_mul(index),
         };
-        let payload = steadfast_core::entry::encode_entry(stamp, [&parcel[..]]);
+        let payload = steadfast_core::entry::encode_entry(stamp, [op]);
         let mut ear = Ear::default();
         let world = &mut self.world;
         world.machine.apply(index, &payload, &mut world.net, &mut ear).expect("it is well formed");
@@ -119,8 +146,7 @@ impl Golden {
             .apply(index, &payload, &mut mirror.net, &mut silent)
             .expect("it is well formed");
         self.compare();
-        self.messages = [ear.before, ear.after];
-        ear.answer.expect("every request is answered")
+        ear
     }
 
     fn compare(&self) {
@@ -206,13 +232,14 @@ impl Golden {
         }
         let mut batch = Vec::new();
         push_transaction(&mut batch, connection.id, NO_LIMIT, &watched, &calls);
-        self.apply(&batch)
+        let client = connection.id;
+        self.apply(client, &batch)
     }
 
     fn plain(&mut self, client: u64, db: u8, argv: &[&[u8]]) -> Answer {
         let mut batch = Vec::new();
         push_command(&mut batch, client, NO_LIMIT, db, argv);
-        let logged = self.apply(&batch);
+        let logged = self.apply(client, &batch);
         let is_read = resolve(argv).is_ok_and(|spec| matches!(spec.handler, Handler::Read(_)));
         if is_read {
             let read = |world: &World| {
@@ -239,12 +266,13 @@ impl Runner for Golden {
         if command.name == "advance" {
             let mut args = command.consume_args();
             let millis: u64 = args.next_pos().ok_or("advance by how much?")?.parse()?;
-            for world in [&mut self.world, &mut self.mirror] {
-                world.now += millis;
-                world.entry(&[encode_tick()]);
-            }
-            self.compare();
-            return Ok(String::new());
+            self.world.now += millis;
+            self.mirror.now += millis;
+            let ear = self.entry(&encode_tick());
+            self.hear_served(ear.served);
+            let [_, served] = std::mem::take(&mut self.messages);
+            let lines: Vec<String> = served.iter().map(|told| self.told(told)).collect();
+            return Ok(lines.join("\n"));
         }
         let argv = split(&unroll(&command.name));
         let unordered = is_unordered(&argv);

@@ -38,7 +38,7 @@ pub(super) const FAMILY: Family = Family {
             name: "BLMPOP",
             arity: Arity::AtLeast(5),
             keys: Keys::Counted { at: 2 },
-            flags: Flags::NO_SCRIPT.and(Flags::BLOCKING),
+            flags: Flags::BLOCKING,
             handler: block(blmpop, NothingCame::NilArray),
             docs: Docs {
                 summary: "Pops the first elements from one of several lists. Blocks until an element is available otherwise.",

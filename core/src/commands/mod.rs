@@ -226,6 +226,7 @@ pub const FAMILIES: &[Family] = &[
     sort::FAMILY,
     string::FAMILY,
     zset::FAMILY,
+    zset::blocking::FAMILY,
 ];
 
 /// Commands that a gateway answers itself. The core knows nothing of them but their names: a script that calls one is told

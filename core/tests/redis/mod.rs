@@ -15,6 +15,9 @@ use crate::script::Answer;
 const FLAGS: [&str; 8] =
     ["@dangerous", "admin", "denyoom", "fast", "noscript", "pubsub", "readonly", "write"];
 
+/// What Redis has not answered by then waits.
+const SOON: Duration = Duration::from_millis(100);
+
 /// A Redis that ends with the test.
 pub struct Redis {
     child: Child,
@@ -86,6 +89,22 @@ impl Wire {
         }
         self.0.get_mut().write_all(&request)?;
         self.answer()
+    }
+
+    /// Asks for something that may wait; none if it is not answered soon.
+    pub fn ask_to_wait(&mut self, argv: &[Vec<u8>]) -> Result<Option<Answer>, Box<dyn Error>> {
+        self.0.get_ref().set_read_timeout(Some(SOON))?;
+        let answer = self.ask(argv);
+        self.0.get_ref().set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(answer.ok())
+    }
+
+    /// The answer to what has waited, if it has come.
+    pub fn waited(&mut self) -> Option<Answer> {
+        self.0.get_ref().set_read_timeout(Some(SOON)).ok()?;
+        let answer = self.answer().ok();
+        self.0.get_ref().set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        answer
     }
 
     /// One line of `commands.txt`: what COMMAND INFO says about a command.

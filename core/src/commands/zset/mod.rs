@@ -3,6 +3,7 @@
 
 use super::{Arity, CommandSpec, Docs, Family, Flags, Group, Handler, Keys};
 
+pub(super) mod blocking;
 mod bound;
 mod combine;
 mod member;
