@@ -8,6 +8,7 @@ use steadfast_core::stamp::UnixMillis;
 
 use crate::check::Violation;
 use crate::evidence::LogRecord;
+use crate::model::lists::joined;
 use crate::model::{Item, Model, scripts};
 use crate::trace::readable;
 
@@ -25,8 +26,9 @@ pub fn items(machine: &StateMachine) -> Items {
     let mut items = Items::new();
     for key in keys {
         let Reply::Bulk(key) = key else { continue };
-        let value = match read(&[b"GET", &key]) {
-            Some(Reply::Bulk(value)) => value.to_vec(),
+        let value = match (read(&[b"GET", &key]), read(&[b"LRANGE", &key, b"0", b"-1"])) {
+            (Some(Reply::Bulk(value)), _) => value.to_vec(),
+            (_, Some(Reply::Array(elements))) => joined(elements.iter().map(bytes)),
             _ => Vec::new(),
         };
         let deadline = match read(&[b"PEXPIRETIME", &key]) {
@@ -36,6 +38,10 @@ pub fn items(machine: &StateMachine) -> Items {
         items.insert(key.to_vec(), Item { value, deadline });
     }
     items
+}
+
+fn bytes<'r>(element: &'r Reply<'_>) -> &'r [u8] {
+    if let Reply::Bulk(bytes) = element { bytes } else { b"" }
 }
 
 /// Compares what each node held, and at which index, with the model there.

@@ -31,6 +31,9 @@ pub fn check(
             Err(text) => return vec![Violation::new("one-log", text)],
         }
     }
+    for request in model.still_waiting() {
+        executed.entry(request.connection()).or_default().push(request.clone());
+    }
     let mut connections: BTreeMap<ConnectionId, Vec<usize>> = BTreeMap::new();
     for (at, operation) in operations.iter().enumerate() {
         connections.entry(operation.connection).or_default().push(at);
@@ -93,7 +96,8 @@ fn fits(operation: &Operation, request: &Executed) -> Result<(), &'static str> {
     }
     // What was left open may be applied long after its client was told so.
     let answered = operation.outcome.reply().is_some();
-    if index <= operation.applied_at_invocation || answered && index > operation.applied_at_return {
+    let is_early = index <= operation.applied_at_invocation;
+    if is_early || answered && request.done > operation.applied_at_return {
         return Err("real-time");
     }
     Ok(())

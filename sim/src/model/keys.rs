@@ -51,7 +51,7 @@ impl Model {
                 }
                 _ => Value::Int(0),
             },
-            _ => error("MODEL does not know this command"),
+            (name, words) => self.list_command(name, words),
         }
     }
 

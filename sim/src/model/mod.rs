@@ -11,6 +11,7 @@ use crate::value::{Argv, Value, range, readable_argv};
 
 mod command;
 mod keys;
+pub mod lists;
 pub mod scripts;
 
 /// A key's life between two changes.
@@ -38,8 +39,10 @@ pub struct Executed {
     pub client: u64,
     /// The calls; one, unless it is a transaction.
     pub calls: Vec<Argv>,
-    /// What it must have been answered; none if it came too late and was not executed.
+    /// What it must have been answered; none if it came too late and was not executed, or waits.
     pub reply: Option<Value>,
+    /// The entry at which that was known: a later one than its own if it has waited.
+    pub done: u64,
 }
 
 impl Executed {
@@ -80,6 +83,10 @@ pub struct Model {
     ends: BTreeSet<(Vec<u8>, u64)>,
     /// Each key at each index where it changed.
     past: BTreeMap<Vec<u8>, BTreeMap<u64, Option<Item>>>,
+    /// Requests that wait, in order of arrival.
+    waiting: Vec<lists::Waiting>,
+    /// Lists that were made by the request under way.
+    ready: Vec<Vec<u8>>,
 }
 
 impl Model {
@@ -100,9 +107,12 @@ impl Model {
             let (stamp, ops) = entry::decode_entry(payload).map_err(wrong)?;
             self.stamp = self.stamp.max(stamp.time.0);
             self.end_keys();
+            self.time_out(&mut executed);
             for op in ops {
                 match op.map_err(wrong)? {
-                    Op::Register { node, incarnation, .. } => self.register(node, incarnation),
+                    Op::Register { node, incarnation, .. } => {
+                        self.register(node, incarnation, &mut executed);
+                    }
                     Op::Parcel(parcel) => self.parcel(&parcel, &mut executed).map_err(wrong)?,
                     Op::Bootstrap { .. } | Op::Retire { .. } | Op::Tick | Op::Level(_) => {}
                 }
@@ -113,10 +123,11 @@ impl Model {
         Ok(executed)
     }
 
-    fn register(&mut self, node: u64, incarnation: u64) {
+    fn register(&mut self, node: u64, incarnation: u64, executed: &mut Vec<Executed>) {
         let gateway = self.gateways.entry(node).or_default();
         if incarnation > gateway.incarnation {
             *gateway = Gateway { incarnation, ..Gateway::default() };
+            self.forget_waiting(executed, |request| request.node == node);
         }
     }
 
@@ -138,17 +149,33 @@ impl Model {
         for request in entry::decode_batch(&batch) {
             let request = request?;
             self.position.1 += 1;
+            if let Body::Unblock { client, .. } = request.body {
+                let whose = ConnectionId { client, ..connection_of(parcel, &request) };
+                self.forget_waiting(executed, |waiting| waiting.connection() == whose);
+                continue;
+            }
             let calls = calls(&request.body);
-            let reply =
-                (self.stamp <= request.latest.0).then(|| self.request(&request.body, &calls));
-            executed.push(Executed {
+            let mut done = Executed {
                 at: self.position,
                 node: parcel.node,
                 incarnation: parcel.incarnation,
                 client: request.client,
                 calls,
-                reply,
-            });
+                reply: None,
+                done: self.position.0,
+            };
+            let in_time = self.stamp <= request.latest.0;
+            let until = match (&request.body, done.calls.first()) {
+                (Body::Command(_), Some(call)) if in_time => self.waits(call),
+                _ => None,
+            };
+            if let Some(until) = until {
+                self.begin_to_wait(done, until);
+                continue;
+            }
+            done.reply = in_time.then(|| self.request(&request.body, &done.calls));
+            executed.push(done);
+            self.serve(executed);
         }
         Ok(())
     }
@@ -213,6 +240,13 @@ impl Model {
             (b"STRLEN", [key]) => {
                 Value::Int(item(key).map_or(0, |item| item.value.len() as i64)).same(reply)
             }
+            (b"LLEN", [key]) => {
+                let count = item(key).map_or(0, |item| lists::elements(&item.value).len());
+                Value::Int(count as i64).same(reply)
+            }
+            (b"LRANGE", [key, ..]) => item(key)
+                .map_or(Value::Array(Vec::new()), |item| lists::all(&item.value))
+                .same(reply),
             (b"GETRANGE", [key, start, end]) => {
                 let number = |word: &Vec<u8>| command::number(word).unwrap_or(0);
                 let value = item(key).map_or(&[][..], |item| item.value.as_slice());
@@ -291,6 +325,11 @@ impl Model {
             None => self.items.remove(key),
         };
     }
+}
+
+fn connection_of(parcel: &entry::Parcel<'_>, request: &entry::Request<'_>) -> ConnectionId {
+    let entry::Parcel { node, incarnation, .. } = *parcel;
+    ConnectionId { node, incarnation, client: request.client }
 }
 
 fn calls(body: &Body<'_>) -> Vec<Argv> {

@@ -9,6 +9,7 @@ mod limiter;
 mod locks;
 mod mix;
 mod operator;
+mod queues;
 mod random;
 pub mod registers;
 pub mod storm;
@@ -73,6 +74,8 @@ pub enum Kind {
     Limiter,
     /// Keys that end while they are watched: `expiry.rs`.
     Watched,
+    /// Queues with clients that wait: `queues.rs`.
+    Queues,
     /// Scripts that write what they draw by chance: `random.rs`.
     Random,
     /// A script that fills a database and flushes it: `random.rs`.
@@ -82,7 +85,7 @@ pub enum Kind {
 impl Kind {
     /// All that plain seeds draw from. `Random` and `Flushes` are for scenarios: the model can't follow them, and most checks have
     /// nothing to say of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Counters,
         Self::Registers,
         Self::Transactions,
@@ -91,6 +94,7 @@ impl Kind {
         Self::Appends,
         Self::Limiter,
         Self::Watched,
+        Self::Queues,
     ];
 }
 
@@ -220,6 +224,7 @@ impl Work {
             Kind::Appends => self.append().await,
             Kind::Limiter => self.ask_limiter().await,
             Kind::Watched => self.watch_what_ends().await,
+            Kind::Queues => self.use_queues().await,
             Kind::Random => self.write_by_chance().await,
             Kind::Flushes => self.fill_and_flush().await,
         }
