@@ -177,7 +177,7 @@ mod tests {
 
     /// A frame of some commands by chance, as a script makes one.
     fn frame(keyspace: &mut Keyspace, rng: &mut Rng) {
-        for _ in 0..1 + rng.below(4) {
+        for _ in 0..=rng.below(4) {
             let number = rng.below(KEYS);
             let (db, key) = (rng.below(2) as usize, number.to_le_bytes());
             let place: Option<Place> = keyspace.find(db, &key);

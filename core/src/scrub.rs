@@ -120,10 +120,8 @@ impl Scrub {
             let piece = read_piece(item, begun.reached, budget, &mut self.scratch, None);
             begun.sum = begun.sum.wrapping_add(piece.terms);
             spent += piece.bytes;
-            match piece.next {
-                Some(reached) => begun.reached = reached,
-                None => (begun.item, begun.reached) = (begun.item + 1, Reached::default()),
-            }
+            begun.item += usize::from(piece.next.is_none());
+            begun.reached = piece.next.unwrap_or_default();
         }
         if begun.sum != slot.digest {
             return Err(decay);

@@ -528,7 +528,10 @@ mod tests {
         Record { value, expires_at, changed: round, granted }
     }
 
-    fn words(item: &ItemRef<'_>) -> (Vec<u8>, u8, Vec<u8>, [u64; 3]) {
+    /// Key, tag, bytes and facts.
+    type Words = (Vec<u8>, u8, Vec<u8>, [u64; 3]);
+
+    fn words(item: &ItemRef<'_>) -> Words {
         let ItemRef { key, record } = *item;
         let facts = [record.expires_at, record.changed, record.granted];
         (key.to_vec(), record.value.tag(), record.value.flat().to_vec(), facts)
@@ -539,7 +542,7 @@ mod tests {
     fn changes_are_those_of_a_vector() {
         let (mut slot, mut rng) = (Slot::default(), Rng::seeded(7));
         let mut forms = [0, 0];
-        let mut model: Vec<(Vec<u8>, u8, Vec<u8>, [u64; 3])> = Vec::new();
+        let mut model: Vec<Words> = Vec::new();
         for round in 0..6000_u64 {
             let position = rng.below(model.len() as u64 + 1) as usize;
             match rng.below(8) {

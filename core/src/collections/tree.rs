@@ -60,14 +60,10 @@ impl Default for Tree {
 
 /// The first bytes of an entry, in the order of bytes.
 fn head_of(entry: &[u8]) -> u64 {
-    match entry.first_chunk() {
-        Some(head) => u64::from_be_bytes(*head),
-        None => {
-            let mut head = [0; 8];
-            head[..entry.len()].copy_from_slice(entry);
-            u64::from_be_bytes(head)
-        }
-    }
+    let mut head = [0; 8];
+    let length = entry.len().min(head.len());
+    head[..length].copy_from_slice(&entry[..length]);
+    u64::from_be_bytes(head)
 }
 
 impl Child {
@@ -124,8 +120,8 @@ impl Node {
                 child.count += 1;
                 child.count -= split.iter().map(|other| other.count).sum::<usize>();
                 child.head = child.node.head();
-                if !split.is_empty() {
-                    children.splice(at + 1..at + 1, split);
+                for (behind, child) in split.into_iter().enumerate() {
+                    children.insert(at + 1 + behind, child);
                 }
                 if children.len() <= CHILDREN_MAX {
                     return Vec::new();
@@ -674,6 +670,13 @@ mod tests {
         }
     }
 
+    fn leaves(node: &Node) -> usize {
+        match node {
+            Node::Leaf(_) => 1,
+            Node::Inner(children) => children.iter().map(|child| leaves(&child.node)).sum(),
+        }
+    }
+
     /// What is appended in order leaves full leaves behind, at either end.
     #[test]
     fn leaves_are_full_where_entries_come_in_order() {
@@ -681,12 +684,6 @@ mod tests {
             let mut tree = Tree::default();
             for _ in 0..100_000 {
                 tree.insert(if at_end { tree.len() } else { 0 }, &[7; 16]);
-            }
-            fn leaves(node: &Node) -> usize {
-                match node {
-                    Node::Leaf(_) => 1,
-                    Node::Inner(children) => children.iter().map(|child| leaves(&child.node)).sum(),
-                }
             }
             assert!(leaves(&tree.root) <= 100_000 / (LEAF_BYTES_MAX / 17) + 1);
         }

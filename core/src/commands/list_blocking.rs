@@ -147,7 +147,7 @@ pub(super) fn deadline(tx: &Txn<'_>, seconds: &[u8]) -> Result<Option<UnixMillis
     if millis <= -1.0 {
         return Err(ReplyError::fixed("ERR timeout is negative"));
     }
-    let millis = ceil(millis).ok_or(out_of_range.clone())?;
+    let millis = ceil(millis).ok_or_else(|| out_of_range.clone())?;
     if millis == 0 {
         return Ok(None);
     }

@@ -33,8 +33,12 @@ impl Reading {
     /// The value of a type and form; `first` numbers the elements of a list that is a tree.
     pub(super) fn new(tag: u8, length: usize, first: i64) -> Result<Self, SnapshotError> {
         let value = match tag {
-            tag::STRING | tag::LIST_SMALL | tag::HASH_SMALL => None,
-            tag::SET_INTS | tag::SET_SMALL | tag::ZSET_SMALL => None,
+            tag::STRING
+            | tag::LIST_SMALL
+            | tag::HASH_SMALL
+            | tag::SET_INTS
+            | tag::SET_SMALL
+            | tag::ZSET_SMALL => None,
             tag::LIST_LARGE | tag::LIST_QUICK => {
                 let list = ListTree::numbered_from(first, tag == tag::LIST_QUICK);
                 Some(Value::List(List::Large(Box::new(list))))

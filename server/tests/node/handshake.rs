@@ -504,10 +504,6 @@ fn absent_commands() {
                 "DEBUG SLEEP 0",
                 "-ERR unknown command 'DEBUG', with args beginning with: 'SLEEP' '0' ",
             ),
-            (
-                "OBJECT ENCODING k",
-                "-ERR unknown command 'OBJECT', with args beginning with: 'ENCODING' 'k' ",
-            ),
         ],
     );
 }

@@ -14,7 +14,7 @@ const END: u8 = b'\n';
 pub struct Waiting {
     pub(super) request: Executed,
     /// Stamp at which it gives up.
-    deadline: Option<u64>,
+    deadline: u64,
 }
 
 /// A list as an item's value.
@@ -106,16 +106,16 @@ impl Model {
         }
     }
 
-    /// Whether a command waits, where it stands alone: then until when.
-    pub(super) fn waits(&self, call: &Argv) -> Option<Option<u64>> {
+    /// Whether a command waits, where it stands alone: then until when, the last of all stamps if for ever.
+    pub(super) fn waits(&self, call: &Argv) -> Option<u64> {
         let keys = awaited(call)?;
         let finds = keys.iter().any(|key| self.items.contains_key(*key));
         let seconds: f64 = std::str::from_utf8(call.last()?).ok()?.parse().ok()?;
         let ms = (seconds * 1000.0).ceil() as u64;
-        (!finds).then(|| (ms > 0).then(|| self.stamp + ms))
+        (!finds).then(|| if ms > 0 { self.stamp + ms } else { u64::MAX })
     }
 
-    pub(super) fn begin_to_wait(&mut self, request: Executed, deadline: Option<u64>) {
+    pub(super) fn begin_to_wait(&mut self, request: Executed, deadline: u64) {
         self.waiting.push(Waiting { request, deadline });
     }
 
@@ -141,7 +141,7 @@ impl Model {
     /// Ends those whose time is over.
     pub(super) fn time_out(&mut self, executed: &mut Vec<Executed>) {
         let (stamp, index) = (self.stamp, self.position.0);
-        let is_due = |waiting: &Waiting| waiting.deadline.is_some_and(|at| at <= stamp);
+        let is_due = |waiting: &Waiting| waiting.deadline <= stamp;
         self.waiting.retain_mut(|waiting| {
             if is_due(waiting) {
                 (waiting.request.reply, waiting.request.done) = (Some(Value::Nil), index);
