@@ -230,6 +230,14 @@ pub enum Canary {
     AcceptEnds,
     /// A plain SET is answered when it is handed over, not when it was applied.
     AnswersAhead,
+    /// Messages of some entries are not delivered.
+    MessageSkipped,
+    /// Messages of some entries are delivered twice.
+    MessageTwice,
+    /// PUBLISH does not count those who are subscribed by a pattern.
+    PatternsUncounted,
+    /// Subscriptions of a node stay when its next incarnation registers.
+    SubscriptionsOutlive,
 }
 
 /// Whether a build can hold planted bugs at all.

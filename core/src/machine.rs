@@ -348,7 +348,9 @@ impl StateMachine {
             let announced = String::from(announced);
             self.gateways.insert(node, Gateway { state, announced, joined: Vec::new() });
             self.forget_waiters(node);
-            self.keyspace.pubsub.remove_node(node); // its clients were those of an earlier incarnation
+            if !is_planted(Canary::SubscriptionsOutlive) {
+                self.keyspace.pubsub.remove_node(node); // its clients were those of an earlier incarnation
+            }
         }
     }
 
@@ -583,8 +585,15 @@ impl StateMachine {
     }
 
     fn deliver(&mut self, sink: &mut dyn Sink) {
+        let is_some = self.applied.is_multiple_of(5); // of a planted bug
         for Delivery { node, clients, message } in self.deliveries.drain(..) {
+            if is_some && is_planted(Canary::MessageSkipped) {
+                continue;
+            }
             for client in clients {
+                if is_some && is_planted(Canary::MessageTwice) {
+                    sink.message(Subscriber { node, client }, &message);
+                }
                 sink.message(Subscriber { node, client }, &message);
             }
         }

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use crate::canary::{Canary, is_planted};
 use crate::glob;
 use crate::reply::Reply;
 
@@ -179,7 +180,8 @@ impl PubSub {
         payload: &[u8],
     ) -> Option<(usize, Option<Change>)> {
         let by_name = if is_shard { Kind::Shard } else { Kind::Channel };
-        let mut receivers = self.subscribers(by_name, channel);
+        let named = self.subscribers(by_name, channel);
+        let mut receivers = named;
         if !is_shard {
             receivers += self.matching(channel).map(|(_, all)| all.len()).sum::<usize>();
         }
@@ -196,7 +198,8 @@ impl PubSub {
             channel: channel.into(),
             payload: payload.into(),
         });
-        Some((receivers, Some(Change::Published)))
+        let told = if is_planted(Canary::PatternsUncounted) { named } else { receivers };
+        Some((told, Some(Change::Published)))
     }
 
     /// Takes a change back.

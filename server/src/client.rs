@@ -107,7 +107,7 @@ pub(crate) struct Line {
     soft_since: Option<Duration>,
     /// Close once everything owed has left.
     pub(crate) closing: bool,
-    /// More is kept for the client than it may leave untaken: the connection ends.
+    /// More is kept for the client than it may leave untaken, or it has missed what it was to be told: the connection ends.
     pub(crate) overrun: bool,
     /// Bytes of replies that wait for earlier ones.
     held_bytes: usize,
@@ -285,7 +285,9 @@ impl Line {
         if at == 0 {
             self.places.pop_front();
             self.first += 1;
-            encode(reply, protocol, &mut self.output);
+            if !self.overrun {
+                encode(reply, protocol, &mut self.output);
+            }
             self.release();
         } else {
             let bytes = self.hold(protocol, reply);
@@ -417,6 +419,7 @@ impl Line {
     pub(crate) fn is_open(&self) -> bool {
         !self.stalled
             && !self.closing
+            && !self.overrun
             && self.places.len() < LINE_PLACES_MAX
             && (self.unsent() < OUTPUT_BYTES_PAUSE || is_planted(Canary::OutputUnbounded))
     }

@@ -111,6 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
         loop {
             let fresh = self.client.line.borrow().output.is_empty();
             let held_up = self.run_commands();
+            if self.client.line.borrow().overrun {
+                return Poll::Ready(()); // its client does not take its replies, or has missed some: nothing more is sent
+            }
             if fresh && self.hold_output(context) {
                 self.rest();
                 return Poll::Pending;
@@ -125,11 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             }
             let line = self.client.line.borrow();
             let (open, drained, owed) = (line.is_open(), line.output.is_empty(), !line.is_empty());
-            let (closing, overrun) = (line.closing, line.overrun);
+            let closing = line.closing;
             drop(line);
-            if overrun {
-                return Poll::Ready(()); // its client does not take its replies
-            }
             if held_up && open {
                 continue; // output has left: commands that wait in the buffer can run
             }

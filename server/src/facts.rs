@@ -40,8 +40,13 @@ impl<C: Clock> Shell<C> {
     /// A connection is gone. What it has under way goes on; nobody hears of it.
     pub(crate) fn dismiss(&mut self, id: u64) {
         let Some(client) = self.clients.remove(&id) else { return };
+        let listens = client.subscriber.get() && !client.session.borrow().ends.at_sentinel;
         client.line.borrow_mut().abandon();
-        self.leave(&client);
+        if listens || client.may_wait.get() {
+            // A host that is torn down comes by here as well, where there is no present time: the turn's end does the rest.
+            self.departed.push(client);
+            self.wakes.flush.notify_one();
+        }
     }
 }
 

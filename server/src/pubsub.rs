@@ -151,6 +151,13 @@ impl<C: Clock> Shell<C> {
         client.line.borrow_mut().stalled = true; // what follows finds a connection as if new
     }
 
+    /// Does so for all whose connections have gone in this turn.
+    pub(crate) fn leave_departed(&mut self) {
+        for client in std::mem::take(&mut self.departed) {
+            self.leave(&client);
+        }
+    }
+
     /// A connection is gone, or its node goes: what it was subscribed to ends, and what it waits for, whatever becomes of its other requests.
     pub(crate) fn leave(&mut self, client: &Rc<Client>) {
         if client.may_wait.get() && !client.line.borrow().is_empty() {
@@ -184,7 +191,8 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    /// Ends the connections of subscribers who missed messages, or whom the state has forgotten. Those at the sentinel's port did not.
+    /// Ends the connections of subscribers who missed messages, or whom the state has forgotten: at once, since the confirmation of an
+    /// UNSUBSCRIBE that is under way would tell that nothing is missing. Those at the sentinel's port missed nothing.
     pub(crate) fn close_subscribers(&self, before: Option<&StateMachine>) {
         for client in self.clients.values().filter(|client| client.subscriber.get()) {
             let who = Subscriber { node: self.origin.node, client: client.id };
@@ -192,7 +200,7 @@ impl<C: Clock> Shell<C> {
             let at_sentinel = client.session.borrow().ends.at_sentinel;
             if (had || !self.machine.subscriptions_of(who).is_empty()) && !at_sentinel {
                 let mut line = client.line.borrow_mut();
-                (line.closing, line.deaf) = (true, true);
+                line.abandon();
                 line.wake();
             }
         }

@@ -95,6 +95,8 @@ pub(crate) struct Shell<C> {
     /// Whether this incarnation is registered in the state: from then on clients are served.
     pub(crate) serving: bool,
     pub(crate) closing: bool,
+    /// Subscribers whose connections are gone, and whose subscriptions are to end.
+    pub(crate) departed: Vec<Rc<Client>>,
     /// Who was last known to lead; 0 before anybody was.
     pub(crate) known_leader: u64,
     /// A client said SHUTDOWN.
@@ -148,6 +150,7 @@ impl<C: Clock> Shell<C> {
             tick_asked_at: None,
             serving: false,
             closing: false,
+            departed: Vec::new(),
             known_leader: 0,
             shutdown_asked: false,
             save_asked: false,
@@ -251,6 +254,7 @@ impl<C: Clock> Shell<C> {
         if self.shutdown_asked {
             self.begin_shutdown();
         }
+        self.leave_departed();
         if let Some(round) = self.rounds.begin() {
             self.send(Intake::Read { round });
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::check::Violation;
 use crate::evidence::Evidence;
-use crate::history::{CUT_OFF, ConnectionId, Outcome, Request, SharedHistory};
+use crate::history::{CUT_OFF, ConnectionId, Listening, Outcome, Request, SharedHistory};
 use crate::ports::net::ClientStream;
 use crate::trace::{SharedTrace, What, Who, note, readable};
 use crate::value::{Parsed, Value, argv, encode_command, parse};
@@ -171,6 +171,78 @@ impl Client {
             self.notebook.history.borrow_mut().complete(*last, outcome, now);
         }
         self.say(format!("hangs up inside {}", listed(&requests)));
+    }
+
+    /// Subscribes, takes what it is told for a while, and ends: in words, so that nothing may be missing, or by hanging up. Answers what
+    /// became of its requests.
+    pub async fn listen(
+        &mut self,
+        begin: Request,
+        end: Option<Request>,
+        time: Duration,
+    ) -> Vec<Outcome> {
+        let Some(mut connection) = self.connected().await else {
+            return vec![Outcome::NotApplied("no connection".into())];
+        };
+        self.demand_silence(&mut connection).await;
+        let mut one = Listening {
+            client: self.name.clone(),
+            connection: connection.id,
+            messages: Vec::new(),
+            is_whole: false,
+        };
+        let mut outcomes = vec![self.ask(&mut connection, &begin, &mut one.messages).await];
+        let is_told = |outcome: &Outcome| matches!(outcome, Outcome::Reply(Value::Array(_)));
+        if outcomes.iter().all(is_told) {
+            let until = Instant::now() + time;
+            let mut holds = true;
+            while holds && Instant::now() < until {
+                match timeout_at(until, connection.value()).await {
+                    Ok(Ok(message)) => one.messages.push(message),
+                    Ok(Err(_)) => holds = false,
+                    Err(_) => break,
+                }
+            }
+            if let Some(end) = end.filter(|_| holds) {
+                let outcome = self.ask(&mut connection, &end, &mut one.messages).await;
+                one.is_whole = is_told(&outcome);
+                outcomes.push(outcome);
+            }
+            self.say(format!("n{}: heard {} messages", self.node, one.messages.len()));
+        }
+        if one.is_whole {
+            self.connection = Some(connection); // it is as good as any other again
+        }
+        self.notebook.history.borrow_mut().listenings.push(one);
+        outcomes
+    }
+
+    /// Sends one request; messages that come before its answer are kept apart.
+    async fn ask(
+        &mut self,
+        connection: &mut Connection,
+        request: &Request,
+        messages: &mut Vec<Value>,
+    ) -> Outcome {
+        let until = Instant::now() + PATIENCE;
+        let mut bytes = Vec::new();
+        encode(&mut bytes, request);
+        let ticket = self.invoke(connection.id, request);
+        let mut outcome = Outcome::Unknown("no answer".into());
+        if connection.stream.write_all(&bytes).await.is_ok() {
+            while let Ok(Ok(value)) = timeout_at(until, connection.value()).await {
+                if is_message(&value) {
+                    messages.push(value);
+                } else {
+                    outcome = Outcome::of(value);
+                    break;
+                }
+            }
+        }
+        let now = self.notebook.now();
+        self.notebook.history.borrow_mut().complete(ticket, outcome.clone(), now);
+        self.note(std::slice::from_ref(request), std::slice::from_ref(&outcome));
+        outcome
     }
 
     /// Between two requests a server has nothing to say: a reply too many would be taken for the answer to the next request.
@@ -358,6 +430,12 @@ fn encode(out: &mut Vec<u8>, request: &Request) {
             encode_command(out, &argv([b"DISCARD"]));
         }
     }
+}
+
+fn is_message(value: &Value) -> bool {
+    let Value::Array(items) = value else { return false };
+    let kind = items.first();
+    [&b"message"[..], b"pmessage"].iter().any(|it| kind == Some(&Value::Bulk(it.to_vec())))
 }
 
 fn listed(requests: &[Request]) -> String {

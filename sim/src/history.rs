@@ -170,11 +170,26 @@ impl Operation {
     }
 }
 
+/// What one connection was told without asking, from its first subscription to its end.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// Who.
+    pub client: String,
+    /// Where.
+    pub connection: ConnectionId,
+    /// The messages, in order.
+    pub messages: Vec<Value>,
+    /// Whether all subscriptions were ended in words, and confirmed: then no message is missing at the end.
+    pub is_whole: bool,
+}
+
 /// All operations of a run, in the order of their invocation.
 #[derive(Debug, Default)]
 pub struct History {
     /// The operations.
     pub operations: Vec<Operation>,
+    /// What was listened to.
+    pub listenings: Vec<Listening>,
 }
 
 /// Shared by all clients. They write to it outside the simulated world.

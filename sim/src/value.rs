@@ -142,7 +142,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             Ok(count @ 0..=0xFFFF) => array(bytes, after, count * 2), // RESP3; RESP2 lists its pairs
             _ => Parsed::Malformed,
         },
-        b'$' | b'*' => match (text.parse::<i64>(), kind) {
+        b'$' | b'*' | b'>' => match (text.parse::<i64>(), kind) {
             (Ok(-1), _) => Parsed::Value(Value::Nil, after),
             (Ok(length @ 0..), b'$') => bulk(bytes, after, length as usize),
             (Ok(count @ 0..), _) => array(bytes, after, count),

@@ -54,6 +54,7 @@ pub const JUDGES: &[Judge] = &[
     judge("limiter-window"),
     judge("limiter-stuck"),
     judge("log-time"),
+    judge("messages"),
     judge("final-state"),
     judge("protocol"),
     judge("no-panic"),

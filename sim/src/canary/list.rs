@@ -3,7 +3,7 @@
 
 use steadfast_core::canary::Canary;
 
-use super::{COVERAGE, Entry, Planted, TWINS};
+use super::{COVERAGE, Entry, Planted, TWINS, clients, messages, queues};
 
 /// All planted bugs.
 pub const ALL: &[Entry] = &[
@@ -68,46 +68,11 @@ pub const ALL: &[Entry] = &[
         "the disks say that they synced, and did not",
         &["promise", "one-log", "durability"],
     ),
-    Entry::new(
-        "release-without-token",
-        Planted::UncheckedRelease,
-        "a lock is released without a look at the token",
-        &["lock-token"],
-    )
-    .within(50)
-    .alone(),
-    Entry::new(
-        "lock-overwritten",
-        Planted::LockOverwritten,
-        "a lock is taken whoever has it, by SET without NX",
-        &["lock-exclusion"],
-    )
-    .within(50)
-    .alone(),
-    Entry::new(
-        "other-token-prolongs",
-        Planted::OtherTokenProlongs,
-        "a lock is prolonged with another token than it was taken with",
-        &["lock-kept"],
-    )
-    .within(50)
-    .alone(),
-    Entry::new(
-        "limiter-in-pieces",
-        Planted::LimiterInPieces,
-        "a limiter's window gets its end by a request of its own, which may not come",
-        &["limiter-stuck"],
-    )
-    .within(50)
-    .alone(),
-    Entry::new(
-        "limiter-looks-first",
-        Planted::LimiterLooksFirst,
-        "a place in a limiter's window is taken from a look before the count",
-        &["limiter-window"],
-    )
-    .within(50)
-    .alone(),
+    clients::RELEASE_WITHOUT_TOKEN,
+    clients::LOCK_OVERWRITTEN,
+    clients::OTHER_TOKEN_PROLONGS,
+    clients::LIMITER_IN_PIECES,
+    clients::LIMITER_LOOKS_FIRST,
     Entry::new(
         "transfer-in-pieces",
         Planted::TransferInPieces,
@@ -739,6 +704,13 @@ pub const ALL: &[Entry] = &[
     )
     .within(10)
     .alone(),
+    messages::SKIPPED,
+    messages::TWICE,
+    messages::PATTERNS_UNCOUNTED,
+    messages::SUBSCRIPTIONS_OUTLIVE,
+    queues::LAST_IN_FIRST_OUT,
+    queues::GHOSTS,
+    queues::LEFT_OUT_OF_SNAPSHOTS,
     // ---- connections -------------------------------------------------------------------------------------------------
     Entry::new(
         "handed-over-refused",

@@ -3,8 +3,11 @@
 
 use steadfast_core::canary::{self, Canary};
 
+mod clients;
 mod judges;
 mod list;
+mod messages;
+mod queues;
 
 pub use judges::{JUDGES, Judge};
 pub use list::ALL;

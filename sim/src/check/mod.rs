@@ -5,6 +5,7 @@ pub mod final_state;
 pub mod linearizable;
 pub mod log_time;
 pub mod memory;
+pub mod messages;
 pub mod promise;
 pub mod quiet;
 pub mod room;

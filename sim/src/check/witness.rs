@@ -10,7 +10,7 @@ use crate::check::Violation;
 use crate::check::log_time::{self, Clocks};
 use crate::evidence::LogRecord;
 use crate::history::{ConnectionId, Operation, Outcome};
-use crate::model::{Executed, Model};
+use crate::model::{Executed, Model, ends_connection};
 use crate::value::Value;
 
 /// Judges a run. Where all clocks are kept in time, real time has a say in what a client may see of keys that end.
@@ -24,7 +24,8 @@ pub fn check(
     for (index, record) in log {
         match model.apply(*index, &record.payload, record.revision) {
             Ok(done) => {
-                for request in done {
+                // That a connection has ended is logged by its node.
+                for request in done.into_iter().filter(|it| !ends_connection(&it.calls)) {
                     executed.entry(request.connection()).or_default().push(request);
                 }
             }

@@ -104,6 +104,9 @@ impl Model {
                 _ => error("ERR range"),
             },
             (b"SETRANGE", [key, offset, new]) => self.set_range(key, offset, new),
+            _ if name.ends_with(b"SUBSCRIBE") || name == b"PUBLISH" => {
+                self.channels.command(self.caller, name, words)
+            }
             _ => self.key_command(name, words),
         }
     }

@@ -9,10 +9,13 @@ use crate::check::witness::Window;
 use crate::history::ConnectionId;
 use crate::value::{Argv, Value, range, readable_argv};
 
+mod channels;
 mod command;
 mod keys;
 pub mod lists;
 pub mod scripts;
+
+pub use channels::ends_connection;
 
 /// A key's life between two changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,9 @@ pub struct Model {
     /// Position of the last change of a key, but for its end.
     changed: BTreeMap<Vec<u8>, Position>,
     scripts: BTreeSet<Vec<u8>>,
+    channels: channels::Channels,
+    /// Whose request is executed.
+    caller: Option<ConnectionId>,
     gateways: BTreeMap<u64, Gateway>,
     stamp: u64,
     position: Position,
@@ -128,6 +134,7 @@ impl Model {
         if incarnation > gateway.incarnation {
             *gateway = Gateway { incarnation, ..Gateway::default() };
             self.forget_waiting(executed, |request| request.node == node);
+            self.channels.forget_node(node);
         }
     }
 
@@ -155,6 +162,7 @@ impl Model {
                 continue;
             }
             let calls = calls(&request.body);
+            self.caller = Some(connection_of(parcel, &request));
             let mut done = Executed {
                 at: self.position,
                 node: parcel.node,
@@ -199,6 +207,11 @@ impl Model {
     fn has_changed_since(&self, key: &[u8], revision: u64) -> bool {
         let seen = self.first_with.range(revision..).next().map_or(u64::MAX, |(_, index)| *index);
         self.changed.get(key).is_some_and(|(index, _)| *index > seen)
+    }
+
+    /// What a connection was to be told without asking.
+    pub fn told(&self, connection: ConnectionId) -> &[Value] {
+        self.channels.told(connection)
     }
 
     /// Indexes above `from`, up to `to`, at which one of these keys changed.

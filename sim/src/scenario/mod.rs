@@ -18,6 +18,7 @@ mod flushed_state;
 mod fsyncgate;
 mod full_disk;
 mod leases;
+mod listeners;
 mod lock_under_gc;
 mod lone_node;
 mod members;
@@ -65,6 +66,11 @@ pub const ALL: &[Scenario] = &[
         name: "calm",
         story: "nothing breaks: no election after the first, no refusal, no open outcome",
         plan: calm::plan,
+    },
+    Scenario {
+        name: "listeners",
+        story: "the faults of the swarm, over clients that publish messages and listen to them",
+        plan: listeners::plan,
     },
     Scenario {
         name: "power-cut-all",

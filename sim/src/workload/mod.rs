@@ -7,6 +7,7 @@ mod counters;
 pub mod expiry;
 mod limiter;
 mod locks;
+mod messages;
 mod mix;
 mod operator;
 mod queues;
@@ -80,11 +81,13 @@ pub enum Kind {
     Random,
     /// A script that fills a database and flushes it: `random.rs`.
     Flushes,
+    /// Channels that are published to and listened to: `messages.rs`.
+    Messages,
 }
 
 impl Kind {
     /// All that plain seeds draw from. `Random` and `Flushes` are for scenarios: the model can't follow them, and most checks have
-    /// nothing to say of them.
+    /// nothing to say of them; so is `Messages`, which the scenario `listeners` puts under all faults of the swarm.
     pub const ALL: [Self; 9] = [
         Self::Counters,
         Self::Registers,
@@ -227,6 +230,7 @@ impl Work {
             Kind::Queues => self.use_queues().await,
             Kind::Random => self.write_by_chance().await,
             Kind::Flushes => self.fill_and_flush().await,
+            Kind::Messages => self.use_channels().await,
         }
     }
 

@@ -14,7 +14,9 @@ use turmoil::Sim;
 use crate::canary::Planted;
 use crate::check::log_time::Clocks;
 use crate::check::promise::Promises;
-use crate::check::{Opinions, Violation, final_state, memory, quiet, room, service, witness};
+use crate::check::{
+    Opinions, Violation, final_state, memory, messages, quiet, room, service, witness,
+};
 use crate::client::Notebook;
 use crate::draw::Draws;
 use crate::evidence::{Evidence, LogRecord};
@@ -168,6 +170,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
         (std::mem::take(&mut evidence.log), std::mem::take(&mut evidence.finals))
     };
     let operations = std::mem::take(&mut notebook.history.borrow_mut().operations);
+    let listenings = std::mem::take(&mut notebook.history.borrow_mut().listenings);
     let mut witnessed = witness::check(&operations, &log, Clocks::of(plan));
     if planted.is_some_and(Planted::blinds_the_witness) {
         witnessed.clear();
@@ -177,6 +180,7 @@ pub fn simulate(plan: &Plan, planted: Option<Planted>) -> Report {
     happened.count(happened::SEARCHED, opinions.searched as u64);
     happened.count(happened::UNDECIDED, opinions.undecided as u64);
     violations.extend(opinions.together());
+    violations.extend(messages::check(&listenings, &log));
     violations.extend(final_state::check(&log, &finals));
     violations.extend(ended);
     violations.extend(quiet::check(plan, &leads, &operations));
