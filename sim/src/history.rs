@@ -18,7 +18,9 @@ pub enum Request {
 }
 
 /// What is served from applied state; it goes into the log only in front of a write of its connection.
-const READS: [&[u8]; 13] = [
+const READS: [&[u8]; 15] = [
+    b"LLEN",
+    b"LRANGE",
     b"GET",
     b"MGET",
     b"PTTL",

@@ -19,20 +19,20 @@ impl Work {
 
     fn queue_request(&mut self) -> Request {
         Request::Command(match self.draws.below(100) {
-            0..26 => self.push_call(),
-            26..34 => {
+            0..20 => self.push_call(),
+            20..27 => {
                 let calls = [self.push_call(), self.pop_call(), self.push_call()];
                 let calls = calls.into_iter().take(self.draws.between(2, 3) as usize).collect();
                 return Request::Transaction(calls);
             }
-            34..66 => self.wait_call(),
-            66..78 => {
+            27..62 => self.wait_call(),
+            62..72 => {
                 let (from, to, seconds) = (self.queue(), self.queue(), self.seconds());
                 let (out, into) = (self.end(), self.end());
                 argv([b"BLMOVE", &from, &to, out, into, &seconds])
             }
-            78..88 => self.pop_call(),
-            88..93 => argv([b"LLEN", &self.queue()]),
+            72..88 => self.pop_call(),
+            88..94 => argv([b"LLEN", &self.queue()]),
             _ => argv([b"LRANGE", &self.queue(), b"0", b"-1"]),
         })
     }
@@ -48,7 +48,7 @@ impl Work {
     fn push_call(&mut self) -> Argv {
         let name: &[u8] = if self.draws.chance(60) { b"RPUSH" } else { b"LPUSH" };
         let mut call = argv([name, &self.queue()]);
-        for _ in 0..self.draws.between(1, 3) {
+        for _ in 0..self.draws.between(1, 2) {
             call.push(self.fresh());
         }
         call
