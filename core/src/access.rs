@@ -395,8 +395,8 @@ impl<'a> Txn<'a> {
         self.view().get(key)
     }
 
-    /// Changes the collection of type `T` at `key`, or an empty one if there is none, by `work`, which answers whether it has changed anything.
-    /// A collection that is empty afterwards is deleted, and one that was created has no expiry.
+    /// Changes the collection of type `T` at `key`, or an empty one if there is none, by `work`, which answers whether it has changed
+    /// anything. A collection that is empty afterwards is deleted, and one that was created has no expiry.
     ///
     /// # Errors
     /// WRONGTYPE if another type lives there; `work` has not run then.

@@ -1,5 +1,5 @@
-//! Commands that block: how they begin to wait, and how they end. A waiter is served in the same apply step as the request that made its key
-//! ready, once that is done as a whole (a transaction, a script), in order of arrival; a served one may make another key ready
+//! Commands that block: how they begin to wait, and how they end. A waiter is served in the same apply step as the request that made its
+//! key ready, once that is done as a whole (a transaction, a script), in order of arrival; a served one may make another key ready
 //! (BLMOVE). It runs again then with its own words, as in Redis 7.2 and later: of several keys the first that has something is taken.
 //!
 //! Others end a waiter too: its deadline by log time, CLIENT UNBLOCK, its connection's end, and its gateway's.

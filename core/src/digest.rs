@@ -13,8 +13,8 @@ const WHOLE_BYTES_MAX: usize = 1024;
 /// Longer ones are hashed by chunks of this length, so that a change in place costs what it touches.
 const CHUNK_BYTES: usize = 4096;
 
-/// The term of a key's facts, with its value if that is short, or with the sum of its entries' terms. The database is not in it: whole databases are
-/// swapped at no cost; `machine` hashes each database's sum together with its number.
+/// The term of a key's facts, with its value if that is short, or with the sum of its entries' terms. The database is not in it: whole
+/// databases are swapped at no cost; `machine` hashes each database's sum together with its number.
 pub(crate) fn facts_term(scratch: &mut Vec<u8>, item: ItemRef<'_>) -> u128 {
     let (record, content) = (item.record, item.record.value.content());
     let length = match content {

@@ -528,8 +528,8 @@ impl Keyspace {
         self.join(place, 0, 0);
     }
 
-    /// Changes a collection by `work`, which answers whether it has changed anything. It works on a copy, which costs little: should it panic, nothing
-    /// has happened. What was there before the command stays in the undo list, once however often the command changes it.
+    /// Changes a collection by `work`, which answers whether it has changed anything. It works on a copy, which costs little: should it
+    /// panic, nothing has happened. What was there before the command stays in the undo list, once however often the command changes it.
     pub(crate) fn change<T>(
         &mut self,
         place: Place,

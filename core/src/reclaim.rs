@@ -1,5 +1,5 @@
-//! What has been deleted and is not freed yet: trees, and databases that were flushed. A million keys or members take long to free, and no turn
-//! may take long: they are freed in steps, between turns. Nothing in here is part of the state, and nothing reads it.
+//! What has been deleted and is not freed yet: trees, and databases that were flushed. A million keys or members take long to free, and
+//! no turn may take long: they are freed in steps, between turns. Nothing in here is part of the state, and nothing reads it.
 
 use alloc::vec::Vec;
 

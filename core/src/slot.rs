@@ -3,8 +3,8 @@
 //!
 //! Up to 128 keys, which is what a slot has of two million, are found by one byte of their hashes each, eight at a time; more by a table.
 //!
-//! There may be a hundred million keys, so an item has no allocation of its own: the items of a slot stand in one arena, one behind the other.
-//! What an item leaves behind when it goes, or grows, is closed up when it is a quarter of the arena. Long strings and
+//! There may be a hundred million keys, so an item has no allocation of its own: the items of a slot stand in one arena, one behind the
+//! other. What an item leaves behind when it goes, or grows, is closed up when it is a quarter of the arena. Long strings and
 //! collections are held beside it.
 //!
 //! ```text

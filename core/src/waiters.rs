@@ -1,5 +1,5 @@
-//! Requests that wait for a key: BLPOP and its kin that found nothing. They are state: whoever leads, and whatever becomes of the node that its
-//! client is connected to, a push serves the one that came first. Decides nothing: `blocking` does.
+//! Requests that wait for a key: BLPOP and its kin that found nothing. They are state: whoever leads, and whatever becomes of the node
+//! that its client is connected to, a push serves the one that came first. Decides nothing: `blocking` does.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};

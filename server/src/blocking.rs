@@ -72,8 +72,8 @@ impl<C: Clock> Shell<C> {
         self.wakes.flush.notify_one();
     }
 
-    /// A snapshot was installed: of this node's requests that waited, or were on their way, the state says which wait now. The others were served
-    /// or ended by what went by unseen.
+    /// A snapshot was installed: of this node's requests that waited, or were on their way, the state says which wait now. The others
+    /// were served or ended by what went by unseen.
     pub(crate) fn wait_as_restored(&mut self) {
         let still = self.machine.waiting(self.origin.node, self.origin.incarnation);
         for (sequence, position) in &still {

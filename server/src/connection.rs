@@ -231,8 +231,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
         Ok(())
     }
 
-    /// Reads what comes while a command may wait for a key, and runs none of it: to see the end of a client that would be served for nothing.
-    /// False at that end.
+    /// Reads what comes while a command may wait for a key, and runs none of it: to see the end of a client that would be served for
+    /// nothing. False at that end.
     fn read_waiting(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         if self.ended {
             return Poll::Ready(false);

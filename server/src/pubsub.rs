@@ -158,7 +158,8 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    /// A connection is gone, or its node goes: what it was subscribed to ends, and what it waits for, whatever becomes of its other requests.
+    /// A connection is gone, or its node goes: what it was subscribed to ends, and what it waits for, whatever becomes of its other
+    /// requests.
     pub(crate) fn leave(&mut self, client: &Rc<Client>) {
         if client.may_wait.get() && !client.line.borrow().is_empty() {
             self.stop_waiting(client);

@@ -1,5 +1,5 @@
-//! Lists. Small: packed. Large: a tree in the order of the list, each element with a number of its own, counted on from its neighbour's: the
-//! number, and not the rank, stands in an element's digest term, so that what is pushed in front moves nobody else's.
+//! Lists. Small: packed. Large: a tree in the order of the list, each element with a number of its own, counted on from its neighbour's:
+//! the number, and not the rank, stands in an element's digest term, so that what is pushed in front moves nobody else's.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,5 +1,5 @@
-//! Collections: what a key holds beside strings. Each has a small form, entries packed into one allocation in the order in which they came (or
-//! were sorted), and a large one, a tree. When one becomes the other is decided by Redis's thresholds, and is part of the state.
+//! Collections: what a key holds beside strings. Each has a small form, entries packed into one allocation in the order in which they
+//! came (or were sorted), and a large one, a tree. When one becomes the other is decided by Redis's thresholds, and is part of the state.
 //!
 //! In large hashes and sets the order is that of their entries' hashes: a function of the content alone, so that every replica agrees on
 //! it, also one that was restored, and a cursor is a hash: nothing that stays is missed, nothing comes twice.

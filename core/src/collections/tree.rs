@@ -2,8 +2,8 @@
 //! nothing, and a change of a shared tree copies the nodes on its way, and no others. So a snapshot and an undo list keep a tree
 //! as it was for the price of what changes (Bayer 1972; Comer, "The ubiquitous B-tree", 1979; path copying: Driscoll and others, 1989).
 //!
-//! Entries are found by rank, and, in a tree whose owner keeps them in the order of their bytes, by bound. Which entries share a leaf is not part of the
-//! state: only their order is.
+//! Entries are found by rank, and, in a tree whose owner keeps them in the order of their bytes, by bound. Which entries share a leaf is
+//! not part of the state: only their order is.
 
 use alloc::sync::Arc;
 use alloc::vec;

@@ -18,10 +18,10 @@
 //!               both as count u32 · (length u32 · bytes)*
 //! ```
 //!
-//! `type` says in which form a value is as well (`record::tag`). One that is a tree has `length` entries, each with its own length (7 bits a byte)
-//! in front, and a list says how its first element is numbered; any other has `length` bytes. A value longer than its section goes on in
-//! sections of kind 7 right behind, wherever it was cut. A slot may have several sections, in order; all sections of kind 4 come before
-//! the first of kind 5. So may a name have several of kind 8.
+//! `type` says in which form a value is as well (`record::tag`). One that is a tree has `length` entries, each with its own length (7
+//! bits a byte) in front, and a list says how its first element is numbered; any other has `length` bytes. A value longer than its
+//! section goes on in sections of kind 7 right behind, wherever it was cut. A slot may have several sections, in order; all sections of
+//! kind 4 come before the first of kind 5. So may a name have several of kind 8.
 //!
 //! All integers are little-endian. Decoding trusts nothing, never panics, and never reserves more than the input holds.
 

@@ -1,5 +1,5 @@
-//! Values as a snapshot has them: bytes, or a stream of entries that may be cut anywhere. Nothing is taken that the value's type could not have
-//! made.
+//! Values as a snapshot has them: bytes, or a stream of entries that may be cut anywhere. Nothing is taken that the value's type could
+//! not have made.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,5 +1,5 @@
-//! The model's lists, and who waits for their elements: in order of arrival, and served when the request that brought something is done. A list
-//! is kept as its elements, each with a line end, in the item's value.
+//! The model's lists, and who waits for their elements: in order of arrival, and served when the request that brought something is done.
+//! A list is kept as its elements, each with a line end, in the item's value.
 
 use super::command::error;
 use super::{Executed, Item, Model};

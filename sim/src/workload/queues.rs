@@ -1,5 +1,5 @@
-//! Queues: elements, each once in the whole run, are pushed, waited for, moved and popped. The witness knows who must get which one: at most one
-//! client, the one that came first, and none is lost.
+//! Queues: elements, each once in the whole run, are pushed, waited for, moved and popped. The witness knows who must get which one: at
+//! most one client, the one that came first, and none is lost.
 
 use crate::history::Request;
 use crate::model::lists::PREFIX;
