@@ -34,6 +34,10 @@ pub enum Reply<'a> {
     Bool(bool),
     /// A verbatim string of format `txt`; a bulk string in RESP2.
     Verbatim(Cow<'a, [u8]>),
+    /// One of another format, of three letters.
+    VerbatimAs([u8; 3], Cow<'a, [u8]>),
+    /// An integer of any size, in digits; a bulk string in RESP2. Never holds a line end.
+    BigNumber(Cow<'a, [u8]>),
     /// An error.
     Error(ReplyError),
 }
@@ -61,6 +65,8 @@ impl<'a> Reply<'a> {
             Self::Double(value) => Reply::Double(value),
             Self::Bool(value) => Reply::Bool(value),
             Self::Verbatim(text) => Reply::Verbatim(own(text)),
+            Self::VerbatimAs(format, text) => Reply::VerbatimAs(format, own(text)),
+            Self::BigNumber(digits) => Reply::BigNumber(own(digits)),
             Self::Error(error) => Reply::Error(error),
         }
     }

@@ -69,7 +69,10 @@ fn answer(reply: &Reply<'_>) -> Answer {
         Reply::Status(text) => Answer::Simple(text.to_vec()),
         Reply::Int(number) => Answer::Int(*number),
         Reply::Bool(flag) => Answer::Int(i64::from(*flag)),
-        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => Answer::Bulk(bytes.to_vec()),
+        Reply::Bulk(bytes)
+        | Reply::Verbatim(bytes)
+        | Reply::VerbatimAs(_, bytes)
+        | Reply::BigNumber(bytes) => Answer::Bulk(bytes.to_vec()),
         Reply::Nil => Answer::Nil,
         Reply::NilArray => Answer::NilArray,
         Reply::Array(items) | Reply::Set(items) => {
