@@ -569,15 +569,17 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// Runs a script with this transaction as its host (EVAL, EVALSHA).
+    /// Runs a script with this transaction as its host (EVAL, EVALSHA; those that end with _RO let it not write).
     /// A budget that ran out rolls the script's writes back, and the error says so.
     pub fn run_script(
         &mut self,
         body: &[u8],
         keys: &[&[u8]],
         argv: &[&[u8]],
+        read_only: bool,
     ) -> Result<Reply<'static>> {
         let script = Script::parse(body)?;
+        let script = if read_only { script.read_only()? } else { script };
         let nested = ReplyError::fixed("ERR a script can't run another one");
         let engine = self.engine.take().ok_or(nested)?;
         self.script =

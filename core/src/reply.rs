@@ -38,6 +38,10 @@ pub enum Reply<'a> {
     Push(Vec<Self>),
     /// One reply after the other, without a head: SUBSCRIBE confirms each channel.
     Several(Vec<Self>),
+    /// One of another format, of three letters.
+    VerbatimAs([u8; 3], Cow<'a, [u8]>),
+    /// An integer of any size, in digits; a bulk string in RESP2. Never holds a line end.
+    BigNumber(Cow<'a, [u8]>),
     /// An error.
     Error(ReplyError),
 }
@@ -67,6 +71,8 @@ impl<'a> Reply<'a> {
             Self::Double(value) => Reply::Double(value),
             Self::Bool(value) => Reply::Bool(value),
             Self::Verbatim(text) => Reply::Verbatim(own(text)),
+            Self::VerbatimAs(format, text) => Reply::VerbatimAs(format, own(text)),
+            Self::BigNumber(digits) => Reply::BigNumber(own(digits)),
             Self::Error(error) => Reply::Error(error),
         }
     }

@@ -71,6 +71,8 @@ pub struct Script<'a> {
     pub code: &'a [u8],
     /// Whether it must not write.
     pub no_writes: bool,
+    /// Whether there is such a line: what it does not say of the script does not hold then.
+    pub is_declared: bool,
 }
 
 /// Flags that Redis knows; only `no-writes` has a meaning here.
@@ -78,15 +80,29 @@ const FLAGS: [&[u8]; 5] =
     [b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster", b"allow-cross-slot-keys"];
 
 impl<'a> Script<'a> {
+    /// The same where the caller wants it not to write, whatever it says (`EVAL_RO`).
+    ///
+    /// # Errors
+    /// It says that it writes.
+    pub fn read_only(self) -> Result<Self, ReplyError> {
+        if self.is_declared && !self.no_writes {
+            return Err(ReplyError::fixed(
+                "ERR Can not execute a script with write flag using *_ro command.",
+            ));
+        }
+        Ok(Self { no_writes: true, ..self })
+    }
+
     /// Takes the first line off a body, if it is one of those.
     ///
     /// # Errors
     /// Redis's texts for a line that is not understood.
     pub fn parse(body: &'a [u8]) -> Result<Self, ReplyError> {
-        let mut script = Self { code: body, no_writes: false };
+        let mut script = Self { code: body, no_writes: false, is_declared: false };
         if !body.starts_with(b"#!") {
             return Ok(script);
         }
+        script.is_declared = true;
         let end = body.iter().position(|byte| *byte == b'\n');
         let end = end.ok_or(ReplyError::fixed("ERR Invalid script shebang"))?;
         let (line, code) = body.split_at(end);

@@ -181,7 +181,11 @@ fn print(reply: &Reply<'_>, people: bool) {
 fn raw(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
         Reply::Ok => out.extend_from_slice(b"OK"),
-        Reply::Status(text) | Reply::Bulk(text) | Reply::Verbatim(text) => {
+        Reply::Status(text)
+        | Reply::Bulk(text)
+        | Reply::Verbatim(text)
+        | Reply::VerbatimAs(_, text)
+        | Reply::BigNumber(text) => {
             out.extend_from_slice(text);
         }
         Reply::Int(value) => out.extend_from_slice(value.to_string().as_bytes()),
@@ -210,7 +214,10 @@ fn pretty(reply: &Reply<'_>, indent: &str, out: &mut Vec<u8>) {
     let line = match reply {
         Reply::Ok => "OK".to_owned(),
         Reply::Status(text) => String::from_utf8_lossy(text).into_owned(),
-        Reply::Verbatim(text) => return out.extend_from_slice(text),
+        Reply::Verbatim(text) | Reply::VerbatimAs(_, text) => {
+            return out.extend_from_slice(text);
+        }
+        Reply::BigNumber(digits) => format!("(big number) {}", digits.escape_ascii()),
         Reply::Bulk(text) => format!("\"{}\"", text.escape_ascii()),
         Reply::Int(value) => format!("(integer) {value}"),
         Reply::Nil | Reply::NilArray => "(nil)".to_owned(),

@@ -2,28 +2,42 @@
 //!
 //! Each run has a fresh interpreter, so that nothing an earlier script left behind can show, and what a script uses up
 //! is a function of the script alone. Counted, never timed: instructions by a hook, memory by the interpreter's own allocator
-//! limit, steps of pattern matching by `pattern`. docs/decisions/2026-11-22-scripts-in-fresh-interpreters.md says why.
+//! limit and by collections of garbage at counted instructions (`pace`), steps of pattern matching by `pattern`, what library
+//! functions go through by `meter`. docs/decisions/2026-11-22-scripts-in-fresh-interpreters.md says why.
 
+mod arguments;
+mod bit;
+mod calls;
+mod cjson;
+mod cmsgpack;
 mod convert;
+mod meter;
+mod numbers;
+mod pace;
 mod pattern;
+mod random;
 mod strings;
+mod structs;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::OnceLock;
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 use steadfast_core::error::ReplyError;
 use steadfast_core::reply::Reply;
-use steadfast_core::script::{ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost, sha1_hex};
+use steadfast_core::script::{ScriptBudget, ScriptEngine, ScriptFailure, ScriptHost};
+
+use crate::meter::{Meter, is_memory_error, is_out_of_memory, out_of_memory};
+use crate::pace::Pace;
 
 const PRELUDE: &str = include_str!("prelude.lua");
 const CHUNK_NAME: &str = "@user_script";
 /// Instructions between two looks at the budget.
-const HOOK_INSTRUCTIONS: u32 = 1000;
+const HOOK_INSTRUCTIONS: u32 = 100;
 /// Steps of pattern matching that count as one instruction.
-const STEPS_PER_INSTRUCTION: u64 = 4;
+pub(crate) const STEPS_PER_INSTRUCTION: u64 = 4;
 /// Lua's own `xpcall`, kept where no script finds it.
 const RAW_XPCALL: &str = "raw_xpcall";
 /// Lua's own `pcall`, likewise.
@@ -32,36 +46,24 @@ pub(crate) const RAW_PCALL: &str = "raw_pcall";
 pub(crate) const INDEX: &str = "index";
 /// What a function of the script threw while a library function ran it.
 pub(crate) const THROWN: &str = "thrown";
-const OUT_OF_MEMORY: &[u8] = b"not enough memory";
-const STOPPED: &str = "the script ran out of its budget";
-
-/// What a run has used up. Shared by the hook and the library functions.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    used: Cell<u64>,
-    max: Cell<u64>,
-    stopped: Cell<bool>,
-}
-
-impl Meter {
-    /// Counts; an error once the budget is used up, and ever after.
-    pub(crate) fn use_up(&self, instructions: u64) -> mlua::Result<()> {
-        self.used.set(self.used.get().saturating_add(instructions));
-        if self.used.get() > self.max.get() {
-            self.stopped.set(true);
-        }
-        if self.stopped.get() { Err(mlua::Error::runtime(STOPPED)) } else { Ok(()) }
-    }
-}
+/// Instructions of a second, as `os.clock` counts them.
+const INSTRUCTIONS_PER_SECOND: f64 = 1e8;
 
 /// The interpreter's factory.
 #[derive(Debug, Default)]
-pub struct Engine {}
+pub struct Engine {
+    instructions_used: u64,
+}
 
 impl Engine {
     /// An engine; each run gets an interpreter of its own.
     pub fn new() -> Self {
-        Self {}
+        Self::default()
+    }
+
+    /// What the last run used up of its instructions: a function of the script and of what its calls answered.
+    pub const fn instructions_used(&self) -> u64 {
+        self.instructions_used
     }
 }
 
@@ -84,6 +86,7 @@ fn interpreter() -> mlua::Result<Lua> {
         StdLib::TABLE | StdLib::STRING | StdLib::MATH,
         LuaOptions::new().catch_rust_panics(false),
     )?;
+    maker.gc_stop();
     Ok(maker.clone())
 }
 
@@ -115,29 +118,29 @@ impl ScriptEngine for Engine {
     ) -> Result<Reply<'static>, ScriptFailure> {
         let failed = |error: &mlua::Error| ScriptFailure::Error(internal(error));
         let lua = interpreter().map_err(|error| failed(&error))?;
-        let meter = Rc::new(Meter::default());
-        meter.max.set(budget.instructions_max);
+        let meter = Rc::new(Meter::new(budget.instructions_max, budget.memory_bytes_max));
         let script = compile(&lua, body).map_err(ScriptFailure::Error)?;
         let outcome = run_sandboxed(&lua, &script, (keys, argv), budget, &meter, host);
+        self.instructions_used = meter.used();
         let out_of_memory = match &outcome {
             Err(error) => is_memory_error(error),
             Ok(Err(thrown)) => is_out_of_memory(&thrown.value),
             Ok(Ok(_)) => false,
         };
-        if meter.stopped.get() || out_of_memory {
-            let what = if out_of_memory { "memory" } else { "instructions" };
+        if meter.is_stopped() || out_of_memory {
+            let what =
+                if out_of_memory { "memory" } else { "instructions (script-instructions-max)" };
             return Err(ScriptFailure::BudgetExceeded(ReplyError::made(format!(
                 "ERR the script was stopped: it used up its budget of {what}; nothing that it wrote was kept"
             ))));
         }
         match outcome {
-            Ok(Ok(value)) => convert::to_reply(&value).map_err(|error| failed(&error)),
+            Ok(Ok(reply)) => Ok(reply),
             Ok(Err(thrown)) => Err(ScriptFailure::Error(convert::uncaught(&thrown, sha))),
-            Err(error) => Err(ScriptFailure::Error(convert::uncaught_text(
-                error.to_string().as_bytes(),
-                1,
-                sha,
-            ))),
+            Err(error) => {
+                let text = convert::innermost(&error);
+                Err(ScriptFailure::Error(convert::uncaught_text(text.as_bytes(), 1, sha)))
+            }
         }
     }
 
@@ -146,27 +149,6 @@ impl ScriptEngine for Engine {
 
 fn internal(error: &mlua::Error) -> ReplyError {
     ReplyError::made(format!("ERR the interpreter failed: {error}"))
-}
-
-pub(crate) fn out_of_memory() -> mlua::Error {
-    mlua::Error::MemoryError(String::from_utf8_lossy(OUT_OF_MEMORY).into_owned())
-}
-
-/// Whether this was thrown because the memory budget ran out.
-pub(crate) fn is_out_of_memory(thrown: &Value) -> bool {
-    match thrown {
-        Value::String(text) => *text.as_bytes() == *OUT_OF_MEMORY,
-        Value::Error(error) => is_memory_error(error),
-        _ => false,
-    }
-}
-
-fn is_memory_error(error: &mlua::Error) -> bool {
-    match error {
-        mlua::Error::MemoryError(_) => true,
-        mlua::Error::CallbackError { cause, .. } => is_memory_error(cause),
-        _ => false,
-    }
 }
 
 /// What a script threw and nobody caught, and the script's line at that time.
@@ -199,38 +181,7 @@ impl std::fmt::Display for Passing {
 
 impl std::error::Error for Passing {}
 
-/// What a library function has to say against its arguments; `located` says where.
-#[derive(Clone, Debug)]
-struct Complaint(String);
-
-impl std::fmt::Display for Complaint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Complaint {}
-
-pub(crate) fn complaint(text: impl Into<String>) -> mlua::Error {
-    mlua::Error::external(Complaint(text.into()))
-}
-
-/// As Lua's own functions say where an error happened: the line of the Lua function that called.
-pub(crate) fn located<T>(lua: &Lua, result: mlua::Result<T>) -> mlua::Result<T> {
-    result.map_err(|error| {
-        let Some(Complaint(text)) = error.downcast_ref() else { return error };
-        let place = (1..3).find_map(|level| {
-            lua.inspect_stack(level, |frame| {
-                let source = frame.source().short_src.filter(|source| source != "prelude")?;
-                Some(frame.current_line().map(|line| format!("{source}:{line}: ")))
-            })
-            .flatten()
-        });
-        mlua::Error::RuntimeError(place.flatten().unwrap_or_default() + text)
-    })
-}
-
-/// Runs the script in its sandbox: what it returned, or what it threw.
+/// Runs the script in its sandbox: what it answered, or what it threw.
 fn run_sandboxed(
     lua: &Lua,
     script: &Function,
@@ -238,25 +189,16 @@ fn run_sandboxed(
     budget: ScriptBudget,
     meter: &Rc<Meter>,
     host: &mut dyn ScriptHost,
-) -> mlua::Result<Result<Value, Thrown>> {
+) -> mlua::Result<Result<Reply<'static>, Thrown>> {
     let functions = lua.create_table()?;
     functions.set("keys", words(lua, keys)?)?;
     functions.set("argv", words(lua, argv)?)?;
+    functions.set("nothing", Value::NULL)?;
     strings::install(lua, &functions, meter)?;
-    install_random(lua, &functions, host.seed())?;
+    random::install(lua, &functions, host.seed())?;
     install_check(lua, &functions, meter)?;
-    let sha1 = lua.create_function(|lua, words: MultiValue| {
-        let refused =
-            || mlua::Error::external(Refused(ReplyError::fixed("ERR wrong number of arguments")));
-        let [text] = words.as_slices().0 else { return Err(refused()) };
-        let text = lua.coerce_string(text.clone())?;
-        lua.create_string(sha1_hex(&text.map(|text| text.as_bytes().to_vec()).unwrap_or_default()))
-    })?;
-    functions.set("sha1hex", sha1)?;
-    let error_text = lua.create_function(|lua, text: mlua::LuaString| {
-        lua.create_string(convert::error_text(&text.as_bytes()))
-    })?;
-    functions.set("error_text", error_text)?;
+    install_counters(lua, &functions, meter)?;
+    let resp3 = calls::install(lua, &functions, meter)?;
     let host = RefCell::new(host);
     let line = Rc::new(Cell::new(1));
     let seen = Rc::clone(&line);
@@ -265,36 +207,52 @@ fn run_sandboxed(
         Ok(thrown)
     })?;
     lua.scope(|scope| {
-        let run = |words: &MultiValue| -> mlua::Result<Reply<'static>> {
-            meter.use_up(10)?;
-            Ok(call(&mut **host.borrow_mut(), words).unwrap_or_else(Reply::Error))
-        };
-        let call = scope.create_function(move |lua, words: MultiValue| match run(&words)? {
-            Reply::Error(error) => Err(mlua::Error::external(Refused(error))),
-            reply => convert::to_lua(lua, &reply),
-        })?;
-        functions.set("call", call)?;
-        let pcall = scope.create_function(move |lua, words: MultiValue| {
-            run(&words).and_then(|reply| convert::to_lua(lua, &reply))
-        })?;
-        functions.set("pcall", pcall)?;
+        calls::install_calls(scope, &functions, (meter, &resp3), &host)?;
         let prelude = lua.load(prelude_code()).set_mode(ChunkMode::Binary);
-        prelude.call::<()>(functions.clone())?;
+        let globals: Table = prelude.call(functions.clone())?;
         lua.set_named_registry_value(INDEX, functions.get::<Function>("index")?)?;
+        lua.set_globals(globals.clone())?;
+        script.set_environment(globals)?;
+        lua.set_memory_limit(lua.used_memory() + budget.memory_bytes_max)?;
+        let pace = Pace::new(lua, budget.memory_bytes_max);
         let counted = Rc::clone(meter);
         let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
-        lua.set_global_hook(triggers, move |_, _| {
-            counted.use_up(u64::from(HOOK_INSTRUCTIONS)).map(|()| VmState::Continue)
+        lua.set_global_hook(triggers, move |lua, _| {
+            counted.use_up(u64::from(HOOK_INSTRUCTIONS))?;
+            pace.look(lua, &counted).map(|()| VmState::Continue)
         })?;
-        lua.set_memory_limit(lua.used_memory() + budget.memory_bytes_max)?;
         let raw: Function = lua.named_registry_value(RAW_XPCALL)?;
         let (ok, value): (bool, Value) = raw.call((script, handler))?;
         lua.remove_global_hook();
         if ok {
-            return Ok(Ok(value));
+            return convert::to_reply(&value, resp3.get(), meter).map(Ok);
         }
         Ok(Err(Thrown { value: arrived(lua, value)?, line: line.get() }))
     })
+}
+
+/// What the prelude counts with, and makes libraries with.
+fn install_counters(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
+    let counted = Rc::clone(meter);
+    let steps = lua.create_function(move |_, steps: f64| counted.use_up(steps as u64))?;
+    functions.set("steps", steps)?;
+    let counted = Rc::clone(meter);
+    let bytes = lua.create_function(move |_, bytes: f64| counted.use_up_bytes(bytes as usize))?;
+    functions.set("bytes", bytes)?;
+    let counted = Rc::clone(meter);
+    let clock = lua.create_function(move |_, ()| {
+        counted.use_up(1)?;
+        Ok(counted.used() as f64 / INSTRUCTIONS_PER_SECOND)
+    })?;
+    functions.set("clock", clock)?;
+    let counted = Rc::clone(meter);
+    let library = lua.create_function(move |lua, name: String| match name.as_str() {
+        "bit" => bit::library(lua),
+        "cjson" => cjson::library(lua, &counted),
+        "cmsgpack" => cmsgpack::library(lua, &counted),
+        _ => structs::library(lua, &counted),
+    })?;
+    functions.set("library", library)
 }
 
 /// What was thrown, if it comes out of a library function that ran a function of the script.
@@ -323,66 +281,6 @@ fn words(lua: &Lua, words: &[&[u8]]) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// Runs the command that `redis.call` or `redis.pcall` was given.
-fn call(host: &mut dyn ScriptHost, words: &MultiValue) -> Result<Reply<'static>, ReplyError> {
-    if words.is_empty() {
-        return Err(ReplyError::fixed(
-            "ERR Please specify at least one argument for this redis lib call",
-        ));
-    }
-    let mut argv: Vec<Vec<u8>> = Vec::with_capacity(words.len());
-    for word in words {
-        argv.push(match word {
-            Value::String(text) => text.as_bytes().to_vec(),
-            Value::Integer(number) => convert::number_text(*number as f64).into_bytes(),
-            Value::Number(number) => convert::number_text(*number).into_bytes(),
-            _ => {
-                return Err(ReplyError::fixed(
-                    "ERR Lua redis lib command arguments must be strings or integers",
-                ));
-            }
-        });
-    }
-    let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-    Ok(host.call(&argv))
-}
-
-/// `math.random` as Redis has it: its own 48-bit generator, begun anew for each script.
-fn install_random(lua: &Lua, functions: &Table, seed: u64) -> mlua::Result<()> {
-    const MULTIPLIER: u64 = 0x5_DEEC_E66D;
-    const MASK: u64 = (1 << 48) - 1;
-    let begin = |seed: u64| ((seed & 0xFFFF_FFFF) << 16) | 0x330E;
-    let state = Rc::new(Cell::new(begin(seed)));
-    let own = Rc::clone(&state);
-    let random = lua.create_function(move |lua, bounds: MultiValue| {
-        own.set(own.get().wrapping_mul(MULTIPLIER).wrapping_add(0xB) & MASK);
-        let unit = (own.get() >> 17) as f64 / f64::from(i32::MAX);
-        let unit = if unit >= 1.0 { 0.0 } else { unit };
-        let bounds: Vec<f64> = bounds
-            .iter()
-            .map(|b| b.as_f64().or_else(|| b.as_i64().map(|i| i as f64)).unwrap_or(0.0))
-            .collect();
-        let (low, high) = match bounds.as_slice() {
-            [] => return Ok(Value::Number(unit)),
-            [high] => (1.0, *high),
-            [low, high] => (*low, *high),
-            _ => return located(lua, Err(complaint("wrong number of arguments"))),
-        };
-        if low > high {
-            let at = bounds.len();
-            let text = format!("bad argument #{at} to 'random' (interval is empty)");
-            return located(lua, Err(complaint(text)));
-        }
-        Ok(Value::Number((unit * (high - low + 1.0)).floor() + low))
-    })?;
-    functions.set("random", random)?;
-    let reseed = lua.create_function(move |_, seed: f64| {
-        state.set(begin(seed as i64 as u64));
-        Ok(())
-    })?;
-    functions.set("randomseed", reseed)
-}
-
 /// Called wherever an error was caught: a budget that ran out is thrown again; what a command answered becomes a table.
 fn install_check(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
     for (name, slot) in [("xpcall", RAW_XPCALL), ("pcall", RAW_PCALL)] {
@@ -402,7 +300,18 @@ fn install_check(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Resul
             return convert::error_table(lua, &error);
         }
         match &thrown {
-            Value::Error(error) => lua.create_string(convert::innermost(error)).map(Value::String),
+            Value::Error(error) => {
+                let text = convert::innermost(error);
+                lua.create_string(convert::without_place(text.as_bytes())).map(Value::String)
+            }
+            Value::String(text) => {
+                let bytes = text.as_bytes();
+                let own = convert::without_place(&bytes);
+                if own.len() == bytes.len() {
+                    return Ok(thrown.clone());
+                }
+                lua.create_string(own).map(Value::String)
+            }
             _ => Ok(thrown),
         }
     })?;

@@ -4,36 +4,39 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
+use crate::arguments::{bad_argument, complaint, define, type_name};
+use crate::meter::{Meter, Output};
 use crate::pattern::{Capture, Matcher, Stop};
-use crate::{INDEX, Meter, RAW_PCALL, STEPS_PER_INSTRUCTION, THROWN, complaint, located};
+use crate::{INDEX, RAW_PCALL, STEPS_PER_INSTRUCTION, THROWN};
 
 /// Puts the functions into the table that the prelude takes them from.
 pub(crate) fn install(lua: &Lua, functions: &Table, meter: &Rc<Meter>) -> mlua::Result<()> {
-    type Arguments = (mlua::LuaString, mlua::LuaString, Option<f64>, Option<Value>);
-    type Replace = (mlua::LuaString, mlua::LuaString, Value, Option<f64>);
     for (name, whole) in [("find", true), ("match", false)] {
         let meter = Rc::clone(meter);
-        let function =
-            lua.create_function(move |lua, (subject, pattern, init, plain): Arguments| {
-                let plain =
-                    plain.is_some_and(|plain| !matches!(plain, Value::Nil | Value::Boolean(false)));
-                let found = find(lua, &meter, (&subject, &pattern), init, (whole, whole && plain));
-                located(lua, found)
-            })?;
-        functions.set(name, function)?;
+        define(lua, functions, name, move |words| {
+            let (subject, pattern) = (words.string(1)?, words.string(2)?);
+            let init = words.integer_or(3, 1)?;
+            let plain = words.get(4).is_some_and(is_true);
+            find(words.lua, &meter, (&subject, &pattern), init, (whole, whole && plain))
+        })?;
     }
     let counted = Rc::clone(meter);
-    let gmatch = lua.create_function(
-        move |lua, (subject, pattern, at): (mlua::LuaString, mlua::LuaString, usize)| {
-            located(lua, gmatch(lua, &counted, &subject, &pattern, at))
-        },
-    )?;
-    functions.set("gmatch", gmatch)?;
-    let counted = Rc::clone(meter);
-    let gsub = lua.create_function(move |lua, (subject, pattern, by, max): Replace| {
-        located(lua, gsub(lua, &counted, (&subject, &pattern), &by, max))
+    define(lua, functions, "gmatch", move |words| {
+        let (subject, pattern) = (words.string(1)?, words.string(2)?);
+        let at = usize::try_from(words.integer(3)?).unwrap_or(0);
+        gmatch(words.lua, &counted, &subject, &pattern, at)
     })?;
-    functions.set("gsub", gsub)
+    let counted = Rc::clone(meter);
+    define(lua, functions, "gsub", move |words| {
+        let (subject, pattern) = (words.string(1)?, words.string(2)?);
+        let by = words.get(3).unwrap_or(&Value::Nil);
+        let max = if words.is_nil(4) { None } else { Some(words.integer(4)?) };
+        gsub(words.lua, &counted, (&subject, &pattern), by, max)
+    })
+}
+
+fn is_true(value: &Value) -> bool {
+    !matches!(value, Value::Nil | Value::Boolean(false))
 }
 
 /// Runs `work` with a matcher whose steps come out of the script's budget.
@@ -43,16 +46,13 @@ fn counted<'a, T>(
     pattern: &'a [u8],
     work: impl FnOnce(&mut Matcher<'a>) -> Result<T, Stop>,
 ) -> mlua::Result<T> {
-    let left = meter.max.get().saturating_sub(meter.used.get()) * STEPS_PER_INSTRUCTION;
+    let left = meter.left().saturating_mul(STEPS_PER_INSTRUCTION);
     let mut matcher = Matcher::new(subject, pattern, left);
     let outcome = work(&mut matcher);
     meter.use_up((left - matcher.steps) / STEPS_PER_INSTRUCTION + 1)?;
     outcome.map_err(|stop| match stop {
         Stop::Malformed(text) => complaint(text),
-        Stop::Budget => {
-            meter.stopped.set(true);
-            mlua::Error::runtime(crate::STOPPED)
-        }
+        Stop::Budget => meter.stop(),
     })
 }
 
@@ -103,11 +103,12 @@ fn captured(
 }
 
 /// `init` as Lua counts: from 1, or from the end if negative.
-fn start_of(init: Option<f64>, length: usize) -> usize {
-    match init.unwrap_or(1.0) {
-        from if from >= 1.0 => (from as usize).saturating_sub(1).min(length),
-        from if from < 0.0 => length.saturating_sub((-from) as usize),
-        _ => 0,
+fn start_of(init: i64, length: usize) -> usize {
+    let distance = usize::try_from(init.unsigned_abs()).unwrap_or(usize::MAX);
+    match init {
+        1.. => (distance - 1).min(length),
+        ..0 => length.saturating_sub(distance),
+        0 => 0,
     }
 }
 
@@ -115,7 +116,7 @@ fn find(
     lua: &Lua,
     meter: &Meter,
     (subject, pattern): (&mlua::LuaString, &mlua::LuaString),
-    init: Option<f64>,
+    init: i64,
     (whole, plain): (bool, bool),
 ) -> mlua::Result<MultiValue> {
     let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
@@ -124,13 +125,7 @@ fn find(
     let position =
         |start: usize, end: usize| [Value::Number((start + 1) as f64), Value::Number(end as f64)];
     if plain || (whole && !pattern.iter().any(special)) {
-        meter.use_up(subject.len() as u64 / STEPS_PER_INSTRUCTION)?;
-        let rest = subject.get(at..).unwrap_or_default();
-        let found = if pattern.is_empty() {
-            Some(0)
-        } else {
-            rest.windows(pattern.len()).position(|window| window == &*pattern)
-        };
+        let found = find_plain(meter, subject.get(at..).unwrap_or_default(), &pattern)?;
         return Ok(match found {
             Some(found) => position(at + found, at + found + pattern.len()).into_iter().collect(),
             None => MultiValue::from_iter([Value::Nil]),
@@ -145,6 +140,24 @@ fn find(
     let mut values: Vec<Value> = if whole { position(start, end).to_vec() } else { Vec::new() };
     values.extend(captured(lua, &subject, &captures, (!whole).then_some((start, end)))?);
     Ok(values.into_iter().collect())
+}
+
+/// The first place of a text without magic. What is compared where the first byte fits is counted.
+fn find_plain(meter: &Meter, subject: &[u8], pattern: &[u8]) -> mlua::Result<Option<usize>> {
+    meter.use_up_bytes(subject.len())?;
+    let Some((first, rest)) = pattern.split_first() else { return Ok(Some(0)) };
+    let mut at = 0;
+    while let Some(behind) = subject.get(at..) {
+        let Some(next) = behind.iter().position(|byte| byte == first) else { return Ok(None) };
+        at += next + 1;
+        let equal = subject.get(at..).unwrap_or_default().iter().zip(rest);
+        let equal = equal.take_while(|(one, other)| one == other).count();
+        if equal == rest.len() {
+            return Ok(Some(at - 1));
+        }
+        meter.use_up(equal as u64 / STEPS_PER_INSTRUCTION)?;
+    }
+    Ok(None)
 }
 
 /// The next match of `gmatch`: where to go on, then the captures.
@@ -175,12 +188,12 @@ fn gsub(
     meter: &Meter,
     (subject, pattern): (&mlua::LuaString, &mlua::LuaString),
     by: &Value,
-    max: Option<f64>,
-) -> mlua::Result<(mlua::LuaString, f64)> {
+    max: Option<i64>,
+) -> mlua::Result<MultiValue> {
     let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
     let (anchored, pattern) = anchor(&pattern);
-    let max = max.map_or(usize::MAX, |max| max.max(0.0) as usize);
-    let (mut out, mut at, mut count) = (Vec::new(), 0, 0);
+    let max = max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(0));
+    let (mut out, mut at, mut count) = (Output::new(meter), 0, 0);
     while count < max {
         let (end, captures) = counted(meter, &subject, pattern, |matcher| {
             let end = matcher.match_at(at)?;
@@ -188,14 +201,12 @@ fn gsub(
         })?;
         if let Some(end) = end {
             count += 1;
-            let values = captured(lua, &subject, &captures, Some((at, end)))?;
-            let whole = subject.get(at..end).unwrap_or_default();
-            replace(lua, &mut out, by, whole, &values)?;
+            replace(lua, &mut out, by, (&subject, (at, end)), &captures)?;
         }
         match (end, subject.get(at)) {
             (Some(end), _) if end > at => at = end,
             (_, Some(byte)) => {
-                out.push(*byte);
+                out.push(*byte)?;
                 at += 1;
             }
             (_, None) => break,
@@ -204,36 +215,42 @@ fn gsub(
             break;
         }
     }
-    out.extend_from_slice(subject.get(at..).unwrap_or_default());
-    Ok((lua.create_string(&out)?, count as f64))
+    out.extend(subject.get(at..).unwrap_or_default())?;
+    let made = Value::String(lua.create_string(out.bytes())?);
+    Ok(MultiValue::from_iter([made, Value::Number(count as f64)]))
 }
 
-/// Appends what stands in for one match.
+/// Appends what stands in for one match: it goes from one place of the subject to another.
 fn replace(
     lua: &Lua,
-    out: &mut Vec<u8>,
+    out: &mut Output<'_>,
     by: &Value,
-    whole: &[u8],
-    values: &[Value],
+    (subject, (start, end)): (&[u8], (usize, usize)),
+    captures: &[Capture],
 ) -> mlua::Result<()> {
+    let whole = subject.get(start..end).unwrap_or_default();
+    match by {
+        Value::String(text) => return template(out, &text.as_bytes(), (subject, whole), captures),
+        Value::Integer(_) | Value::Number(_) => {
+            return template(out, &printed(lua, by)?, (subject, whole), captures);
+        }
+        _ => {}
+    }
+    let values = captured(lua, subject, captures, Some((start, end)))?;
     let first = values.first().cloned().unwrap_or(Value::Nil);
     let value = match by {
-        Value::String(text) => return template(out, &text.as_bytes(), whole, values),
-        Value::Integer(_) | Value::Number(_) => {
-            return template(out, &printed(lua, by)?, whole, values);
-        }
         Value::Table(_) => protected(lua, &lua.named_registry_value(INDEX)?, &[by.clone(), first])?,
-        Value::Function(function) => protected(lua, function, values)?,
+        Value::Function(function) => protected(lua, function, &values)?,
         _ => {
-            return Err(complaint("bad argument #3 to 'gsub' (string/function/table expected)"));
+            return Err(bad_argument(3, "string/function/table expected"));
         }
     };
     match value {
-        Value::Nil | Value::Boolean(false) => out.extend_from_slice(whole),
-        Value::String(text) => out.extend_from_slice(&text.as_bytes()),
-        Value::Integer(_) | Value::Number(_) => out.extend(printed(lua, &value)?),
+        Value::Nil | Value::Boolean(false) => out.extend(whole)?,
+        Value::String(text) => out.extend(&text.as_bytes())?,
+        Value::Integer(_) | Value::Number(_) => out.extend(&printed(lua, &value)?)?,
         other => {
-            let text = format!("invalid replacement value (a {})", other.type_name());
+            let text = format!("invalid replacement value (a {})", type_name(Some(&other)));
             return Err(complaint(text));
         }
     }
@@ -250,8 +267,8 @@ fn protected(lua: &Lua, function: &mlua::Function, values: &[Value]) -> mlua::Re
         value if ok => Ok(value),
         Value::Error(error) => Err(*error),
         thrown => {
-            if crate::is_out_of_memory(&thrown) {
-                return Err(crate::out_of_memory());
+            if crate::meter::is_out_of_memory(&thrown) {
+                return Err(crate::meter::out_of_memory());
             }
             lua.set_named_registry_value(THROWN, thrown)?;
             Err(mlua::Error::external(crate::Passing))
@@ -266,24 +283,31 @@ fn printed(lua: &Lua, number: &Value) -> mlua::Result<Vec<u8>> {
 }
 
 /// `%0` to `%9` and `%%` in a replacement.
-fn template(out: &mut Vec<u8>, text: &[u8], whole: &[u8], values: &[Value]) -> mlua::Result<()> {
+fn template(
+    out: &mut Output<'_>,
+    text: &[u8],
+    (subject, whole): (&[u8], &[u8]),
+    captures: &[Capture],
+) -> mlua::Result<()> {
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
         if *byte != b'%' {
-            out.push(*byte);
+            out.push(*byte)?;
             continue;
         }
         match bytes.next() {
-            Some(b'0') => out.extend_from_slice(whole),
-            Some(digit @ b'1'..=b'9') => match values.get(usize::from(digit - b'1')) {
-                Some(Value::String(text)) => out.extend_from_slice(&text.as_bytes()),
-                Some(Value::Number(number)) => {
-                    out.extend(crate::convert::number_text(*number).into_bytes());
+            Some(b'0') => out.extend(whole)?,
+            Some(b'1') if captures.is_empty() => out.extend(whole)?,
+            Some(digit @ b'1'..=b'9') => match captures.get(usize::from(digit - b'1')) {
+                Some(Capture::Range(start, end)) => {
+                    out.extend(subject.get(*start..*end).unwrap_or_default())?;
                 }
-                _ => return Err(complaint("invalid capture index")),
+                Some(Capture::Position(at)) => out.extend((at + 1).to_string().as_bytes())?,
+                Some(Capture::Open(_)) => return Err(complaint("unfinished capture")),
+                None => return Err(complaint("invalid capture index")),
             },
-            Some(other) => out.push(*other),
-            None => out.push(0),
+            Some(other) => out.push(*other)?,
+            None => out.push(0)?,
         }
     }
     Ok(())

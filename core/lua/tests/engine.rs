@@ -113,18 +113,9 @@ fn error_texts() {
 /// What a script must not reach is not there.
 #[test]
 fn sandbox() {
-    for name in [
-        "os",
-        "io",
-        "debug",
-        "package",
-        "require",
-        "dofile",
-        "loadfile",
-        "print",
-        "newproxy",
-        "collectgarbage",
-    ] {
+    for name in
+        ["io", "debug", "package", "require", "dofile", "loadfile", "print", "newproxy", "getfenv"]
+    {
         assert!(error_of(&format!("return {name}")).contains("nonexistent global"), "{name}");
     }
     assert!(error_of("x = 1").contains("readonly"));
@@ -178,7 +169,7 @@ fn hostile_scripts_are_contained() {
         "return unpack({}, 1, 1e8)",
         "return string.format('%99999d', 1)",
         "local t = setmetatable({}, {__index = function(t, k) return t[k] end}) return t.x",
-        "return ('x'):gsub('(', '')",
+        "return ('x'):gsub('(', '%1')",
         "return ('x'):find('[')",
         "return redis.call()",
         "return redis.call({})",

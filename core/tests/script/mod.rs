@@ -147,7 +147,10 @@ impl Answer {
             Reply::Status(text) => Self::Simple(text.to_vec()),
             Reply::Int(number) => Self::Int(*number),
             Reply::Bool(flag) => Self::Int(i64::from(*flag)),
-            Reply::Bulk(bytes) | Reply::Verbatim(bytes) => Self::Bulk(bytes.to_vec()),
+            Reply::Bulk(bytes)
+            | Reply::Verbatim(bytes)
+            | Reply::VerbatimAs(_, bytes)
+            | Reply::BigNumber(bytes) => Self::Bulk(bytes.to_vec()),
             Reply::Nil => Self::Nil,
             Reply::NilArray => Self::NilArray,
             Reply::Several(items) => Self::Several(all(items)),

@@ -70,6 +70,7 @@ impl<'a> Cursor<'a> {
             b'+' => Reply::Status(rest.to_vec().into()),
             b'-' => Reply::Error(ReplyError::made(rest)),
             b':' => Reply::Int(parse_int(rest).ok_or(Stop::Broken)?),
+            b'(' => Reply::BigNumber(rest.to_vec().into()),
             b'_' => Reply::Nil,
             b'#' => Reply::Bool(rest == b"t"),
             b',' => {
@@ -83,7 +84,14 @@ impl<'a> Cursor<'a> {
             b'=' => {
                 let length = Self::length(rest)?.ok_or(Stop::Broken)?;
                 let text = self.bytes(length)?;
-                Reply::Verbatim(text.get(4..).ok_or(Stop::Broken)?.to_vec().into())
+                match text.split_at_checked(4).ok_or(Stop::Broken)? {
+                    (b"txt:", text) => Reply::Verbatim(text.to_vec().into()),
+                    ([format @ .., b':'], text) => {
+                        let format = format.try_into().map_err(|_| Stop::Broken)?;
+                        Reply::VerbatimAs(format, text.to_vec().into())
+                    }
+                    _ => return Err(Stop::Broken),
+                }
             }
             b'*' => match Self::length(rest)? {
                 None => Reply::NilArray,
@@ -138,6 +146,8 @@ mod tests {
             Reply::Set(vec![Reply::Bool(true)]),
             Reply::Push(vec![Reply::bulk(b"message"), Reply::bulk(b"c"), Reply::bulk(b"m")]),
             Reply::Verbatim(b"text".to_vec().into()),
+            Reply::VerbatimAs(*b"mkd", b"*text*".to_vec().into()),
+            Reply::BigNumber(b"-12345678901234567890123".to_vec().into()),
             Reply::Error(ReplyError::SYNTAX),
         ]);
         let mut bytes = Vec::new();
