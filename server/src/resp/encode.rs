@@ -46,17 +46,17 @@ pub fn encode(reply: &Reply<'_>, protocol: Protocol, out: &mut Vec<u8>) {
             out.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" });
         }
         Reply::Bool(value) => head(out, b':', i64::from(*value)),
-        Reply::Verbatim(text) if resp3 => verbatim(out, b"txt", text),
-        Reply::VerbatimAs(format, text) if resp3 => verbatim(out, format, text),
+        Reply::Verbatim(text) if resp3 => verbatim(out, *b"txt", text),
+        Reply::VerbatimAs(format, text) if resp3 => verbatim(out, *format, text),
         Reply::Verbatim(text) | Reply::VerbatimAs(_, text) => bulk(out, text),
         Reply::BigNumber(digits) if resp3 => line(out, b'(', digits),
         Reply::BigNumber(digits) => bulk(out, digits),
     }
 }
 
-fn verbatim(out: &mut Vec<u8>, format: &[u8; 3], text: &[u8]) {
+fn verbatim(out: &mut Vec<u8>, format: [u8; 3], text: &[u8]) {
     head(out, b'=', text.len() as i64 + 4);
-    out.extend_from_slice(format);
+    out.extend_from_slice(&format);
     out.push(b':');
     out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
