@@ -358,7 +358,7 @@ def commands_line_by_line(tool):
     def run(name):
         return output(*tool, *shlex.split(COMMAND_LINES[name])[1:])
 
-    assert run("ping") == "PONG\n" and run("flushall") == "OK\n"
+    assert run("ping") == run("healthy") == "PONG\n" and run("flushall") == "OK\n"
     session = output(*tool, *shlex.split(CONNECT)[1:], given="".join(" ".join(words_of(line)) + "\n" for line in LINES))
     assert session == "".join(REFERENCE[line][0] + "\n" for line in LINES), session
     assert "used_memory:" in run("memory") and "total_commands_processed:" in run("stats")

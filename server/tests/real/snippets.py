@@ -181,6 +181,7 @@ redis.Redis(host='redis', port=6379, password='your-secure-password')
 CONNECT = "redis-cli -h localhost -p 6379"
 COMMAND_LINES = {
     "ping": "redis-cli -h localhost -p 6379 ping",
+    "healthy": "redis-cli ping",
     "flushall": "redis-cli -h localhost -p 6379 FLUSHALL",
     "memory": "redis-cli -h localhost -p 6379 INFO memory",
     "clients": "redis-cli -h localhost -p 6379 CLIENT LIST",
