@@ -193,6 +193,8 @@ fn raw(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::Double(value) => out.extend_from_slice(print_double(*value).as_bytes()),
         Reply::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Reply::Error(error) => out.extend_from_slice(error.text()),
+        Reply::Array(none) | Reply::Set(none) if none.is_empty() => {}
+        Reply::Map(none) if none.is_empty() => {}
         Reply::Array(replies)
         | Reply::Set(replies)
         | Reply::Push(replies)
@@ -227,6 +229,7 @@ fn pretty(reply: &Reply<'_>, indent: &str, out: &mut Vec<u8>) {
         Reply::Array(replies) | Reply::Set(replies) if replies.is_empty() => {
             "(empty array)".to_owned()
         }
+        Reply::Map(pairs) if pairs.is_empty() => "(empty hash)".to_owned(),
         Reply::Array(replies)
         | Reply::Set(replies)
         | Reply::Push(replies)
@@ -266,5 +269,13 @@ mod tests {
         out.clear();
         raw(&reply, &mut out);
         assert_eq!(out, b"OK\na\n\n2\n\n");
+        for none in [Reply::Array(Vec::new()), Reply::Map(Vec::new())] {
+            out.clear();
+            raw(&none, &mut out);
+            assert_eq!(out, b"\n");
+            out.clear();
+            pretty(&none, "", &mut out);
+            assert!(out.starts_with(b"(empty "), "{out:?}");
+        }
     }
 }
