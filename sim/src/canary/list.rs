@@ -102,7 +102,7 @@ pub const ALL: &[Entry] = &[
         "the witness is blind, and a transaction's commands go into the log one by one",
         &["transactions"],
     )
-    .within(50),
+    .within(200),
     Entry::new(
         "unknown-as-refused",
         Planted::UnknownAsRefused,
