@@ -62,7 +62,10 @@ impl StateMachine {
         let own =
             |words: &[&[u8]]| words.iter().map(|word| Box::from(*word)).collect::<Vec<Box<[u8]>>>();
         let positions = resolve(argv).and_then(|spec| keys_of(spec, argv)).unwrap_or_default();
-        let keys: Vec<&[u8]> = positions.iter().filter_map(|at| argv.get(*at).copied()).collect();
+        // One that moves an element waits for its source alone.
+        let moves = matches!(resolve(argv).map(|spec| spec.name), Ok("BLMOVE" | "BRPOPLPUSH"));
+        let awaited = positions.iter().take(if moves { 1 } else { usize::MAX });
+        let keys: Vec<&[u8]> = awaited.filter_map(|at| argv.get(*at).copied()).collect();
         let deadline = until.map_or(NEVER, |until| until.0.min(NEVER - 1));
         let waiter = Waiter::new(source, db, own(argv), deadline, own(&keys));
         self.keyspace.waiters.add(waiter);
@@ -77,15 +80,21 @@ impl StateMachine {
         sink: &mut dyn Sink,
     ) {
         while let Some((db, key)) = self.keyspace.next_ready() {
-            let mut line = self.keyspace.waiters.of_key(db, &key);
-            if is_planted(Canary::WaitersLastInFirstOut) {
-                line.reverse();
-            }
-            for number in line {
-                let Some(kind) = self.type_at(db, &key) else { break };
+            let mut from = 0;
+            while let Some(kind) = self.type_at(db, &key)
+                && [TypeName::List, TypeName::Zset].contains(&kind)
+                && let Some(number) = self.next_in_line(db, &key, from)
+            {
                 self.serve(number, kind, rng, surroundings, sink);
+                from = number + 1;
             }
         }
+    }
+
+    fn next_in_line(&self, db: usize, key: &[u8], from: u64) -> Option<u64> {
+        let waiters = &self.keyspace.waiters;
+        let last = is_planted(Canary::WaitersLastInFirstOut).then(|| waiters.last_of_key(db, key));
+        last.flatten().filter(|last| *last >= from).or_else(|| waiters.next_of_key(db, key, from))
     }
 
     fn type_at(&self, db: usize, key: &[u8]) -> Option<TypeName> {
@@ -103,13 +112,13 @@ impl StateMachine {
         sink: &mut dyn Sink,
     ) {
         let Some(waiter) = self.keyspace.waiters.get(number) else { return };
-        let (source, db, words) = (waiter.source, waiter.db, waiter.argv.clone());
-        let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
+        let argv: Vec<&[u8]> = waiter.argv.iter().map(|word| &**word).collect();
         let Ok(spec) = resolve(&argv) else { return };
-        let Handler::Block { kind: wanted, .. } = spec.handler else { return };
-        if wanted != kind {
+        if !matches!(spec.handler, Handler::Block { kind: wanted, .. } if wanted == kind) {
             return;
         }
+        let (source, db, words) = (waiter.source, waiter.db, waiter.argv.clone());
+        let argv: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
         let run = Run { handler: spec.handler, db, seed: rng.next(), source };
         let reply = match self.execute(run, &argv, surroundings, sink) {
             Ok(Blocking::Done(reply)) => reply,
@@ -140,8 +149,10 @@ impl StateMachine {
         how: Unblock,
         sink: &mut dyn Sink,
     ) -> bool {
-        let meant = self.keyspace.waiters.matching(|source| {
-            (source.node, source.incarnation) == gateway && source.client == client
+        let mut meant = self.keyspace.waiters.of_client(gateway.0, client);
+        meant.retain(|number| {
+            let waiter = self.keyspace.waiters.get(*number);
+            waiter.is_some_and(|waiter| waiter.source.incarnation == gateway.1)
         });
         meant.iter().for_each(|number| self.end_waiter(*number, how, sink));
         !meant.is_empty()
@@ -149,7 +160,7 @@ impl StateMachine {
 
     /// A gateway has gone, or begun anew: nobody hears what its waiters would get.
     pub(crate) fn forget_waiters(&mut self, node: u64) {
-        let meant = self.keyspace.waiters.matching(|source| source.node == node);
+        let meant = self.keyspace.waiters.of_node(node);
         if is_planted(Canary::GhostWaiters) {
             return;
         }

@@ -267,6 +267,26 @@ mod tests {
         }
     }
 
+    /// A script that changes one key again and again keeps its first value and its last, and none between.
+    #[test]
+    fn versions_within_a_command_are_freed() {
+        let mut keyspace = Keyspace::new();
+        let mut value = empty(0);
+        (0..3000).for_each(|_| change(&mut value, &mut Rng::seeded(1)));
+        keyspace.set(0, b"key", value, NEVER);
+        keyspace.commit();
+        let place = keyspace.find(0, b"key").expect("it was set");
+        for _ in 0..5000 {
+            keyspace.change(place, |value| {
+                if let Value::List(list) = value {
+                    list.push(End::Right, b"one more");
+                }
+                ((), true)
+            });
+            assert!(keyspace.buried() < 100);
+        }
+    }
+
     /// A bit that flips anywhere in a tree is found, and so is one in what stands beside a sorted set.
     #[test]
     fn entries_that_change_by_themselves_are_found() {

@@ -2,7 +2,7 @@
 //! estimate in step, and leaves its exact inverse in the undo list. Knows nothing of commands.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -64,6 +64,7 @@ pub(crate) struct Keyspace {
     pub(crate) waiters: Waiters,
     /// Keys that somebody waits for, and that may have got what they wait for, in that order.
     ready: VecDeque<(usize, Box<[u8]>)>,
+    signalled: BTreeSet<(usize, Box<[u8]>)>,
     /// Databases that were flushed before a snapshot under way had written them.
     flushed: Vec<Database>,
     /// Whether a snapshot is under way.
@@ -263,6 +264,7 @@ impl Keyspace {
             reclaim: Reclaim::default(),
             waiters: Waiters::default(),
             ready: VecDeque::new(),
+            signalled: BTreeSet::new(),
             flushed: Vec::new(),
             is_frozen: false,
             scratch: Vec::new(),
@@ -353,7 +355,8 @@ impl Keyspace {
             }
             Undo::Pushed { db, slot } => {
                 let position = self.databases[db].slots[usize::from(slot)].len() - 1;
-                self.take_out(Place { db, slot, position });
+                let item = self.take_out(Place { db, slot, position });
+                item.record.value.bury(&mut self.reclaim.grave);
             }
             Undo::Replaced { place, old } => {
                 let new = self.exchange(place, old);
@@ -398,6 +401,12 @@ impl Keyspace {
     }
 
     // ---- bookkeeping -------------------------------------------------------------------------------------
+
+    /// Of tests: nodes of trees that wait to be freed.
+    #[cfg(test)]
+    pub(crate) fn buried(&self) -> usize {
+        self.reclaim.grave.len()
+    }
 
     /// For tests of what finds a change that went past everything here.
     #[cfg(test)]
@@ -482,14 +491,16 @@ impl Keyspace {
 
     /// A key that somebody waits for has a new value.
     fn signal(&mut self, db: usize, key: &[u8]) {
-        if !self.ready.iter().any(|(own, known)| *own == db && **known == *key) {
+        if self.signalled.insert((db, key.into())) {
             self.ready.push_back((db, key.into()));
         }
     }
 
     /// The next key whose waiters may be served.
     pub(crate) fn next_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
-        self.ready.pop_front()
+        let next = self.ready.pop_front()?;
+        self.signalled.remove(&next);
+        Some(next)
     }
 
     fn insert(&mut self, db: usize, slot: u16, key: &[u8], record: Record) {
@@ -548,6 +559,7 @@ impl Keyspace {
         let old = self.exchange(place, new);
         if is_kept {
             old.value.bury(&mut self.reclaim.grave);
+            self.reclaim.settle(); // a script may do so a million times
         } else {
             self.undo.push(Undo::Replaced { place, old });
         }
@@ -708,13 +720,17 @@ impl Keyspace {
         for database in &mut self.databases {
             database.passed(number, slot, item, grave);
         }
-        self.flushed.retain_mut(|database| {
+        for database in &mut self.flushed {
             for written in database.passed(number, slot, item, grave) {
                 let slot = core::mem::take(&mut database.slots[written]); // so it is freed piece by piece
                 slot.into_held().for_each(|value| value.bury(grave));
             }
-            database.frozen.is_some()
-        });
+        }
+        let (kept, done) =
+            self.flushed.drain(..).partition(|database: &Database| database.frozen.is_some());
+        self.flushed = kept;
+        let done: Vec<Database> = done;
+        done.into_iter().for_each(|database| self.reclaim.raze(database));
     }
 
     /// Puts an item back as a snapshot has it.

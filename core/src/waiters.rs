@@ -39,6 +39,8 @@ pub(crate) struct Waiters {
     all: BTreeMap<u64, Waiter>,
     by_key: BTreeMap<(usize, Box<[u8]>), BTreeSet<u64>>,
     deadlines: BTreeSet<(u64, u64)>,
+    /// By node and client.
+    by_client: BTreeSet<(u64, u64, u64)>,
     /// Number of the next one.
     next: u64,
     digest: u128,
@@ -132,6 +134,7 @@ impl Waiters {
         if waiter.deadline != NEVER {
             self.deadlines.insert((waiter.deadline, number));
         }
+        self.by_client.insert((waiter.source.node, waiter.source.client, number));
         self.all.insert(number, waiter);
     }
 
@@ -148,6 +151,7 @@ impl Waiters {
             }
         }
         self.deadlines.remove(&(waiter.deadline, number));
+        self.by_client.remove(&(waiter.source.node, waiter.source.client, number));
         Some(waiter)
     }
 
@@ -156,10 +160,14 @@ impl Waiters {
         !self.all.is_empty() && self.by_key.contains_key(&(db, key.into()))
     }
 
-    /// Who waits for a key, in order of arrival.
-    pub(crate) fn of_key(&self, db: usize, key: &[u8]) -> Vec<u64> {
-        let line = self.by_key.get(&(db, key.into()));
-        line.map(|line| line.iter().copied().collect()).unwrap_or_default()
+    /// Who waits for a key, the first one with this number or a later one.
+    pub(crate) fn next_of_key(&self, db: usize, key: &[u8], from: u64) -> Option<u64> {
+        self.by_key.get(&(db, key.into()))?.range(from..).next().copied()
+    }
+
+    /// Of a planted bug: who came last.
+    pub(crate) fn last_of_key(&self, db: usize, key: &[u8]) -> Option<u64> {
+        self.by_key.get(&(db, key.into()))?.last().copied()
     }
 
     /// The keys of a database that somebody waits for.
@@ -173,9 +181,15 @@ impl Waiters {
         self.deadlines.first().copied()
     }
 
-    /// Those for which `is_meant` holds.
-    pub(crate) fn matching(&self, is_meant: impl Fn(&Source) -> bool) -> Vec<u64> {
-        let meant = self.all.iter().filter(|(_, waiter)| is_meant(&waiter.source));
-        meant.map(|(number, _)| *number).collect()
+    /// Those of a client of a node, in order of arrival.
+    pub(crate) fn of_client(&self, node: u64, client: u64) -> Vec<u64> {
+        let first = (node, client, 0);
+        self.by_client.range(first..=(node, client, u64::MAX)).map(|(.., number)| *number).collect()
+    }
+
+    /// Those of a node.
+    pub(crate) fn of_node(&self, node: u64) -> Vec<u64> {
+        let all = self.by_client.range((node, 0, 0)..=(node, u64::MAX, u64::MAX));
+        all.map(|(.., number)| *number).collect()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! No further command of a connection is run while one of it may wait: it would overtake it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use steadfast_core::commands;
@@ -16,12 +16,33 @@ use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::ports::Clock;
 
 use crate::client::{Client, Place};
-use crate::pubsub::LEAVES;
 use crate::refusal;
 use crate::shell::{Owner, Shell, fill};
 
 /// Who is owed the replies of requests that wait, by the place that they had: (sequence, position).
 pub(crate) type Waiting = BTreeMap<(u64, u32), Owner>;
+
+/// Stands for the ticket of a request that ends what a connection waits for that is gone: it has no place in any line.
+pub(crate) const ENDS_WAITING: u64 = u64::MAX - 1;
+
+/// The state has said that a request waits. For a connection that is gone the end of that is on its way.
+pub(crate) fn begin_to_wait(waiting: &mut Waiting, place: (u64, u32), owner: Owner) {
+    let client = &owner.0;
+    if client.gone.get() {
+        return;
+    }
+    client.waits_at.set(Some(place));
+    client.session.borrow_mut().blocked = true;
+    client.line.borrow_mut().wake(); // its connection may have ended while this was not known
+    waiting.insert(place, owner);
+}
+
+/// What it waited for has come, or it has waited long enough.
+pub(crate) fn end_waiting(client: &Client) {
+    client.may_wait.set(None);
+    client.waits_at.set(None);
+    client.session.borrow_mut().blocked = false;
+}
 
 /// What CLIENT UNBLOCK asks for: whom, and how.
 ///
@@ -62,11 +83,16 @@ impl<C: Clock> Shell<C> {
         }
     }
 
-    /// The connection is gone, or its node goes: what it waits for would be lost with it.
+    /// The connection is gone, or its node goes: what it waits for would be lost with it. While it is there it is owed the reply of what
+    /// serves it meanwhile.
     pub(crate) fn stop_waiting(&mut self, client: &Rc<Client>) {
-        self.waiting.retain(|_, (own, _)| own.id != client.id);
+        if client.gone.get()
+            && let Some(place) = client.waits_at.take()
+        {
+            self.waiting.remove(&place);
+        }
         let (id, deadline) = (client.id, self.deadline());
-        self.batches.push(deadline, (Rc::clone(client), LEAVES), |open| {
+        self.batches.push(deadline, (Rc::clone(client), ENDS_WAITING), |open| {
             entry::push_unblock(open, id, UnixMillis(u64::MAX), id, Unblock::Gone);
         });
         self.wakes.flush.notify_one();
@@ -76,10 +102,10 @@ impl<C: Clock> Shell<C> {
     /// were served or ended by what went by unseen.
     pub(crate) fn wait_as_restored(&mut self) {
         let still = self.machine.waiting(self.origin.node, self.origin.incarnation);
+        let still: BTreeSet<(u64, u32)> = still.into_iter().collect();
         for (sequence, position) in &still {
             if let Some(owner) = self.batches.settle(*sequence, *position) {
-                owner.0.session.borrow_mut().blocked = true;
-                self.waiting.insert((*sequence, *position), owner);
+                begin_to_wait(&mut self.waiting, (*sequence, *position), owner);
             }
         }
         let lost = |place: &(u64, u32)| !still.contains(place);
@@ -87,7 +113,7 @@ impl<C: Clock> Shell<C> {
         for place in places {
             let Some((client, ticket)) = self.waiting.remove(&place) else { continue };
             mark::reached(Mark::ReplyLost);
-            client.session.borrow_mut().blocked = false;
+            end_waiting(&client);
             fill(&mut self.stirred, &client, ticket, &Reply::Error(refusal::reply_lost()));
         }
     }

@@ -70,8 +70,10 @@ pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) session: RefCell<Session>,
     pub(crate) line: RefCell<Line>,
-    /// A command that may wait for a key has been sent on; while its line is not empty it may be under way.
-    pub(crate) may_wait: Cell<bool>,
+    /// The ticket of a command that may wait for a key, until what becomes of it is known. It may be known in the state, and not here.
+    pub(crate) may_wait: Cell<Option<u64>>,
+    /// Where that one stands among those that wait.
+    pub(crate) waits_at: Cell<Option<(u64, u32)>>,
     /// It may have subscriptions: a command that begins some has been sent on.
     pub(crate) subscriber: Cell<bool>,
     /// Set when the connection is gone: nothing is written any more.
@@ -122,7 +124,8 @@ impl Client {
             id: session.id,
             session: RefCell::new(session),
             line: RefCell::new(Line::default()),
-            may_wait: Cell::new(false),
+            may_wait: Cell::new(None),
+            waits_at: Cell::new(None),
             subscriber: Cell::new(false),
             gone: Cell::new(false),
         }

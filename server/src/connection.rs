@@ -136,11 +136,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
             if (closing || self.ended && !held_up) && !owed && drained {
                 return Poll::Ready(());
             }
-            if owed && self.client.may_wait.get() {
+            if owed && self.client.may_wait.get().is_some() {
                 match self.read_waiting(context) {
-                    Poll::Ready(true) => continue,
-                    Poll::Ready(false) => return Poll::Ready(()),
+                    Poll::Ready(Ok(true)) => continue,
+                    Poll::Ready(Ok(false)) => self.ended = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => {}
+                }
+                if self.ended && self.client.session.borrow().blocked {
+                    return Poll::Ready(()); // nobody would hear what it gets
                 }
             }
             if !open || self.ended {
@@ -233,15 +237,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Clock> Connection<S, C> {
 
     /// Reads what comes while a command may wait for a key, and runs none of it: to see the end of a client that would be served for
     /// nothing. False at that end.
-    fn read_waiting(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        if self.ended {
-            return Poll::Ready(false);
-        }
+    fn read_waiting(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         let unread = self.reader.as_ref().map_or(0, |reader| reader.filled - reader.start);
-        if unread >= WAITING_INPUT_MAX {
+        if self.ended || unread >= WAITING_INPUT_MAX {
             return Poll::Pending;
         }
-        self.read(context).map(|read| read.unwrap_or(false))
+        self.read(context)
     }
 
     /// Reads once; false at the end of the stream.

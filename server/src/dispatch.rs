@@ -135,14 +135,14 @@ impl<C: Clock> Shell<C> {
             Handler::Write(_) | Handler::Block { .. } => {
                 let place = Place::Batched { protocol: facts.protocol, exec: None };
                 let (id, db) = (client.id, facts.db as u8);
-                self.submit(client, place, |batch, latest| {
+                let ticket = self.submit(client, place, |batch, latest| {
                     entry::push_command(batch, id, latest, db, argv);
                 });
                 if is_subscription(spec.flags) {
                     client.begins_subscribing();
                 }
                 if matches!(spec.handler, Handler::Block { .. }) {
-                    client.may_wait.set(true);
+                    client.may_wait.set(Some(ticket));
                     client.line.borrow_mut().stalled = true; // what follows must not overtake it
                 }
                 if is_planted(Canary::AnswersAhead) && spec.name == "SET" && argv.len() == 3 {

@@ -42,7 +42,7 @@ impl<C: Clock> Shell<C> {
         let Some(client) = self.clients.remove(&id) else { return };
         let listens = client.subscriber.get() && !client.session.borrow().ends.at_sentinel;
         client.line.borrow_mut().abandon();
-        if listens || client.may_wait.get() {
+        if listens || client.may_wait.get().is_some() {
             // A host that is torn down comes by here as well, where there is no present time: the turn's end does the rest.
             self.departed.push(client);
             self.wakes.flush.notify_one();

@@ -16,14 +16,20 @@ use steadfast_core::reply::Reply;
 use steadfast_core::stamp::UnixMillis;
 use steadfast_replication::ports::Clock;
 
+use crate::blocking::ENDS_WAITING;
 use crate::client::{Client, ExecPlan, Place};
 use crate::discovery;
 use crate::resp::Protocol;
 use crate::session::Session;
-use crate::shell::Shell;
+use crate::shell::{Owner, Shell};
 
 /// Stands for the ticket of a request that ends the subscriptions of a connection that is gone: it has no place in any line.
 pub(crate) const LEAVES: u64 = u64::MAX;
+
+/// Whether a ticket is that of a request which a node makes for a connection that is gone.
+pub(crate) const fn is_farewell(ticket: u64) -> bool {
+    ticket == LEAVES || ticket == ENDS_WAITING
+}
 
 /// Commands that end everything that a client is subscribed to.
 const LEAVE: [&[u8]; 3] = [b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"];
@@ -161,12 +167,15 @@ impl<C: Clock> Shell<C> {
     /// A connection is gone, or its node goes: what it was subscribed to ends, and what it waits for, whatever becomes of its other
     /// requests.
     pub(crate) fn leave(&mut self, client: &Rc<Client>) {
-        if client.may_wait.get() && !client.line.borrow().is_empty() {
+        if client.may_wait.get().is_some() {
             self.stop_waiting(client);
         }
-        if !client.subscriber.get() || client.session.borrow().ends.at_sentinel {
-            return;
+        if client.subscriber.get() && !client.session.borrow().ends.at_sentinel {
+            self.stop_listening(client);
         }
+    }
+
+    fn stop_listening(&mut self, client: &Rc<Client>) {
         let (id, deadline) = (client.id, self.deadline());
         self.batches.push(deadline, (Rc::clone(client), LEAVES), |open| {
             push_leave(open, id, UnixMillis(u64::MAX));
@@ -175,9 +184,13 @@ impl<C: Clock> Shell<C> {
     }
 
     /// Requests of that kind which have waited for a number in vain wait again: the state must not keep who is gone.
-    pub(crate) fn leave_again(&mut self, waited: &[Rc<Client>]) {
-        if !self.closing {
-            waited.iter().for_each(|client| self.leave(client));
+    pub(crate) fn leave_again(&mut self, waited: Vec<Owner>) {
+        let waited = if self.closing { Vec::new() } else { waited };
+        for (client, ticket) in waited {
+            match ticket {
+                LEAVES => self.stop_listening(&client),
+                _ => self.stop_waiting(&client),
+            }
         }
     }
 

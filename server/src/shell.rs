@@ -24,12 +24,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::batch::{Batches, Origin};
-use crate::blocking::Waiting;
+use crate::blocking::{ENDS_WAITING, Waiting, begin_to_wait, end_waiting};
 use crate::client::{Client, ExecPlan, Place, WaitingRead};
 use crate::config::Config;
 use crate::connection::Reader;
 use crate::output_limit::OutputLimit;
-use crate::pubsub::LEAVES;
+use crate::pubsub::is_farewell;
 use crate::reads::Rounds;
 use crate::refusal;
 use crate::run::Observer;
@@ -212,14 +212,14 @@ impl<C: Clock> Shell<C> {
 
     // ---- writes ----------------------------------------------------------------------------------------------
 
-    /// Puts a request of `client` into the open batch; `encode` gets the request's `latest` stamp. Reads of the
+    /// Puts a request of `client` into the open batch, and answers the ticket of its place; `encode` gets the request's `latest` stamp. Reads of the
     /// connection that have not run yet go in front of it: otherwise the write would overtake them.
     pub(crate) fn submit(
         &mut self,
         client: &Rc<Client>,
         place: Place,
         encode: impl FnOnce(&mut Vec<u8>, UnixMillis),
-    ) {
+    ) -> u64 {
         let deadline = self.deadline();
         let latest = self.latest();
         let mut line = client.line.borrow_mut();
@@ -236,6 +236,7 @@ impl<C: Clock> Shell<C> {
         let ticket = line.stand(place);
         batches.push(deadline, (Rc::clone(client), ticket), |open| encode(open, latest));
         self.wakes.flush.notify_one();
+        ticket
     }
 
     /// Apply answers "not applied" past this stamp, so that nothing surfaces long after its client was answered.
@@ -553,9 +554,12 @@ impl<C: Clock> Shell<C> {
         let stirred = &mut self.stirred;
         let mut leaving = Vec::new();
         self.batches.refuse_waiting(now, |(client, ticket)| {
-            if ticket == LEAVES {
-                leaving.push(client);
+            if is_farewell(ticket) {
+                leaving.push((client, ticket));
                 return;
+            }
+            if client.may_wait.get() == Some(ticket) {
+                client.may_wait.set(None); // it will never be applied
             }
             mark::reached(if no_leader { Mark::RefusedNoQuorum } else { Mark::RefusedBusy });
             let refusal = if no_leader { refusal::no_quorum() } else { refusal::too_busy() };
@@ -563,11 +567,15 @@ impl<C: Clock> Shell<C> {
         });
         self.batches.give_up(now, |(client, ticket)| {
             mark::reached(Mark::UnknownAnswered);
+            if client.may_wait.get() == Some(ticket) {
+                // It may begin to wait when its client has been told that nobody knows: with its connection that ends.
+                client.line.borrow_mut().closing = true;
+            }
             let definite = is_planted(Canary::HandedOverRefused);
             let refusal = if definite { refusal::no_quorum() } else { refusal::unknown_outcome() };
             fill(stirred, &client, ticket, &Reply::Error(refusal));
         });
-        self.leave_again(&leaving);
+        self.leave_again(leaving);
         self.refuse_reads(now, &Reply::Error(refusal::read_timed_out()));
         for client in std::mem::take(&mut self.stirred) {
             self.run_reads(&client);
@@ -697,6 +705,9 @@ impl Sink for Replies<'_> {
 
     fn reply(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
         let Some((client, ticket)) = self.batches.settle(sequence, position) else { return };
+        if client.may_wait.get() == Some(ticket) || ticket == ENDS_WAITING {
+            client.may_wait.set(None);
+        }
         let reply = match outcome {
             Outcome::Reply(reply) => reply,
             Outcome::TooLate => Reply::Error(refusal::too_late()),
@@ -714,14 +725,13 @@ impl Sink for Replies<'_> {
 
     fn blocked(&mut self, sequence: u64, position: u32) {
         if let Some(owner) = self.batches.settle(sequence, position) {
-            owner.0.session.borrow_mut().blocked = true;
-            self.waiting.insert((sequence, position), owner);
+            begin_to_wait(self.waiting, (sequence, position), owner);
         }
     }
 
     fn served(&mut self, sequence: u64, position: u32, outcome: Outcome<'_>) {
         let Some((client, ticket)) = self.waiting.remove(&(sequence, position)) else { return };
-        client.session.borrow_mut().blocked = false;
+        end_waiting(&client);
         if let Outcome::Reply(reply) = outcome {
             fill(self.stirred, &client, ticket, &reply);
         }

@@ -28,6 +28,12 @@ impl Grave {
         }
     }
 
+    /// Of tests: nodes that are not freed yet, as far as they have been come to.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Frees some `nodes`; whether nothing is left.
     pub(crate) fn step(&mut self, nodes: usize) -> bool {
         for _ in 0..nodes {

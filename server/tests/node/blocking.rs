@@ -149,3 +149,63 @@ fn waiting_outlives_the_leader_and_not_the_own_node() {
     assert_eq!(said(&mut pusher, "LLEN r"), "1", "it has said that nobody waits there");
     drop(ended);
 }
+
+/// A client that has sent all that it has to say is answered what is there; only one that would wait is given up.
+#[test]
+fn a_half_closed_connection_gets_what_is_there() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path(), &[]);
+    let mut other = node.client();
+    for round in 0..20 {
+        said(&mut other, "RPUSH q x");
+        let mut client = node.client();
+        client.send_raw(b"BLPOP q 1\r\nPING\r\n").expect("it takes requests");
+        client.finish().expect("it can be shut");
+        assert_eq!(
+            (heard(&mut client), heard(&mut client)),
+            ("[q x]".into(), "PONG".into()),
+            "{round}"
+        );
+    }
+}
+
+/// Connections that end before their request is known to wait leave nothing behind, neither in the state nor in the node.
+#[test]
+fn connections_that_end_at_once_leave_nothing_behind() {
+    let dir = TempDir::new();
+    let node = Node::start(dir.path(), &[]);
+    for _ in 0..50 {
+        let mut client = node.client();
+        client.send(&["BLPOP", "q", "0"]).expect("it takes requests");
+    }
+    let mut other = node.client();
+    wait_for("all have left", || {
+        (node.info("connected_clients").as_deref() == Some("2")).then_some(())
+    });
+    assert_eq!(said(&mut other, "RPUSH q x"), "1");
+    assert_eq!(said(&mut other, "LLEN q"), "1");
+    wait_for_blocked(&node, 0);
+}
+
+/// What was given up as unknown may begin to wait later: its connection ends with the answer, and so does its waiting.
+#[test]
+fn what_is_given_up_as_unknown_takes_nothing() {
+    let cluster = Cluster::start(&["--request-timeout", "1s"]);
+    let leader = cluster.leader();
+    let others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
+    let mut client = cluster.nodes[leader].client();
+    assert_eq!(said(&mut client, "PING"), "PONG");
+    others.iter().for_each(|at| cluster.nodes[*at].pause());
+    client.send(&["BLPOP", "q", "0"]).expect("it takes requests");
+    let told = heard(&mut client);
+    assert!(told.starts_with("-UNKNOWN"), "{told}");
+    assert!(client.receive().is_err(), "its connection has ended");
+    others.iter().for_each(|at| cluster.nodes[*at].signal("CONT"));
+    wait_for("the cluster takes writes", || {
+        let mut pusher = cluster.nodes[leader].client();
+        let reply = words(&pusher.call(&["RPUSH", "q", "x"]).ok()?);
+        (reply == "1" || reply == "2").then_some(())
+    });
+    let mut reader = cluster.nodes[leader].client();
+    assert_ne!(said(&mut reader, "LLEN q"), "0");
+}
