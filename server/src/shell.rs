@@ -212,8 +212,8 @@ impl<C: Clock> Shell<C> {
 
     // ---- writes ----------------------------------------------------------------------------------------------
 
-    /// Puts a request of `client` into the open batch, and answers the ticket of its place; `encode` gets the request's `latest` stamp. Reads of the
-    /// connection that have not run yet go in front of it: otherwise the write would overtake them.
+    /// Puts a request of `client` into the open batch, and answers the ticket of its place; `encode` gets the request's `latest` stamp.
+    /// Reads of the connection that have not run yet go in front of it: otherwise the write would overtake them.
     pub(crate) fn submit(
         &mut self,
         client: &Rc<Client>,
