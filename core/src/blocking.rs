@@ -32,6 +32,15 @@ pub enum Blocking {
     Wait(Option<UnixMillis>),
 }
 
+/// Which of its keys a command waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Awaits {
+    /// Any of them.
+    All,
+    /// The first one: what it finds there goes to the other.
+    First,
+}
+
 /// What a command answers that finds nothing where it can't wait: in a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NothingCame {
@@ -61,11 +70,13 @@ impl StateMachine {
     ) {
         let own =
             |words: &[&[u8]]| words.iter().map(|word| Box::from(*word)).collect::<Vec<Box<[u8]>>>();
-        let positions = resolve(argv).and_then(|spec| keys_of(spec, argv)).unwrap_or_default();
-        // One that moves an element waits for its source alone.
-        let moves = matches!(resolve(argv).map(|spec| spec.name), Ok("BLMOVE" | "BRPOPLPUSH"));
-        let awaited = positions.iter().take(if moves { 1 } else { usize::MAX });
-        let keys: Vec<&[u8]> = awaited.filter_map(|at| argv.get(*at).copied()).collect();
+        let Ok(spec) = resolve(argv) else { return };
+        let Handler::Block { awaits, .. } = spec.handler else { return };
+        let mut positions = keys_of(spec, argv).unwrap_or_default();
+        if awaits == Awaits::First {
+            positions.truncate(1);
+        }
+        let keys: Vec<&[u8]> = positions.iter().filter_map(|at| argv.get(*at).copied()).collect();
         let deadline = until.map_or(NEVER, |until| until.0.min(NEVER - 1));
         let waiter = Waiter::new(source, db, own(argv), deadline, own(&keys));
         self.keyspace.waiters.add(waiter);

@@ -4,7 +4,7 @@
 use super::args::Args;
 use super::list::{ManyPop, end, move_one, pop_one};
 use super::{
-    Arity, BlockHandler, Blocking, CommandSpec, Docs, Family, Flags, Group, Handler, Keys,
+    Arity, Awaits, BlockHandler, Blocking, CommandSpec, Docs, Family, Flags, Group, Handler, Keys,
     NothingCame,
 };
 use crate::access::{Txn, TypeName};
@@ -14,8 +14,16 @@ use crate::number::parse_double;
 use crate::reply::Reply;
 use crate::stamp::UnixMillis;
 
-const fn block(run: BlockHandler, nothing: NothingCame) -> Handler {
-    Handler::Block { run, kind: TypeName::List, nothing }
+/// Pops what it finds in any of its keys.
+const fn pops(run: BlockHandler) -> Handler {
+    let (awaits, nothing) = (Awaits::All, NothingCame::NilArray);
+    Handler::Block { run, kind: TypeName::List, awaits, nothing }
+}
+
+/// Moves what it finds in its first key.
+const fn moves(run: BlockHandler) -> Handler {
+    let (awaits, nothing) = (Awaits::First, NothingCame::Nil);
+    Handler::Block { run, kind: TypeName::List, awaits, nothing }
 }
 
 pub(super) const FAMILY: Family = Family {
@@ -26,7 +34,7 @@ pub(super) const FAMILY: Family = Family {
             arity: Arity::Exactly(6),
             keys: Keys::Range { first: 1, last: 2, step: 1 },
             flags: Flags::DENY_OOM.and(Flags::NO_SCRIPT).and(Flags::BLOCKING),
-            handler: block(blmove, NothingCame::Nil),
+            handler: moves(blmove),
             docs: Docs {
                 summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available otherwise.",
                 syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
@@ -39,7 +47,7 @@ pub(super) const FAMILY: Family = Family {
             arity: Arity::AtLeast(5),
             keys: Keys::Counted { at: 2 },
             flags: Flags::BLOCKING,
-            handler: block(blmpop, NothingCame::NilArray),
+            handler: pops(blmpop),
             docs: Docs {
                 summary: "Pops the first elements from one of several lists. Blocks until an element is available otherwise.",
                 syntax: "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
@@ -52,7 +60,7 @@ pub(super) const FAMILY: Family = Family {
             arity: Arity::AtLeast(3),
             keys: Keys::Range { first: 1, last: -2, step: 1 },
             flags: Flags::NO_SCRIPT.and(Flags::BLOCKING),
-            handler: block(blpop, NothingCame::NilArray),
+            handler: pops(blpop),
             docs: Docs {
                 summary: "Removes and returns the first element in a list. Blocks until an element is available otherwise.",
                 syntax: "key [key ...] timeout",
@@ -65,7 +73,7 @@ pub(super) const FAMILY: Family = Family {
             arity: Arity::AtLeast(3),
             keys: Keys::Range { first: 1, last: -2, step: 1 },
             flags: Flags::NO_SCRIPT.and(Flags::BLOCKING),
-            handler: block(brpop, NothingCame::NilArray),
+            handler: pops(brpop),
             docs: Docs {
                 summary: "Removes and returns the last element in a list. Blocks until an element is available otherwise.",
                 syntax: "key [key ...] timeout",
@@ -78,7 +86,7 @@ pub(super) const FAMILY: Family = Family {
             arity: Arity::Exactly(4),
             keys: Keys::Range { first: 1, last: 2, step: 1 },
             flags: Flags::DENY_OOM.and(Flags::NO_SCRIPT).and(Flags::BLOCKING),
-            handler: block(brpoplpush, NothingCame::Nil),
+            handler: moves(brpoplpush),
             docs: Docs {
                 summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available otherwise.",
                 syntax: "source destination timeout",

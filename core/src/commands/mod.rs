@@ -2,7 +2,7 @@
 //! Dispatch, routing, COMMAND, key extraction, scripts and the documentation read it; nothing repeats it.
 
 use crate::access::{Txn, TypeName, View};
-pub use crate::blocking::{Blocking, NothingCame};
+pub use crate::blocking::{Awaits, Blocking, NothingCame};
 use crate::commands::args::Args;
 use crate::error::Result;
 use crate::reply::Reply;
@@ -193,7 +193,9 @@ pub enum Handler {
         run: BlockHandler,
         /// What a key has to be to be looked into.
         kind: TypeName,
-        /// What it answers if nothing comes.
+        /// Which of its keys it waits for.
+        awaits: Awaits,
+        /// What it answers where it can't wait.
         nothing: NothingCame,
     },
 }

@@ -5,14 +5,15 @@ use crate::access::{Txn, TypeName};
 use crate::commands::args::Args;
 use crate::commands::list_blocking::deadline;
 use crate::commands::{
-    Arity, BlockHandler, Blocking, CommandSpec, Docs, Family, Flags, Group, Handler, Keys,
+    Arity, Awaits, BlockHandler, Blocking, CommandSpec, Docs, Family, Flags, Group, Handler, Keys,
     NothingCame,
 };
 use crate::error::{ReplyError, Result};
 use crate::reply::Reply;
 
 const fn block(run: BlockHandler) -> Handler {
-    Handler::Block { run, kind: TypeName::Zset, nothing: NothingCame::NilArray }
+    let (awaits, nothing) = (Awaits::All, NothingCame::NilArray);
+    Handler::Block { run, kind: TypeName::Zset, awaits, nothing }
 }
 
 pub(in crate::commands) const FAMILY: Family = Family {
