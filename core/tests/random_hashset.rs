@@ -4,6 +4,7 @@
 
 mod redis;
 mod script;
+mod twins;
 mod world;
 
 use std::collections::BTreeSet;
@@ -11,10 +12,10 @@ use std::collections::BTreeSet;
 use redis::{Redis, Wire};
 use script::{Answer, is_random, is_unordered};
 use steadfast_core::commands::lookup;
-use steadfast_core::entry::{encode_entry, push_command};
-use steadfast_core::machine::{Outcome, ReadOutcome, Sink};
-use steadfast_core::stamp::{Stamp, UnixMillis};
-use world::{Heard, NO_LIMIT, NODE, Words, World, words};
+use steadfast_core::machine::ReadOutcome;
+use steadfast_core::stamp::UnixMillis;
+use twins::{Dice, Twins};
+use world::{Words, World, words};
 
 const HASHES: [&str; 4] = ["hash", "counters", "wide", "odd"];
 const SETS: [&str; 6] = ["set", "other", "ints", "many", "more", "mixed"];
@@ -36,24 +37,20 @@ const FLOATS: [&str; 10] =
 const COUNTS: [&str; 12] =
     ["0", "1", "2", "3", "9", "60", "400", "-1", "-3", "-200", "9223372036854775807", "5000"];
 
-/// SplitMix64.
-struct Dice(u64);
+/// Draws commands.
+struct Dealer(Dice);
 
-impl Dice {
+impl Dealer {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).expect("it is below a usize")
+        self.0.below(bound)
     }
 
     fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
+        self.0.one_in(bound)
     }
 
     fn of(&mut self, words: &[&str]) -> Vec<u8> {
-        words[self.below(words.len())].as_bytes().to_vec()
+        self.0.one(words).as_bytes().to_vec()
     }
 
     /// One of these; now and then what does not belong there.
@@ -247,57 +244,9 @@ impl Dice {
     }
 }
 
-/// Keeps one reply.
-#[derive(Default)]
-struct Ear(Option<Answer>);
-
-impl Sink for Ear {
-    fn wants(&self, node: u64, _incarnation: u64) -> bool {
-        node == NODE
-    }
-
-    fn reply(&mut self, _sequence: u64, _position: u32, outcome: Outcome<'_>) {
-        let Outcome::Reply(reply) = outcome else { panic!("nothing has a limit") };
-        self.0 = Some(Answer::of(&reply));
-    }
-
-    fn passed(&mut self, _sequence: u64) {}
-}
-
-/// A machine that answers, and one that only applies.
-struct Twins {
-    world: World,
-    mirror: World,
-}
-
-impl Twins {
-    fn new() -> Self {
-        Self { world: World::new(), mirror: World { deaf: true, ..World::new() } }
-    }
-
-    fn ask(&mut self, argv: &[Vec<u8>]) -> Answer {
-        let (mut batch, argv) = (Vec::new(), argv.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        push_command(&mut batch, 1, NO_LIMIT, 0, &argv);
-        let parcel = self.world.parcel(&batch);
-        let index = self.world.machine.applied_index() + 1;
-        let stamp =
-            Stamp { time: UnixMillis(self.world.now), seed: index.wrapping_mul(0xabcd_ef97) };
-        let payload = encode_entry(stamp, [&parcel[..]]);
-        let (mut ear, mut deaf) = (Ear::default(), Heard { deaf: true, ..Heard::default() });
-        let (world, mirror) = (&mut self.world, &mut self.mirror);
-        world.machine.apply(index, &payload, &mut world.net, &mut ear).expect("it is well formed");
-        mirror.machine.apply(index, &payload, &mut mirror.net, &mut deaf).expect("it is too");
-        assert_eq!(world.machine.digest(), mirror.machine.digest(), "the replicas differ");
-        ear.0.expect("every request is answered")
-    }
-
-    /// From here on the second one is one that was restored.
-    fn restore(&mut self) {
-        let restored = World { deaf: true, ..self.world.restored(1021) };
-        assert_eq!(restored.snapshot(), self.mirror.snapshot(), "a snapshot is the state");
-        assert_eq!(restored.machine.used_bytes(), self.mirror.machine.used_bytes());
-        self.mirror = restored;
-    }
+/// What both answer.
+fn answer(twins: &mut Twins, argv: &[Vec<u8>]) -> Answer {
+    Answer::of(&twins.ask(argv))
 }
 
 fn items(answer: &Answer) -> &[Answer] {
@@ -356,7 +305,7 @@ fn compare_chance(wire: &mut Wire, argv: &[Vec<u8>], ours: &Answer) {
 
 /// What OBJECT says of a key.
 fn form_of(twins: &mut Twins, key: &[u8]) -> Answer {
-    twins.ask(&[&b"OBJECT"[..], b"ENCODING", key].map(<[u8]>::to_vec))
+    answer(twins, &[&b"OBJECT"[..], b"ENCODING", key].map(<[u8]>::to_vec))
 }
 
 /// The same key's form here and there, as far as Redis 7.0 has the same ones. Where it has, the order is the same, too.
@@ -364,7 +313,7 @@ fn compare_form(wire: &mut Wire, twins: &mut Twins, key: &[u8]) {
     let argv = [&b"OBJECT"[..], b"ENCODING", key].map(<[u8]>::to_vec);
     let (ours, theirs) = (form_of(twins, key), wire.ask(&argv).expect("Redis answers"));
     let is = |answer: &Answer, form: &str| *answer == Answer::Bulk(form.as_bytes().to_vec());
-    let kind = twins.ask(&[b"TYPE".to_vec(), key.to_vec()]);
+    let kind = answer(twins, &[b"TYPE".to_vec(), key.to_vec()]);
     let is_set = kind == Answer::Simple(b"set".to_vec());
     if is_set {
         assert_eq!(is(&ours, "intset"), is(&theirs, "intset"), "{ours:?} or {theirs:?}");
@@ -377,12 +326,12 @@ fn compare_form(wire: &mut Wire, twins: &mut Twins, key: &[u8]) {
         _ => return,
     };
     let argv = [command.as_bytes().to_vec(), key.to_vec()];
-    assert_eq!(twins.ask(&argv), wire.ask(&argv).expect("Redis answers"), "{argv:?}");
+    assert_eq!(answer(twins, &argv), wire.ask(&argv).expect("Redis answers"), "{argv:?}");
 }
 
 /// Answers which forms there were, by type.
 fn run(seed: u64, steps: usize, redis: Option<&mut Redis>) -> BTreeSet<String> {
-    let (mut dice, mut twins, mut forms) = (Dice(seed), Twins::new(), BTreeSet::new());
+    let (mut dice, mut twins, mut forms) = (Dealer(Dice(seed)), Twins::new(), BTreeSet::new());
     let mut wire = redis.map(Redis::connect);
     if let Some(wire) = &mut wire {
         wire.ask(&words("FLUSHALL")).expect("Redis answers");
@@ -390,7 +339,7 @@ fn run(seed: u64, steps: usize, redis: Option<&mut Redis>) -> BTreeSet<String> {
     for step in 0..steps {
         let argv = if step == 0 { words("SET text 1") } else { dice.command() };
         assert!(lookup(&argv[0]).is_some(), "{argv:?}");
-        let ours = twins.ask(&argv);
+        let ours = answer(&mut twins, &argv);
         if let Some(wire) = &mut wire {
             if is_random(&argv[0]) {
                 compare_chance(wire, &argv, &ours);
@@ -406,7 +355,7 @@ fn run(seed: u64, steps: usize, redis: Option<&mut Redis>) -> BTreeSet<String> {
         }
         if step % 250 == 249 {
             for key in HASHES.iter().chain(&SETS) {
-                let kind = twins.ask(&words(&format!("TYPE {key}")));
+                let kind = answer(&mut twins, &words(&format!("TYPE {key}")));
                 forms.insert(format!(
                     "{} {}",
                     kind.show(),
@@ -417,7 +366,7 @@ fn run(seed: u64, steps: usize, redis: Option<&mut Redis>) -> BTreeSet<String> {
         }
     }
     twins.restore();
-    assert_eq!(twins.world.machine.statistics().contained_panics, 0);
+    twins.assert_sound();
     forms
 }
 

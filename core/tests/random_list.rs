@@ -3,15 +3,13 @@
 
 mod redis;
 mod script;
+mod twins;
 mod world;
 
 use redis::{Redis, Wire};
 use script::Answer;
-use steadfast_core::entry::{encode_entry, push_command};
-use steadfast_core::machine::{Outcome, Sink};
-use steadfast_core::reply::Reply;
-use steadfast_core::stamp::{Stamp, UnixMillis};
-use world::{Heard, NO_LIMIT, NODE, World};
+use twins::{Dice, Twins, plain};
+use world::words;
 
 const STREAMS: u64 = 8;
 const STEPS: usize = 2500;
@@ -35,23 +33,16 @@ const NUMBERS: [&str; 14] = [
     "",
 ];
 
-/// SplitMix64.
-struct Rng(u64);
+/// Draws words.
+struct Dealer(Dice);
 
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
+impl Dealer {
     fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        self.0.below(bound)
     }
 
     fn one<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
+        self.0.one(from)
     }
 
     fn word(&mut self, from: &[&str]) -> Vec<u8> {
@@ -77,8 +68,8 @@ impl Rng {
             0 => vec![b'L'; 3000 + self.below(7000)],
             // No NUL: Redis ends texts there when it sorts them.
             1 => vec![1 + self.below(255) as u8; self.below(90)],
-            2 => self.next().cast_signed().to_string().into_bytes(),
-            3 => (self.next().cast_signed() >> self.below(64)).to_string().into_bytes(),
+            2 => self.0.next().cast_signed().to_string().into_bytes(),
+            3 => (self.0.next().cast_signed() >> self.below(64)).to_string().into_bytes(),
             4 => Vec::new(),
             5 | 6 => self.word(&["aa", "1.5", "-0", "1e1", "0x10", "B", "b"]),
             _ => self.below(20).to_string().into_bytes(),
@@ -91,10 +82,6 @@ impl Rng {
     }
 }
 
-fn words(line: &str) -> Vec<Vec<u8>> {
-    line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
-}
-
 /// CRC-64 as payloads have it, bit by bit.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |sum, byte| {
@@ -105,7 +92,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 /// RESTORE of a set, hash or sorted set with up to 300 members, each of them once.
-fn collection(rng: &mut Rng) -> Vec<Vec<u8>> {
+fn collection(rng: &mut Dealer) -> Vec<Vec<u8>> {
     let (kind, key) = [(2, "set"), (4, "hash"), (5, "zset")][rng.below(3)];
     let most = if rng.below(2) == 0 { 10 } else { 300 };
     let (count, start) = (1 + rng.below(most), rng.below(10));
@@ -129,7 +116,7 @@ fn collection(rng: &mut Rng) -> Vec<Vec<u8>> {
 }
 
 /// SORT, and whether its order is open.
-fn sort(rng: &mut Rng) -> (Vec<Vec<u8>>, bool) {
+fn sort(rng: &mut Dealer) -> (Vec<Vec<u8>>, bool) {
     let name = if rng.below(3) == 0 { "SORT_RO" } else { "SORT" };
     let key = if rng.below(3) == 0 { rng.word(&["set", "zset"]) } else { rng.list() };
     let mut command = vec![name.as_bytes().to_vec(), key.clone()];
@@ -159,14 +146,14 @@ fn sort(rng: &mut Rng) -> (Vec<Vec<u8>>, bool) {
     (command, is_open)
 }
 
-fn options(rng: &mut Rng, command: &mut Vec<Vec<u8>>, known: &[&str]) {
+fn options(rng: &mut Dealer, command: &mut Vec<Vec<u8>>, known: &[&str]) {
     for _ in 0..rng.below(3) {
         let option = rng.word(known);
         command.extend([option, rng.number()]);
     }
 }
 
-fn list_command(rng: &mut Rng) -> Vec<Vec<u8>> {
+fn list_command(rng: &mut Dealer) -> Vec<Vec<u8>> {
     let key = rng.list();
     let with = |name: &str, args: Vec<Vec<u8>>| {
         [vec![name.as_bytes().to_vec()], args].into_iter().flatten().collect()
@@ -220,7 +207,7 @@ fn list_command(rng: &mut Rng) -> Vec<Vec<u8>> {
 }
 
 /// A command, and whether the order of its answer is open.
-fn command(rng: &mut Rng) -> (Vec<Vec<u8>>, bool) {
+fn command(rng: &mut Dealer) -> (Vec<Vec<u8>>, bool) {
     let (key, other) = (rng.one(&LISTS), rng.one(&ALL));
     let (mut command, is_open) = match rng.below(34) {
         0..5 => sort(rng),
@@ -242,62 +229,16 @@ fn command(rng: &mut Rng) -> (Vec<Vec<u8>>, bool) {
     (command, is_open)
 }
 
-/// Keeps one answer.
-#[derive(Default)]
-struct Ear(Option<Answer>);
-
-impl Sink for Ear {
-    fn wants(&self, node: u64, _incarnation: u64) -> bool {
-        node == NODE
-    }
-
-    fn reply(&mut self, _sequence: u64, _position: u32, outcome: Outcome<'_>) {
-        self.0 = match outcome {
-            Outcome::Reply(reply) => Some(answer(&reply)),
-            Outcome::TooLate => None,
-        };
-    }
-
-    fn passed(&mut self, _sequence: u64) {}
-}
-
-fn answer(reply: &Reply<'_>) -> Answer {
-    match reply {
-        Reply::Ok => Answer::Simple(b"OK".to_vec()),
-        Reply::Status(text) => Answer::Simple(text.to_vec()),
-        Reply::Int(number) => Answer::Int(*number),
-        Reply::Bulk(bytes) => Answer::Bulk(bytes.to_vec()),
-        Reply::Nil => Answer::Nil,
-        Reply::NilArray => Answer::NilArray,
-        Reply::Array(items) => Answer::Array(items.iter().map(answer).collect()),
-        Reply::Error(error) => Answer::Error(error.text().to_vec()),
-        other => panic!("none of these commands answers {other:?}"),
-    }
-}
-
 /// Two machines, and Redis beside them.
 struct Stream {
-    world: World,
-    mirror: World,
+    twins: Twins,
     redis: Option<Wire>,
-    rng: Rng,
+    rng: Dealer,
 }
 
 impl Stream {
     fn ours(&mut self, argv: &[Vec<u8>]) -> Answer {
-        let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-        let mut batch = Vec::new();
-        push_command(&mut batch, 1, NO_LIMIT, 0, &words);
-        let parcel = self.world.parcel(&batch);
-        let index = self.world.machine.applied_index() + 1;
-        let stamp = Stamp { time: UnixMillis(self.world.now), seed: index };
-        let payload = encode_entry(stamp, [&parcel[..]]);
-        let (mut ear, mut silent) = (Ear::default(), Heard { deaf: true, ..Heard::default() });
-        let (world, mirror) = (&mut self.world, &mut self.mirror);
-        world.machine.apply(index, &payload, &mut world.net, &mut ear).expect("well formed");
-        mirror.machine.apply(index, &payload, &mut mirror.net, &mut silent).expect("well formed");
-        assert_eq!(world.machine.digest(), mirror.machine.digest(), "the replicas differ");
-        ear.0.expect("every request is answered")
+        plain(&self.twins.ask(argv), false)
     }
 
     fn say(&mut self, argv: &[Vec<u8>], is_open: bool) {
@@ -363,13 +304,10 @@ impl Stream {
                 for key in ALL {
                     self.contents(key.as_bytes());
                 }
-                let restored = self.world.restored(4099);
-                assert_eq!(restored.machine.digest(), self.world.machine.digest());
-                assert_eq!(restored.snapshot(), self.world.snapshot(), "a snapshot is the state");
-                self.mirror = World { deaf: true, ..restored };
+                self.twins.restore();
             }
         }
-        assert_eq!(self.world.machine.statistics().contained_panics, 0);
+        self.twins.assert_sound();
     }
 }
 
@@ -382,7 +320,6 @@ fn random_streams_are_answered_as_by_redis() {
         if let Some(redis) = &mut redis {
             redis.ask(&words("FLUSHALL")).expect("Redis answers");
         }
-        let (world, mirror) = (World::new(), World { deaf: true, ..World::new() });
-        Stream { world, mirror, redis, rng: Rng(seed) }.run(STEPS);
+        Stream { twins: Twins::new(), redis, rng: Dealer(Dice(seed)) }.run(STEPS);
     }
 }
