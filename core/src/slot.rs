@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
+use crate::collections::put_number;
 use crate::hash::hash_of;
 use crate::record::{Item, ItemRef, NEVER, Record, RecordRef, Value, ValueRef};
 
@@ -87,15 +88,6 @@ struct Parts<'a> {
     value: Result<&'a [u8], u32>,
     /// Bytes of all of it.
     size: usize,
-}
-
-fn put_number(out: &mut Vec<u8>, number: u64) {
-    let mut left = number;
-    while left >= 0x80 {
-        out.push(left as u8 | 0x80);
-        left >>= 7;
-    }
-    out.push(left as u8);
 }
 
 fn number(bytes: &mut &[u8]) -> Option<u64> {

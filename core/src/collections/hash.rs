@@ -1,7 +1,6 @@
 //! Hashes. Small: field, value, field, value, in the order in which the fields came. Large: in the order of the fields' hashes.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use super::is_small_word;
 use super::packed::{Entries, Packed};
@@ -147,18 +146,15 @@ impl Hash {
     }
 
     fn enlarge(&mut self) {
-        let mut entries: Vec<Vec<u8>> =
-            self.iter().map(|(field, value)| [&*beginning_of(field), value].concat()).collect();
-        entries.sort_unstable();
-        let mut sorted = Sorted::default();
-        entries.iter().for_each(|entry| sorted.insert(entry));
-        *self = Self::Large(Box::new(sorted));
+        let entries = self.iter().map(|(field, value)| [&*beginning_of(field), value].concat());
+        *self = Self::Large(Box::new(Sorted::of(entries.collect())));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::rng::Rng;

@@ -20,7 +20,7 @@ pub(crate) use grave::Grave;
 pub(crate) use hash::Hash;
 pub(crate) use ints::Ints;
 pub(crate) use list::{End, Large as ListTree, List, element_term};
-pub(crate) use packed::{Packed, length_and_rest, put_length};
+pub(crate) use packed::{Packed, length_and_rest, put_length, put_number};
 pub(crate) use set::{Boxed as BoxedSet, Form as SetForm, Set};
 pub(crate) use sorted::{Sorted, term as entry_term};
 pub(crate) use tree::Tree;

@@ -45,7 +45,12 @@ pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &[u8]) {
 
 /// Appends a length, as it stands in front of entries.
 pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
-    let mut left = length;
+    put_number(out, length as u64);
+}
+
+/// Appends a number, 7 bits a byte, lowest first.
+pub(crate) fn put_number(out: &mut Vec<u8>, number: u64) {
+    let mut left = number;
     while left >= 0x80 {
         out.push(left as u8 | 0x80);
         left >>= 7;

@@ -242,11 +242,8 @@ impl Set {
     }
 
     fn enlarge(&mut self) {
-        let mut entries: Vec<Vec<u8>> = self.iter().map(|member| beginning_of(&member)).collect();
-        entries.sort_unstable();
-        let mut sorted = Sorted::default();
-        entries.iter().for_each(|entry| sorted.insert(entry));
-        *self = Self::of_sorted(sorted);
+        let entries = self.iter().map(|member| beginning_of(&member)).collect();
+        *self = Self::of_sorted(Sorted::of(entries));
     }
 }
 

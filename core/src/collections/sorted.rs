@@ -42,6 +42,14 @@ pub(crate) fn term(entry: &[u8]) -> u128 {
 }
 
 impl Sorted {
+    /// All of these entries.
+    pub(super) fn of(mut entries: Vec<Vec<u8>>) -> Self {
+        entries.sort_unstable();
+        let mut sorted = Self::default();
+        entries.iter().for_each(|entry| sorted.insert(entry));
+        sorted
+    }
+
     /// Whether these bytes are the entry of a word, with or without a value behind it.
     pub(crate) fn is_entry(bytes: &[u8], has_value: bool) -> bool {
         word_and_rest(bytes).is_some_and(|(word, rest)| {

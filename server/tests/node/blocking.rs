@@ -1,18 +1,7 @@
 //! Clients that wait for a key: who is served, in which order, on whatever node, and who takes nothing any more.
 
-use crate::harness::{Client, Node, TempDir, wait_for, words};
+use crate::harness::{Client, Node, TempDir, heard, said, wait_for, words};
 use crate::three_nodes::Cluster;
-
-/// A reply in words.
-fn said(client: &mut Client, line: &str) -> String {
-    let argv: Vec<&str> = line.split(' ').collect();
-    words(&client.call(&argv).expect("the connection holds"))
-}
-
-/// What comes next, in words.
-fn heard(client: &mut Client) -> String {
-    words(&client.receive().expect("the connection holds"))
-}
 
 /// A new client of a node that waits; it is so many there then.
 fn waits(node: &Node, line: &str, count: usize) -> Client {

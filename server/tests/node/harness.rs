@@ -296,3 +296,14 @@ pub(crate) fn words(reply: &Reply<'_>) -> String {
         other => format!("{other:?}"),
     }
 }
+
+/// What a client is answered to a line, in words.
+pub(crate) fn said(client: &mut Client, line: &str) -> String {
+    let argv: Vec<&str> = line.split(' ').collect();
+    words(&client.call(&argv).expect("the connection holds"))
+}
+
+/// The next thing that comes, in words.
+pub(crate) fn heard(client: &mut Client) -> String {
+    words(&client.receive().expect("the connection holds"))
+}

@@ -3,19 +3,8 @@
 use std::io;
 use std::thread;
 
-use crate::harness::{Client, Node, TempDir, free_port, wait_for, words};
+use crate::harness::{Client, Node, TempDir, free_port, heard, said, wait_for, words};
 use crate::three_nodes::Cluster;
-
-/// A reply in words.
-fn said(client: &mut Client, line: &str) -> String {
-    let argv: Vec<&str> = line.split(' ').collect();
-    words(&client.call(&argv).expect("the connection holds"))
-}
-
-/// The next thing that comes, in words.
-fn heard(client: &mut Client) -> String {
-    words(&client.receive().expect("the connection holds"))
-}
 
 /// Sends lines in one write.
 fn send(client: &mut Client, lines: &[&str]) {
